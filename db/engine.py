@@ -1,0 +1,134 @@
+"""The engine and the two kinds of transaction: `reading` and `unit` (one that writes).
+
+A unit is all or nothing: any error rolls the whole of it back, because MySQL rolls back only the statement on a lock-wait
+time-out and a half-applied unit would be committed by whoever goes on. SQLite has one writer at a time: a unit takes the
+process's writer lock first (waiting there is fair and cheap) and then BEGIN IMMEDIATE, so that it never has to upgrade a
+read lock and fail in the middle.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_S = 5.0
+_RETRIES = 5
+_DEADLOCK, _LOCK_WAIT = 1213, 1205
+
+
+class DatabaseUnreachable(Exception):
+    """The database does not answer. `place` is its address without the password."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"database {place} cannot be reached: {reason}")
+        self.place = place
+        self.reason = reason
+
+
+def make_engine(url: str, *, pool_size: int = 24) -> Engine:
+    """An engine for `url`; SQLite in WAL with one writer a process, MySQL/MariaDB in READ COMMITTED."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(url, pool_size)
+    return create_engine(
+        url,
+        isolation_level="READ COMMITTED",
+        pool_size=pool_size,
+        max_overflow=16,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30},
+    )
+
+
+def _sqlite(url: str, pool_size: int) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=32,
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+    )
+    lock = threading.RLock()
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("obsync_unit")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    _writer_locks[id(engine)] = lock
+    return engine
+
+
+_writer_locks: dict[int, threading.RLock] = {}
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection that only reads, in one snapshot where the database gives one."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def unit(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes: commits at the end, rolls everything back on any error."""
+    lock = _writer_locks.get(id(engine))
+    if lock is None:
+        with engine.begin() as connection:
+            yield connection
+        return
+    with lock, engine.connect() as plain:
+        connection = plain.execution_options(obsync_unit=True)
+        with connection.begin():
+            yield connection
+
+
+def in_unit(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """`work` in a unit, repeated up to five times where the database asks for it (deadlock, lock wait, busy).
+
+    `work` must not have effects outside its transaction.
+    """
+    for attempt in range(_RETRIES):
+        try:
+            with unit(engine) as connection:
+                return work(connection)
+        except OperationalError as error:
+            if attempt == _RETRIES - 1 or not asks_for_retry(error):
+                raise
+            time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 (jitter, not a secret)
+    raise AssertionError("unreachable")
+
+
+def asks_for_retry(error: DBAPIError) -> bool:
+    """Whether the same unit may succeed when it is simply done again."""
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code in (_DEADLOCK, _LOCK_WAIT) or "database is locked" in str(error.orig)
+
+
+def check(engine: Engine) -> None:
+    """Raise `DatabaseUnreachable` when the database does not answer, or logs changes by statement."""
+    place = engine.url.render_as_string(hide_password=True)
+    try:
+        with reading(engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+            if engine.dialect.name in ("mysql", "mariadb"):
+                row = connection.exec_driver_sql("SELECT @@log_bin, @@binlog_format").one()
+                if row[0] and str(row[1]).upper() == "STATEMENT":
+                    raise DatabaseUnreachable(place, "binlog_format is STATEMENT; set it to ROW")
+    except DBAPIError as error:
+        raise DatabaseUnreachable(place, str(error.orig)) from error

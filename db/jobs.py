@@ -1,0 +1,441 @@
+"""The one table of work. A lane's job is the desired state of a remote target; a queue's job is a task.
+
+queued ─▶ done | dead | cancelled | superseded            blocked: its calendar is dead; back to queued when that is put
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from db import run_counts
+from db.clock import db_now_ms, now_ms
+from db.tables import AnyRow, jobs, mirror
+from db.upsert import insert_missing
+
+SCHEMA_VER = 1
+GONE = "null"  # payload of a target that should not exist
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The desired state of one remote target. `desired_hash` is blank when the target should be gone."""
+
+    kind: str
+    target: str
+    group_id: str
+    term: str
+    lane: str
+    payload: str
+    desired_hash: str
+    tier: int
+    priority: int
+    marker: str | None = None
+    name: str | None = None
+
+
+NewId = Callable[[], str]
+
+
+def put(
+    connection: Connection,
+    puts: Sequence[Put],
+    *,
+    tenant: str,
+    import_no: int,
+    run_id: str | None,
+    new_id: NewId,
+) -> int:
+    """Write desired states: a new queued row per target, or the queued row overwritten. Returns how many were taken.
+
+    A target for which a newer import was put already stays as it is. Sort the puts by target: every writer locks in that
+    order. At most 500 a unit.
+    """
+    if not puts:
+        return 0
+    now = now_ms(connection)
+    taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
+    open_rows = _open_rows(connection, taken, tenant=tenant)
+    _supersede_dead(connection, taken, tenant=tenant)
+    fresh: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    moved: list[dict[str, Any]] = []
+    superseded: Counter[tuple[str, str, str]] = Counter()
+    planned: Counter[tuple[str, str]] = Counter()
+    for one in taken:
+        row = open_rows.get(one.target)
+        if row is None:
+            fresh.append(_fresh(one, tenant=tenant, import_no=import_no, run_id=run_id, now=now, id_=new_id()))
+            planned[one.lane, one.kind] += 1
+            continue
+        if row.run_id != run_id:
+            planned[row.lane, one.kind] += 1
+            if row.run_id is not None and row.state == "queued":
+                superseded[row.run_id, row.lane, one.kind] += 1
+        if row.desired_hash == one.desired_hash and row.state == "queued":
+            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no})
+        else:
+            changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
+    if fresh:
+        connection.execute(jobs.insert(), fresh)
+    if moved:
+        connection.execute(_MOVE, moved)
+    if changed:
+        connection.execute(_CHANGE, changed)
+    _unblock(connection, taken, tenant=tenant, now=now)
+    for (old_run, lane, kind), count in sorted(superseded.items()):
+        run_counts.add(connection, run_id=old_run, lane=lane, kind=kind, superseded=count)
+    if run_id is not None:
+        for (lane, kind), count in sorted(planned.items()):
+            run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, planned=count)
+    return len(taken)
+
+
+_MOVE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("b_id"))
+    .values(run_id=bindparam("b_run"), import_no=bindparam("b_import"))
+)
+_CHANGE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("b_id"))
+    .values(
+        state="queued",
+        payload=bindparam("b_payload"),
+        desired_hash=bindparam("b_hash"),
+        rev=jobs.c.rev + 1,
+        attempts=0,
+        run_at=bindparam("b_now"),
+        run_id=bindparam("b_run"),
+        import_no=bindparam("b_import"),
+        tier=bindparam("b_tier"),
+        error_code=None,
+        last_error=None,
+    )
+)
+
+
+def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> list[Put]:
+    """Make the mirror rows, lock them, and keep the puts that are not older than what was put before."""
+    mirrored = [one for one in puts if one.kind in ("calendar", "members", "event")]
+    insert_missing(connection, mirror, [_mirror_row(one, tenant=tenant) for one in mirrored])
+    by_term: dict[str, list[Put]] = {}
+    for one in mirrored:
+        by_term.setdefault(one.term, []).append(one)
+    older: set[str] = set()
+    for term, group in by_term.items():
+        where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_([p.target for p in group]))
+        locked = connection.execute(select(mirror.c.target, mirror.c.import_no).where(*where).with_for_update())
+        older |= {row.target for row in locked if row.import_no > import_no}
+        connection.execute(update(mirror).where(*where, mirror.c.import_no < import_no).values(import_no=import_no))
+    return [one for one in puts if one.target not in older]
+
+
+def _mirror_row(one: Put, *, tenant: str) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant,
+        "term": one.term,
+        "target": one.target,
+        "kind": one.kind,
+        "group_id": one.group_id,
+        "lane": one.lane,
+        "state": "none",
+        "marker": one.marker,
+        "name": one.name,
+        "generation": 0,
+        "sent_hash": "",
+        "import_no": 0,
+        "list_max": 100,
+        "parked_until": 0,
+    }
+
+
+def _open_rows(connection: Connection, puts: Sequence[Put], *, tenant: str) -> dict[str, AnyRow]:
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.target, jobs.c.desired_hash, jobs.c.state, jobs.c.run_id, jobs.c.lane)
+        .where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.kind.in_({one.kind for one in puts}),
+            jobs.c.open_key.in_([one.target for one in puts]),
+        )
+        .with_for_update()
+    )
+    return {row.target: row for row in rows}
+
+
+def _supersede_dead(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
+    connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.state == "dead",
+            jobs.c.kind.in_({one.kind for one in puts}),
+            jobs.c.target.in_([one.target for one in puts]),
+        )
+        .values(state="superseded")
+    )
+
+
+def _fresh(one: Put, *, tenant: str, import_no: int, run_id: str | None, now: int, id_: str) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "tenant_id": tenant,
+        "lane": one.lane,
+        "queue": None,
+        "kind": one.kind,
+        "target": one.target,
+        "open_key": one.target,
+        "term": one.term,
+        "group_id": one.group_id,
+        "payload": one.payload,
+        "desired_hash": one.desired_hash,
+        "schema_ver": SCHEMA_VER,
+        "rev": 1,
+        "import_no": import_no,
+        "tier": one.tier,
+        "priority": one.priority,
+        "state": "queued",
+        "run_at": now,
+        "attempts": 0,
+        "run_id": run_id,
+        "created_ms": now,
+    }
+
+
+def _change(one: Put, row: AnyRow, *, import_no: int, run_id: str | None, now: int) -> dict[str, Any]:
+    return {
+        "b_id": row.id,
+        "b_payload": one.payload,
+        "b_hash": one.desired_hash,
+        "b_now": now,
+        "b_run": run_id,
+        "b_import": import_no,
+        "b_tier": one.tier,
+    }
+
+
+def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: int) -> None:
+    """What a dead calendar had blocked is queued again when the calendar is put again."""
+    calendars = [one.target for one in puts if one.kind == "calendar"]
+    if calendars:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.tenant_id == tenant, jobs.c.group_id.in_(calendars), jobs.c.state == "blocked")
+            .values(state="queued", run_at=now)
+        )
+
+
+# --- closing lane jobs -----------------------------------------------------------------------------------------------
+
+
+def close(connection: Connection, closed: Sequence[tuple[str, int]], *, state: str = "done") -> set[str]:
+    """Close the jobs `(id, rev)` that still are at that rev; the others stay queued. Returns the ids closed."""
+    now = db_now_ms()
+    by_rev: dict[int, list[str]] = {}
+    for job_id, rev in closed:
+        by_rev.setdefault(rev, []).append(job_id)
+    gone: set[str] = set()
+    for rev, ids in by_rev.items():
+        where = (jobs.c.id.in_(ids), jobs.c.rev == rev, jobs.c.state == "queued")
+        hit = connection.execute(update(jobs).where(*where).values(state=state, open_key=None, finished_ms=now))
+        if hit.rowcount == len(ids):
+            gone.update(ids)
+        else:
+            again = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.rev == rev, jobs.c.state == state)
+            gone.update(connection.execute(again).scalars())
+    return gone
+
+
+def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str) -> bool:
+    """Make the job a dead letter; it waits for a person. False when it was put again meanwhile."""
+    hit = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.rev == rev, jobs.c.state == "queued")
+        .values(state="dead", open_key=None, finished_ms=db_now_ms(), error_code=code, last_error=message)
+    )
+    return hit.rowcount == 1
+
+
+def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[tuple[str | None, str, str]]:
+    """Block what waits for a calendar that died. Returns (run, lane, kind) of each row blocked."""
+    where = (
+        jobs.c.tenant_id == tenant,
+        jobs.c.group_id == group_id,
+        jobs.c.state == "queued",
+        jobs.c.kind != "calendar",
+    )
+    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where))]
+    if rows:
+        connection.execute(update(jobs).where(*where).values(state="blocked", error_code="calendar_dead"))
+    return rows
+
+
+def cancel_group(connection: Connection, *, tenant: str, group_id: str) -> list[tuple[str | None, str, str]]:
+    """Close what waits for a calendar that was deleted on purpose."""
+    where = (
+        jobs.c.tenant_id == tenant,
+        jobs.c.group_id == group_id,
+        jobs.c.state.in_(("queued", "blocked")),
+        jobs.c.kind != "calendar",
+    )
+    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where)) if r.state == "queued"]
+    connection.execute(update(jobs).where(*where).values(state="cancelled", open_key=None, finished_ms=db_now_ms()))
+    return rows
+
+
+def retry_later(connection: Connection, *, job_ids: Sequence[str], wait_ms: int, code: str, message: str) -> None:
+    """Leave the jobs queued for another try `wait_ms` from now, with the reason."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(job_ids), jobs.c.state == "queued")
+        .values(run_at=db_now_ms() + wait_ms, error_code=code, last_error=message)
+    )
+
+
+def change_attempts(connection: Connection, *, job_ids: Sequence[str], by: int) -> None:
+    """Count an attempt (+1) before the work, or give one back (-1) that was nobody's fault."""
+    if job_ids:
+        connection.execute(
+            update(jobs).where(jobs.c.id.in_(job_ids), jobs.c.attempts + by >= 0).values(attempts=jobs.c.attempts + by)
+        )
+
+
+# --- tasks of queues ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed queue job."""
+
+    id: str
+    tenant: str
+    kind: str
+    target: str
+    payload: str
+    rev: int
+    claim: str
+    attempts: int
+    run_id: str | None
+
+
+class ClaimLost(Exception):
+    """Another worker has the task now: whatever this one still wanted to write is refused."""
+
+
+def put_task(
+    connection: Connection,
+    *,
+    tenant: str,
+    queue: str,
+    kind: str,
+    target: str,
+    payload: str,
+    run_id: str | None,
+    new_id: NewId,
+) -> str:
+    """Ask for a task; while one with the same target is open, that one is asked again (its rev grows). Returns its id."""
+    now = now_ms(connection)
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
+    row = connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
+    if row is not None:
+        connection.execute(update(jobs).where(jobs.c.id == row.id).values(rev=jobs.c.rev + 1, payload=payload))
+        return str(row.id)
+    one = Put(kind, target, target, "", "", payload, "", 0, 0)
+    fresh = _fresh(one, tenant=tenant, import_no=0, run_id=run_id, now=now, id_=new_id())
+    connection.execute(jobs.insert(), [{**fresh, "lane": None, "queue": queue}])
+    return str(fresh["id"])
+
+
+def claim_task(
+    connection: Connection, *, job_id: str, claim: str, visibility_ms: int, max_attempts: int
+) -> Task | None:
+    """Take the task: counts the attempt first, so that one which kills its worker ends as a dead letter.
+
+    None when it is not due, not there, or has used up its attempts (then it is dead now).
+    """
+    now = db_now_ms()
+    hit = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == "queued", jobs.c.run_at <= now)
+        .values(attempts=jobs.c.attempts + 1, claim=claim, run_at=now + visibility_ms)
+    )
+    if hit.rowcount != 1:
+        return None
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+    if row.attempts > max_attempts:
+        message = row.last_error or "used up its attempts"
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(state="dead", open_key=None, finished_ms=now, last_error=message)
+        )
+        return None
+    return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
+
+
+def keep_task(connection: Connection, task: Task, *, visibility_ms: int) -> None:
+    """Heartbeat and fence of a long task: the first statement of each of its transactions. Raises `ClaimLost`."""
+    hit = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
+        .values(run_at=db_now_ms() + visibility_ms)
+    )
+    if hit.rowcount != 1:
+        raise ClaimLost(f"task {task.kind} {task.id} was claimed by another worker")
+
+
+def finish_task(connection: Connection, task: Task) -> None:
+    """Close the task unless it was asked for again meanwhile; then it stays queued, due now."""
+    now = db_now_ms()
+    mine = (jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
+    closed = connection.execute(
+        update(jobs).where(*mine, jobs.c.rev == task.rev).values(state="done", open_key=None, finished_ms=now)
+    )
+    if closed.rowcount == 0:
+        connection.execute(update(jobs).where(*mine).values(run_at=now, attempts=0, claim=None))
+
+
+def defer_task(connection: Connection, task: Task, *, wait_ms: int, reason: str | None = None) -> None:
+    """Leave the task queued for `wait_ms` from now. Without a reason it went well, and its attempts start again."""
+    values: dict[str, Any] = {"run_at": db_now_ms() + wait_ms, "claim": None}
+    values |= {"attempts": 0} if reason is None else {"last_error": reason}
+    connection.execute(
+        update(jobs).where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued").values(**values)
+    )
+
+
+def due_tasks(connection: Connection, *, limit: int = 200) -> list[tuple[str, str]]:
+    """(id, queue) of the tasks that somebody should claim now."""
+    found = connection.execute(
+        select(jobs.c.id, jobs.c.queue)
+        .where(jobs.c.queue.is_not(None), jobs.c.state == "queued", jobs.c.run_at <= db_now_ms())
+        .order_by(jobs.c.run_at)
+        .limit(limit)
+    )
+    return [(row.id, row.queue) for row in found]
+
+
+# --- reading ------------------------------------------------------------------------------------------------------------
+
+
+def open_count(connection: Connection, *, run_id: str, kinds: Sequence[str]) -> int:
+    """Lane jobs of a run that are still queued."""
+    return int(
+        connection.execute(
+            select(func.count()).where(jobs.c.run_id == run_id, jobs.c.state == "queued", jobs.c.kind.in_(kinds))
+        ).scalar_one()
+    )
+
+
+def dead(connection: Connection, *, tenant: str, limit: int = 200) -> list[AnyRow]:
+    """Dead letters, newest first."""
+    return list(
+        connection.execute(
+            select(jobs)
+            .where(jobs.c.tenant_id == tenant, jobs.c.state == "dead")
+            .order_by(jobs.c.finished_ms.desc(), jobs.c.id.desc())
+            .limit(limit)
+        )
+    )

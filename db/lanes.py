@@ -1,0 +1,205 @@
+"""Lanes in the database: owner, fence, lease. The database alone decides who works a lane."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
+
+from db.clock import db_now_ms, now_ms
+from db.tables import jobs, lanes, mirror
+from db.upsert import insert_missing
+from domain.lanes import LaneRow, OnClaim, Times, on_claim
+
+
+class FenceLost(Exception):
+    """The lane has another owner, or none: whatever this drain still wanted to write is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A claim of a lane: who holds it and the number every effect must name."""
+
+    tenant: str
+    lane: str
+    claim: str
+    fence: int
+
+
+def make(connection: Connection, *, tenant: str, names: Iterable[str]) -> None:
+    """Write the rows of lanes that have none yet."""
+    now = now_ms(connection)
+    fresh = {"owner": None, "fence": 0, "lease_until": 0, "not_before": 0, "paused": False, "effects": 0}
+    rows = [{"tenant_id": tenant, "lane": name, "created_ms": now, **fresh} for name in sorted(set(names))]
+    insert_missing(connection, lanes, rows)
+
+
+def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, times: Times) -> Held | None:
+    """Take the lane, or take it over (then it rests and None is returned), or be refused (None)."""
+    where = (lanes.c.tenant_id == tenant, lanes.c.lane == lane)
+    row = connection.execute(select(lanes).where(*where).with_for_update()).one_or_none()
+    if row is None:
+        return None
+    now = now_ms(connection)
+    state = LaneRow(row.owner, row.fence, row.lease_until, row.not_before, row.paused)
+    decision = on_claim(state, now=now)
+    if decision is OnClaim.REFUSE:
+        return None
+    if decision is OnClaim.TAKE_OVER:
+        connection.execute(
+            update(lanes)
+            .where(*where)
+            .values(owner=None, fence=row.fence + 1, not_before=row.lease_until + times.takeover_ms)
+        )
+        return None
+    connection.execute(
+        update(lanes)
+        .where(*where)
+        .values(owner=claim_id, fence=row.fence + 1, lease_until=now + times.lease_ms, note=None)
+    )
+    return Held(tenant, lane, claim_id, row.fence + 1)
+
+
+def renew(connection: Connection, held: Held, *, times: Times) -> bool:
+    """Prolong the lease from now; False when the lane is no longer ours."""
+    done = connection.execute(
+        update(lanes)
+        .where(
+            lanes.c.tenant_id == held.tenant,
+            lanes.c.lane == held.lane,
+            lanes.c.fence == held.fence,
+            lanes.c.owner == held.claim,
+        )
+        .values(lease_until=db_now_ms() + times.lease_ms)
+    )
+    return done.rowcount == 1
+
+
+def release(connection: Connection, held: Held, *, park_ms: int = 0, note: str | None = None) -> None:
+    """Give the lane back; with `park_ms` it rests that long. A lost lane is left alone."""
+    connection.execute(
+        update(lanes)
+        .where(lanes.c.tenant_id == held.tenant, lanes.c.lane == held.lane, lanes.c.fence == held.fence)
+        .values(owner=None, not_before=db_now_ms() + park_ms if park_ms else lanes.c.not_before, note=note)
+    )
+
+
+def enter(connection: Connection, held: Held) -> bool:
+    """First statement of every effect: locks the lane's row under our fence, or raises `FenceLost`.
+
+    An UPDATE, because it locks on every database and a plain read does not. Returns whether the lane is paused.
+    """
+    where = (lanes.c.tenant_id == held.tenant, lanes.c.lane == held.lane, lanes.c.fence == held.fence)
+    hit = connection.execute(update(lanes).where(*where).values(effects=lanes.c.effects + 1))
+    if hit.rowcount != 1:
+        raise FenceLost(f"lane {held.lane} is no longer held with fence {held.fence}")
+    return bool(connection.execute(select(lanes.c.paused).where(*where)).scalar_one())
+
+
+def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | None, paused: bool) -> int:
+    """Pause or resume the named lanes (None: all). Returns how many there are."""
+    statement = update(lanes).where(lanes.c.tenant_id == tenant).values(paused=paused)
+    if names is not None:
+        statement = statement.where(lanes.c.lane.in_(names))
+    return int(connection.execute(statement).rowcount)
+
+
+def _has_work(now: int) -> tuple[object, object]:
+    calendar = mirror.alias("calendar")
+    ready = exists().where(
+        jobs.c.tenant_id == lanes.c.tenant_id,
+        jobs.c.lane == lanes.c.lane,
+        jobs.c.state == "queued",
+        jobs.c.run_at <= now,
+        or_(
+            jobs.c.kind.in_(("users", "walk")),
+            exists().where(
+                calendar.c.tenant_id == jobs.c.tenant_id,
+                calendar.c.term == jobs.c.term,
+                calendar.c.target == jobs.c.group_id,
+                calendar.c.parked_until <= now,
+                or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
+            ),
+        ),
+    )
+    unsettled = exists().where(
+        mirror.c.tenant_id == lanes.c.tenant_id,
+        mirror.c.lane == lanes.c.lane,
+        mirror.c.settle_at <= now,
+        exists().where(
+            calendar.c.tenant_id == mirror.c.tenant_id,
+            calendar.c.term == mirror.c.term,
+            calendar.c.target == mirror.c.group_id,
+            calendar.c.parked_until <= now,
+        ),
+    )
+    return ready, unsettled
+
+
+def due(connection: Connection, *, limit: int = 1000) -> list[tuple[str, str]]:
+    """Lanes somebody should claim now: free or with a lease that ran out, rested, not paused, with something to do."""
+    now = now_ms(connection)
+    ready, unsettled = _has_work(now)
+    claimable = or_(
+        and_(lanes.c.owner.is_(None), lanes.c.not_before <= now),
+        and_(lanes.c.owner.is_not(None), lanes.c.lease_until < now),
+    )
+    found = connection.execute(
+        select(lanes.c.tenant_id, lanes.c.lane)
+        .where(lanes.c.paused.is_(False), claimable, or_(ready, unsettled))  # type: ignore[arg-type]
+        .order_by(lanes.c.not_before, lanes.c.lane)
+        .limit(limit)
+    )
+    return [(row.tenant_id, row.lane) for row in found]
+
+
+def listing(connection: Connection, *, tenant: str) -> list[dict[str, object]]:
+    """Every lane with its owner, what waits in it, and what it waits for."""
+    now = now_ms(connection)
+    waiting = (
+        select(jobs.c.lane, func.count().label("queued"), func.min(jobs.c.run_at).label("next_at"))
+        .where(jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.lane.is_not(None))
+        .group_by(jobs.c.lane)
+        .subquery()
+    )
+    dead = (
+        select(jobs.c.lane, func.count().label("dead"))
+        .where(jobs.c.tenant_id == tenant, jobs.c.state == "dead", jobs.c.lane.is_not(None))
+        .group_by(jobs.c.lane)
+        .subquery()
+    )
+    open_intents = (
+        select(mirror.c.lane, func.count().label("unsettled"))
+        .where(mirror.c.tenant_id == tenant, mirror.c.settle_at.is_not(None))
+        .group_by(mirror.c.lane)
+        .subquery()
+    )
+    rows = connection.execute(
+        select(lanes, waiting.c.queued, dead.c.dead, open_intents.c.unsettled)
+        .outerjoin(waiting, waiting.c.lane == lanes.c.lane)
+        .outerjoin(dead, dead.c.lane == lanes.c.lane)
+        .outerjoin(open_intents, open_intents.c.lane == lanes.c.lane)
+        .where(lanes.c.tenant_id == tenant)
+        .order_by(lanes.c.lane)
+    )
+    return [
+        {
+            "lane": row.lane,
+            "state": _state(LaneRow(row.owner, row.fence, row.lease_until, row.not_before, row.paused), now),
+            "queued": row.queued or 0,
+            "unsettled": row.unsettled or 0,
+            "dead": row.dead or 0,
+            "fence": row.fence,
+            "owner": row.owner,
+            "rests_ms": max(0, row.not_before - now),
+            "note": row.note,
+        }
+        for row in rows
+    ]
+
+
+def _state(lane: LaneRow, now: int) -> str:
+    if lane.paused:
+        return "paused"
+    if lane.owner is not None:
+        return "working" if lane.lease_until >= now else "lost"
+    return "resting" if lane.not_before > now else "free"

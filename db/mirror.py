@@ -1,0 +1,416 @@
+"""The mirror: what WPS has for each target, and what we are about to send.
+
+The row of a calendar also carries `parked_until` for its whole group: while the outcome of one of its calls is open, nothing
+of the calendar is sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+
+from db.tables import AnyRow, jobs, members, mirror
+from domain.settlement import Intent, Mirrored, Verb
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRef:
+    """A calendar with something to do: settle its open intents, or carry out its due jobs."""
+
+    term: str
+    group_id: str
+    settle: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A due lane job together with the mirror row of its target (None for look-ups, which have none)."""
+
+    job_id: str
+    kind: str
+    target: str
+    group_id: str
+    term: str
+    rev: int
+    attempts: int
+    payload: str
+    desired_hash: str
+    run_id: str | None
+    last_error: str | None
+    mirrored: Mirrored | None
+
+
+def mirrored_of(row: AnyRow) -> Mirrored:
+    """A row of the table as the value that settlement decides on."""
+    intent = None
+    if row.intent_verb is not None:
+        intent = Intent(
+            Verb(row.intent_verb),
+            row.intent_hash or "",
+            row.intent_rev or 0,
+            row.intent_ms,
+            row.intent_from_ms,
+            row.intent_until_ms,
+        )
+    return Mirrored(
+        target=row.target,
+        kind=row.kind,
+        group_id=row.group_id,
+        state=row.state,
+        remote_id=row.remote_id,
+        marker=row.marker,
+        name=row.name,
+        generation=row.generation,
+        sent_hash=row.sent_hash,
+        from_ms=row.from_ms,
+        until_ms=row.until_ms,
+        list_max=row.list_max,
+        import_no=row.import_no,
+        intent=intent,
+        intent_ids=row.intent_ids,
+        settle_at=row.settle_at,
+    )
+
+
+def due_group(connection: Connection, *, tenant: str, lane: str, now: int, busy: str | None = None) -> GroupRef | None:
+    """The next calendar of the lane: one to settle first, else the one of the most urgent due job. `busy` is left out."""
+    calendar = mirror.alias("calendar")
+    unsettled = (
+        select(mirror.c.term, mirror.c.group_id)
+        .join(
+            calendar,
+            (calendar.c.tenant_id == mirror.c.tenant_id)
+            & (calendar.c.term == mirror.c.term)
+            & (calendar.c.target == mirror.c.group_id),
+        )
+        .where(
+            mirror.c.tenant_id == tenant,
+            mirror.c.lane == lane,
+            mirror.c.settle_at <= now,
+            calendar.c.parked_until <= now,
+        )
+        .order_by(mirror.c.settle_at)
+        .limit(1)
+    )
+    if busy is not None:
+        unsettled = unsettled.where(mirror.c.group_id != busy)
+    found = connection.execute(unsettled).one_or_none()
+    if found is not None:
+        return GroupRef(found.term, found.group_id, settle=True)
+    next_job = (
+        select(jobs.c.term, jobs.c.group_id)
+        .join(
+            calendar,
+            (calendar.c.tenant_id == jobs.c.tenant_id)
+            & (calendar.c.term == jobs.c.term)
+            & (calendar.c.target == jobs.c.group_id),
+            isouter=True,
+        )
+        .where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.lane == lane,
+            jobs.c.state == "queued",
+            jobs.c.run_at <= now,
+            or_(
+                jobs.c.kind.in_(("users", "walk")),
+                (calendar.c.parked_until <= now) & or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
+            ),
+        )
+        .order_by(jobs.c.tier, jobs.c.priority, jobs.c.id)
+        .limit(1)
+    )
+    if busy is not None:
+        next_job = next_job.where(jobs.c.group_id != busy)
+    found = connection.execute(next_job).one_or_none()
+    return None if found is None else GroupRef(found.term, found.group_id, settle=False)
+
+
+def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> Mirrored | None:
+    """The mirror of one target, None when nothing was ever put for it."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == target)
+    row = connection.execute(select(mirror).where(*where)).one_or_none()
+    return None if row is None else mirrored_of(row)
+
+
+def due_jobs(
+    connection: Connection, *, tenant: str, lane: str, ref: GroupRef, now: int, limit: int = 120
+) -> list[Wanted]:
+    """The due jobs of one calendar in the order in which they go, with their mirror rows."""
+    rows = connection.execute(
+        select(
+            jobs.c.id,
+            jobs.c.kind.label("job_kind"),
+            jobs.c.target.label("job_target"),
+            jobs.c.group_id.label("job_group"),
+            jobs.c.term.label("job_term"),
+            jobs.c.rev,
+            jobs.c.attempts,
+            jobs.c.payload,
+            jobs.c.desired_hash,
+            jobs.c.run_id,
+            jobs.c.last_error,
+            mirror,
+        )
+        .join(
+            mirror,
+            (mirror.c.tenant_id == jobs.c.tenant_id)
+            & (mirror.c.term == jobs.c.term)
+            & (mirror.c.target == jobs.c.target),
+            isouter=True,
+        )
+        .where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.lane == lane,
+            jobs.c.group_id == ref.group_id,
+            jobs.c.state == "queued",
+            jobs.c.run_at <= now,
+        )
+        .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
+        .limit(limit)
+    )
+    return [
+        Wanted(
+            row.id,
+            row.job_kind,
+            row.job_target,
+            row.job_group,
+            row.job_term,
+            row.rev,
+            row.attempts,
+            row.payload,
+            row.desired_hash,
+            row.run_id,
+            row.last_error,
+            mirrored_of(row) if row.target is not None else None,
+        )
+        for row in rows
+    ]
+
+
+def still_wanted(connection: Connection, revs: Mapping[str, int]) -> set[str]:
+    """Which of the jobs (id → rev) are still queued at the rev that was read; their rows stay locked to the end of the unit."""
+    rows = connection.execute(
+        select(jobs.c.id, jobs.c.rev)
+        .where(jobs.c.id.in_(list(revs)), jobs.c.state == "queued")
+        .order_by(jobs.c.id)
+        .with_for_update()
+    )
+    return {row.id for row in rows if revs[row.id] == row.rev}
+
+
+def open_intents(connection: Connection, *, tenant: str, term: str, group_id: str) -> list[Mirrored]:
+    """Every target of the calendar whose last write is not known to have happened or not."""
+    rows = connection.execute(
+        select(mirror).where(
+            mirror.c.tenant_id == tenant,
+            mirror.c.term == term,
+            mirror.c.group_id == group_id,
+            mirror.c.intent_verb.is_not(None),
+        )
+    )
+    return [mirrored_of(row) for row in rows]
+
+
+def park_group(connection: Connection, *, tenant: str, term: str, group_id: str, until: int) -> None:
+    """Send nothing of the calendar before `until` (0: at once)."""
+    connection.execute(
+        update(mirror)
+        .where(mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == group_id)
+        .values(parked_until=until)
+    )
+
+
+_KEY = (
+    mirror.c.tenant_id == bindparam("b_tenant"),
+    mirror.c.term == bindparam("b_term"),
+    mirror.c.target == bindparam("b_target"),
+)
+_NO_INTENT: dict[str, Any] = {
+    "intent_verb": None,
+    "intent_hash": None,
+    "intent_rev": None,
+    "intent_ms": None,
+    "intent_from_ms": None,
+    "intent_until_ms": None,
+    "intent_ids": None,
+    "settle_at": None,
+}
+_WRITE_INTENT = (
+    update(mirror)
+    .where(*_KEY)
+    .values(
+        intent_verb=bindparam("b_verb"),
+        intent_hash=bindparam("b_hash"),
+        intent_rev=bindparam("b_rev"),
+        intent_ms=bindparam("b_now"),
+        intent_from_ms=bindparam("b_from"),
+        intent_until_ms=bindparam("b_until"),
+        intent_ids=bindparam("b_ids"),
+        settle_at=bindparam("b_settle"),
+    )
+)
+_WRITE_SENT = (
+    update(mirror)
+    .where(*_KEY)
+    .values(
+        state="live",
+        remote_id=bindparam("b_remote"),
+        sent_hash=bindparam("b_hash"),
+        from_ms=bindparam("b_from"),
+        until_ms=bindparam("b_until"),
+        list_max=bindparam("b_list_max"),
+        **_NO_INTENT,
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IntentRow:
+    """What is about to be sent for one target; `name` only for calendars."""
+
+    target: str
+    verb: Verb
+    hash: str
+    rev: int
+    from_ms: int | None = None
+    until_ms: int | None = None
+    ids: str | None = None
+
+
+def write_intents(
+    connection: Connection, rows: Sequence[IntentRow], *, tenant: str, term: str, now: int, settle_at: int
+) -> None:
+    """Say what is about to be sent, with the time from which its outcome can be read off WPS."""
+    connection.execute(
+        _WRITE_INTENT,
+        [
+            {
+                "b_tenant": tenant,
+                "b_term": term,
+                "b_target": row.target,
+                "b_verb": row.verb.value,
+                "b_hash": row.hash,
+                "b_rev": row.rev,
+                "b_now": now,
+                "b_from": row.from_ms,
+                "b_until": row.until_ms,
+                "b_ids": row.ids,
+                "b_settle": settle_at,
+            }
+            for row in rows
+        ],
+    )
+
+
+def set_name(connection: Connection, *, tenant: str, term: str, target: str, name: str) -> None:
+    """The whole name a calendar is about to be given."""
+    connection.execute(
+        update(mirror)
+        .where(mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == target)
+        .values(name=name)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SentRow:
+    """A write that is known to have happened: the mirror becomes what was sent."""
+
+    target: str
+    remote_id: str
+    hash: str
+    from_ms: int | None
+    until_ms: int | None
+    list_max: int
+
+
+def write_sent(connection: Connection, rows: Sequence[SentRow], *, tenant: str, term: str) -> None:
+    """Mirror := what was sent; the intent is answered."""
+    if rows:
+        connection.execute(
+            _WRITE_SENT,
+            [
+                {
+                    "b_tenant": tenant,
+                    "b_term": term,
+                    "b_target": row.target,
+                    "b_remote": row.remote_id,
+                    "b_hash": row.hash,
+                    "b_from": row.from_ms,
+                    "b_until": row.until_ms,
+                    "b_list_max": row.list_max,
+                }
+                for row in rows
+            ],
+        )
+
+
+def clear_intents(connection: Connection, targets: Sequence[str], *, tenant: str, term: str) -> None:
+    """The write certainly did not happen."""
+    _update_targets(connection, targets, tenant=tenant, term=term, values=_NO_INTENT)
+
+
+def set_list_max(connection: Connection, targets: Sequence[str], *, tenant: str, term: str, list_max: int) -> None:
+    """How many of these rows the next list may hold."""
+    _update_targets(connection, targets, tenant=tenant, term=term, values={"list_max": max(1, min(100, list_max))})
+
+
+def settle_from(connection: Connection, targets: Sequence[str], *, tenant: str, term: str, at: int) -> None:
+    """The intents stay open; their outcome can be read off WPS from `at` on."""
+    _update_targets(connection, targets, tenant=tenant, term=term, values={"settle_at": at})
+
+
+def write_gone(
+    connection: Connection, target: str, *, tenant: str, term: str, marker: str | None, generation: int
+) -> None:
+    """The remote object is gone; the next one will be of a new generation with a marker of its own."""
+    values = {"state": "gone", "remote_id": None, "sent_hash": "", "generation": generation, "marker": marker}
+    _update_targets(connection, [target], tenant=tenant, term=term, values={**values, **_NO_INTENT})
+
+
+def group_rows(connection: Connection, *, tenant: str, term: str, group_id: str) -> list[Mirrored]:
+    """Every target of a calendar, itself included."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.group_id == group_id)
+    return [mirrored_of(row) for row in connection.execute(select(mirror).where(*where))]
+
+
+def _update_targets(
+    connection: Connection, targets: Sequence[str], *, tenant: str, term: str, values: Mapping[str, Any]
+) -> None:
+    if targets:
+        connection.execute(
+            update(mirror)
+            .where(mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets))
+            .values(**values)
+        )
+
+
+# --- members ----------------------------------------------------------------------------------------------------------
+
+
+def present_members(connection: Connection, *, tenant: str, term: str, group_id: str) -> dict[str, tuple[str, str]]:
+    """WPS user → (role, permission id) as last seen or written."""
+    where = (members.c.tenant_id == tenant, members.c.term == term, members.c.group_id == group_id)
+    return {row.user_id: (row.role, row.permission_id) for row in connection.execute(select(members).where(*where))}
+
+
+def add_members(
+    connection: Connection, rows: Sequence[tuple[str, str, str]], *, tenant: str, term: str, group_id: str
+) -> None:
+    """Note permissions (user, role, permission id) that a call has given."""
+    if rows:
+        drop_members(connection, [user for user, _, _ in rows], tenant=tenant, term=term, group_id=group_id)
+        key = {"tenant_id": tenant, "term": term, "group_id": group_id}
+        connection.execute(
+            members.insert(), [{**key, "user_id": u, "role": role, "permission_id": p} for u, role, p in rows]
+        )
+
+
+def drop_members(connection: Connection, users: Sequence[str] | None, *, tenant: str, term: str, group_id: str) -> None:
+    """Forget permissions that are gone; None forgets all of the calendar."""
+    statement = members.delete().where(
+        members.c.tenant_id == tenant, members.c.term == term, members.c.group_id == group_id
+    )
+    if users is not None:
+        statement = statement.where(members.c.user_id.in_(users))
+    connection.execute(statement)

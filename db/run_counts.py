@@ -1,0 +1,30 @@
+"""Counters of a run, one row per lane and kind of object, summed on reading."""
+
+from sqlalchemy import Connection, func, select, update
+
+from db.tables import run_counts
+from db.upsert import insert_missing
+
+FIELDS = ("planned", "done", "failed", "superseded")
+
+
+def add(connection: Connection, *, run_id: str, lane: str, kind: str, **by: int) -> None:
+    """Add to the counters of one lane; the row is made at its first count."""
+    where = (run_counts.c.run_id == run_id, run_counts.c.lane == lane, run_counts.c.kind == kind)
+    values = {name: run_counts.c[name] + count for name, count in by.items() if count}
+    if not values:
+        return
+    if connection.execute(update(run_counts).where(*where).values(**values)).rowcount == 1:
+        return
+    zero = dict.fromkeys(FIELDS, 0)
+    insert_missing(connection, run_counts, [{"run_id": run_id, "lane": lane, "kind": kind, **zero}])
+    connection.execute(update(run_counts).where(*where).values(**values))
+
+
+def totals(connection: Connection, *, run_id: str) -> dict[str, dict[str, int]]:
+    """kind → planned, done, failed, superseded of the whole run."""
+    sums = [func.sum(run_counts.c[name]).label(name) for name in FIELDS]
+    rows = connection.execute(
+        select(run_counts.c.kind, *sums).where(run_counts.c.run_id == run_id).group_by(run_counts.c.kind)
+    )
+    return {row.kind: {name: int(getattr(row, name) or 0) for name in FIELDS} for row in rows}

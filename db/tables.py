@@ -1,0 +1,385 @@
+"""All tables. They come into being only through the migrations; a test compares both.
+
+Instants are BIGINT milliseconds UTC of the database's clock. Names and identifiers compare byte by byte (`utf8mb4_bin`).
+The big tables carry `term` in the primary key and have no foreign keys, so that MySQL can partition them by term.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, Row, String, Table, Text, UniqueConstraint
+from sqlalchemy.dialects.mysql import LONGTEXT
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+
+ID = String(36)
+TENANT = String(40)
+NAME = String(60)
+TERM = String(20)
+LANE = String(80)
+TARGET = String(48)
+HASH = String(40)
+LONG = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+
+
+AnyRow = Row[*tuple[Any, ...]]
+
+
+def _table(name: str, *parts: Column[Any] | Index | UniqueConstraint) -> Table:
+    table: Table = Table(name, metadata, *parts, **_MYSQL)
+    return table
+
+
+def _instant(name: str, *, nullable: bool = True) -> Column[Any]:
+    return Column(name, BigInteger, nullable=nullable)
+
+
+tenants = _table(
+    "tenants",
+    Column("id", TENANT, primary_key=True),
+    Column("zone", String(60), nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("wps_app_id", String(80), nullable=False),
+    Column("wps_app_key", Text, nullable=False),  # encrypted: see usecases/tenants.py
+    Column("last_import_no", BigInteger, nullable=False),
+    _instant("created_ms", nullable=False),
+)
+
+# --- timetable: what the sources say -------------------------------------------------------------------------------
+
+terms = _table(
+    "terms",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("xnxq", TERM, primary_key=True),
+    Column("first_monday", String(10)),
+    Column("weeks", Integer),
+    Column("status", String(10), nullable=False),  # open, frozen, archived
+    Column("exchange", Text, nullable=False),  # JSON: {made-up date: teaching date}
+)
+
+periods = _table(
+    "periods",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("xnxq", TERM, primary_key=True),
+    Column("xq", NAME, primary_key=True),  # campus; blank = every campus
+    Column("since", String(10), primary_key=True),  # first date of this clock; blank = from the start
+    Column("jc", Integer, primary_key=True),
+    Column("st", String(5), nullable=False),
+    Column("ed", String(5), nullable=False),
+)
+
+imports = _table(
+    "imports",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("import_no", BigInteger, primary_key=True),
+    Column("run_id", ID),
+    Column("source", String(500), nullable=False),
+    Column("files", Text, nullable=False),  # JSON: {part: the file it was read from}
+    Column("fingerprint", String(64), nullable=False),
+    Column("state", String(10), nullable=False),  # staging, complete, failed
+    Column("part", String(20), nullable=False),  # the file being read
+    Column("cursor", BigInteger, nullable=False),  # rows of that file already staged
+    Column("rows_in", BigInteger, nullable=False),
+    Column("staged", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("findings", BigInteger, nullable=False),
+    Column("sessions", BigInteger, nullable=False),
+    Column("error", Text),
+    _instant("started_ms", nullable=False),
+    _instant("finished_ms"),
+)
+
+# Staging: one row per accepted or held source row. Rows of an import that is not complete are never read.
+meetings = _table(
+    "meetings",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("import_no", BigInteger, primary_key=True),
+    Column("offering_id", HASH, primary_key=True),
+    Column("line", BigInteger, primary_key=True),
+    Column("term", TERM, nullable=False),
+    Column("kkh", NAME, nullable=False),
+    Column("kcbh", NAME, nullable=False),
+    Column("kcmc", String(200), nullable=False),
+    Column("kkxy", NAME, nullable=False),
+    Column("xq", NAME, nullable=False),
+    Column("lq", String(200), nullable=False),
+    Column("room", String(200), nullable=False),
+    Column("ghs", String(500), nullable=False),
+    Column("xms", String(500), nullable=False),
+    Column("jxz", Integer),
+    Column("zc", Integer),
+    Column("jc", Integer),
+    Column("date", String(10)),
+    Column("start_ms", BigInteger),
+    Column("end_ms", BigInteger),
+    Column("sfdk", String(10), nullable=False),
+    Column("held", String(20)),  # no_period_table, no_first_monday, deleted, frozen_term; NULL = used
+    Column("row_hash", HASH, nullable=False),
+    UniqueConstraint("tenant_id", "import_no", "row_hash"),
+)
+
+# Staging of who takes what; its key is in the order in which offerings are aggregated.
+enrolments = _table(
+    "enrolments",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("import_no", BigInteger, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("kkh", NAME, primary_key=True),
+    Column("kcbh", NAME, primary_key=True),  # blank = every course of the offering number
+    Column("code", NAME, primary_key=True),
+    Column("line", BigInteger, nullable=False),
+)
+
+quarantine = _table(
+    "quarantine",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("id", HASH, primary_key=True),
+    Column("kind", String(10), nullable=False),  # reject, finding, held
+    Column("reason", String(40), nullable=False),
+    Column("file", String(200), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("row", LONG, nullable=False),  # JSON of the source row
+    Column("sentence", Text, nullable=False),
+    Column("first_import", BigInteger, nullable=False),
+    Column("last_import", BigInteger, nullable=False),
+    _instant("opened_ms", nullable=False),
+    _instant("cleared_ms"),
+    Index(None, "tenant_id", "cleared_ms", "kind", "reason"),
+)
+
+offerings = _table(
+    "offerings",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("id", HASH, primary_key=True),
+    Column("kkh", NAME, nullable=False),
+    Column("kcbh", NAME, nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("college", NAME, nullable=False),  # where its rows say it belongs; blank = unknown
+    Column("lane", LANE),  # written at the first plan, then kept for the term
+    Column("import_no", BigInteger, nullable=False),
+    Index(None, "tenant_id", "term", "kkh"),
+)
+
+sessions = _table(
+    "sessions",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("id", HASH, primary_key=True),
+    Column("offering_id", HASH, nullable=False),
+    Column("jxz", Integer),
+    Column("zc", Integer),
+    Column("jc_s", String(200), nullable=False),  # its periods, "3/4"
+    Column("date", String(10), nullable=False),
+    _instant("start_ms", nullable=False),
+    _instant("end_ms", nullable=False),
+    Column("rooms", Text, nullable=False),  # JSON list of [campus, building, room], sorted
+    Column("teachers", Text, nullable=False),  # JSON list of names, sorted
+    Column("source_rows", Integer, nullable=False),
+    Column("import_no", BigInteger, nullable=False),
+    Index(None, "tenant_id", "term", "offering_id"),
+)
+
+users = _table(
+    "users",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("kind", String(10), primary_key=True),  # student, teacher
+    Column("code", NAME, primary_key=True),  # xh or gh
+    Column("name", String(200), nullable=False),
+    Column("college", NAME, nullable=False),
+    Column("listed", Boolean, nullable=False),  # in the people files, not only named by a row
+    Column("wps_id", String(200)),
+    _instant("checked_ms"),
+    Column("import_no", BigInteger, nullable=False),
+)
+
+rolls = _table(
+    "rolls",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("offering_id", HASH, primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("code", NAME, primary_key=True),
+    Column("import_no", BigInteger, nullable=False),
+    Index(None, "tenant_id", "kind", "code"),
+)
+
+rooms = _table(
+    "rooms",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("xq", NAME, primary_key=True),
+    Column("lq", String(100), primary_key=True),
+    Column("room", String(100), primary_key=True),
+    Column("lat", String(20), nullable=False),
+    Column("lon", String(20), nullable=False),
+)
+
+# --- WPS: what exists there, and what should ------------------------------------------------------------------------
+
+mirror = _table(
+    "mirror",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("target", TARGET, primary_key=True),
+    Column("kind", String(10), nullable=False),  # calendar, members, event
+    Column("group_id", TARGET, nullable=False),  # the target of its calendar
+    Column("lane", LANE, nullable=False),
+    Column("state", String(10), nullable=False),  # none, live, gone
+    Column("remote_id", String(200)),
+    Column("marker", String(26)),
+    Column("name", String(60)),  # calendars: the whole name sent
+    Column("generation", Integer, nullable=False),
+    Column("sent_hash", HASH, nullable=False),
+    Column("from_ms", BigInteger),  # events: the times last sent
+    Column("until_ms", BigInteger),
+    Column("import_no", BigInteger, nullable=False),
+    Column("list_max", Integer, nullable=False),
+    _instant("parked_until", nullable=False),  # calendars: nothing of the group is sent before
+    Column("intent_verb", String(10)),  # NULL = no open intent
+    Column("intent_hash", HASH),
+    Column("intent_rev", Integer),
+    _instant("intent_ms"),
+    Column("intent_from_ms", BigInteger),
+    Column("intent_until_ms", BigInteger),
+    Column("intent_ids", Text),  # members: JSON of the ids and roles named by the call
+    _instant("settle_at"),
+    UniqueConstraint("tenant_id", "term", "marker"),
+    UniqueConstraint("tenant_id", "term", "name"),
+    Index(None, "tenant_id", "lane", "settle_at"),
+    Index(None, "tenant_id", "term", "group_id"),
+)
+
+members = _table(
+    "members",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("group_id", TARGET, primary_key=True),
+    Column("user_id", String(200), primary_key=True),
+    Column("role", String(20), nullable=False),
+    Column("permission_id", String(200), nullable=False),
+)
+
+walks = _table(
+    "walks",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("id", ID, primary_key=True),
+    _instant("started_ms", nullable=False),
+    _instant("finished_ms"),
+    Column("page_token", String(1100)),
+    Column("pages", Integer, nullable=False),
+)
+
+walk_calendars = _table(
+    "walk_calendars",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("walk_id", ID, primary_key=True),
+    Column("remote_id", String(200), primary_key=True),
+    Column("name", String(60), nullable=False),
+    Index(None, "tenant_id", "walk_id", "name"),
+)
+
+# --- work -----------------------------------------------------------------------------------------------------------
+
+jobs = _table(
+    "jobs",
+    Column("id", ID, primary_key=True),
+    Column("tenant_id", TENANT, nullable=False),
+    Column("lane", LANE),  # NULL: a task for a queue
+    Column("queue", String(20)),
+    Column("kind", String(20), nullable=False),
+    Column("target", TARGET, nullable=False),
+    Column("open_key", TARGET),  # = target while queued or blocked; NULL once closed
+    Column("term", TERM, nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON; desired state of a target, NULL-like "null" = gone
+    Column("desired_hash", HASH, nullable=False),
+    Column("schema_ver", Integer, nullable=False),
+    Column("rev", Integer, nullable=False),
+    Column("import_no", BigInteger, nullable=False),
+    Column("tier", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("state", String(12), nullable=False),  # queued blocked done dead cancelled superseded
+    _instant("run_at", nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("claim", ID),
+    Column("error_code", String(40)),
+    Column("last_error", Text),
+    Column("run_id", ID),
+    _instant("created_ms", nullable=False),
+    _instant("finished_ms"),
+    UniqueConstraint("tenant_id", "kind", "open_key"),
+    Index(None, "tenant_id", "lane", "state", "tier", "priority", "id"),
+    Index(None, "tenant_id", "group_id", "state"),
+    Index(None, "run_id", "state"),
+    Index(None, "queue", "state", "run_at"),
+    Index(None, "tenant_id", "state", "kind"),
+)
+
+lanes = _table(
+    "lanes",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("lane", LANE, primary_key=True),
+    Column("owner", ID),
+    Column("fence", BigInteger, nullable=False),
+    _instant("lease_until", nullable=False),
+    _instant("not_before", nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("effects", BigInteger, nullable=False),
+    Column("note", String(200)),
+    _instant("created_ms", nullable=False),
+)
+
+runs = _table(
+    "runs",
+    Column("id", ID, primary_key=True),
+    Column("tenant_id", TENANT, nullable=False),
+    Column("kind", String(12), nullable=False),  # full, import
+    Column("scope", Text, nullable=False),  # JSON
+    Column("mutex", String(80)),  # one active run per scope; NULL once ended
+    Column("state", String(24), nullable=False),
+    Column("stage", String(12), nullable=False),
+    Column("term", TERM),
+    Column("import_no", BigInteger),
+    Column("error", Text),
+    Column("report", LONG),
+    _instant("created_ms", nullable=False),
+    _instant("started_ms"),
+    _instant("finished_ms"),
+    UniqueConstraint("tenant_id", "mutex"),
+    Index(None, "tenant_id", "created_ms"),
+)
+
+run_stages = _table(
+    "run_stages",
+    Column("run_id", ID, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("stage", String(12), nullable=False),
+    Column("step", String(40), nullable=False),
+    Column("state", String(12), nullable=False),  # waiting running done failed
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("cursor", String(200)),
+    Column("note", Text),
+    _instant("started_ms"),
+    _instant("finished_ms"),
+)
+
+# One row per (run, lane, kind): lanes never wait for each other's counters; readers add them up.
+run_counts = _table(
+    "run_counts",
+    Column("run_id", ID, primary_key=True),
+    Column("lane", LANE, primary_key=True),
+    Column("kind", String(10), primary_key=True),
+    Column("planned", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("superseded", BigInteger, nullable=False),
+)

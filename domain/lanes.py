@@ -1,0 +1,104 @@
+"""Who may work a lane, for how long, and when a call of it may start.
+
+A lane is owned by one drain at a time. The owner is written in the database together with a fence that grows with every
+change of owner; each effect of a drain names the fence it was claimed with and is refused when the lane has moved on.
+
+    free ──claim──▶ owned ──release──▶ free
+                      │ lease runs out (its process died, froze, or lost the database)
+                      ▼
+                  take over: fence + 1, owner gone, not_before = old lease + 1.1 × budget ──claim──▶ owned
+
+The pause after a take-over is there because the old owner may have sent a call at the last moment its lease allowed; a call
+is over within its budget, so after 1.1 × budget WPS sees one call of the lane again, not two.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum, auto
+
+SLICE_MS = 2000
+SLICE_CALLS = 12
+SLEEP_LIMIT_MS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The clockwork of lanes and settlement; all milliseconds.
+
+    budget: the longest a call may take, everything included; lease: how long a claim holds without renewal; late: how
+    long after we gave up a request may still be applied; lag: how long a list may miss a fresh object; guard: the
+    longest time between committing an intent and the first byte of its call.
+    """
+
+    budget_ms: int
+    lease_ms: int
+    late_ms: int
+    lag_ms: int
+    guard_ms: int = 500
+
+    @property
+    def takeover_ms(self) -> int:
+        """How long after the end of a lost lease the lane rests."""
+        return math.ceil(1.1 * self.budget_ms)
+
+    @property
+    def settle_ms(self) -> int:
+        """How long after an intent its outcome can be read off WPS: no request of it lands later, no list misses it."""
+        return self.guard_ms + self.budget_ms + self.late_ms + self.lag_ms
+
+    @property
+    def renew_ms(self) -> int:
+        return self.lease_ms // 4
+
+    def problem(self) -> str | None:
+        """Why these times cannot work, or None: a lease must outlast a call that starts just before a late renewal."""
+        need = self.budget_ms + self.lease_ms / 4 + self.lease_ms / 8
+        if self.lease_ms < need:
+            return f"lease {self.lease_ms} ms is shorter than budget + lease/4 + lease/8 = {need:.0f} ms"
+        return None
+
+
+class OnClaim(Enum):
+    """What a claim of a lane does."""
+
+    TAKE = auto()
+    TAKE_OVER = auto()
+    REFUSE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRow:
+    """A lane as the database has it; instants in milliseconds UTC of the database's clock."""
+
+    owner: str | None
+    fence: int
+    lease_until: int
+    not_before: int
+    paused: bool
+
+
+def on_claim(lane: LaneRow, *, now: int) -> OnClaim:
+    """A free lane that is due is taken; one whose lease ran out is first taken from its owner, and then rests."""
+    if lane.paused:
+        return OnClaim.REFUSE
+    if lane.owner is not None:
+        return OnClaim.TAKE_OVER if lane.lease_until < now else OnClaim.REFUSE
+    return OnClaim.TAKE if lane.not_before <= now else OnClaim.REFUSE
+
+
+def slice_is_over(*, calls: int, elapsed_ms: float) -> bool:
+    """Whether a drain has had its share; it yields then only if another lane is due."""
+    return calls >= SLICE_CALLS or elapsed_ms >= SLICE_MS
+
+
+def may_send(*, since_commit_ms: float, lease_left_ms: float, times: Times) -> bool:
+    """The send guard: young enough since the intent was committed, and lease enough for a whole call."""
+    return since_commit_ms <= times.guard_ms and lease_left_ms >= times.budget_ms
+
+
+def active_cap(*, rate_per_s: float, latency_ms: float) -> int:
+    """How many lanes may be drained at once: Little's law with half as much again, and two to spare.
+
+    More would only wait for the limiter, each on a thread of its own.
+    """
+    return math.ceil(1.5 * rate_per_s * latency_ms / 1000) + 2

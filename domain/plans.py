@@ -1,0 +1,116 @@
+"""What should exist at WPS for a course, and how that differs from what does."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from domain.calendars import EventBody
+from domain.settlement import Mirrored, Verb, verb_for
+
+GONE = "null"
+PRIORITY = {"calendar": 0, "members": 1, "event": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One remote object that should be there: its target, the hash of its content, the payload of its job, and words
+    for a person to recognise it by."""
+
+    kind: str
+    target: str
+    hash: str
+    payload: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A difference: what has to be sent for a target. `desired` None: it should not be there."""
+
+    kind: str
+    target: str
+    verb: Verb
+    desired: Desired | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session as far as its event shows it; instants in milliseconds UTC."""
+
+    id: str
+    date: str
+    start_ms: int
+    end_ms: int
+    rooms: tuple[tuple[str, str, str], ...]
+    teachers: tuple[str, ...]
+
+
+def calendar_target(offering_id: str) -> str:
+    return f"cal:{offering_id}"
+
+
+def members_target(offering_id: str) -> str:
+    return f"mem:{offering_id}"
+
+
+def event_target(session_id: str) -> str:
+    return f"evt:{session_id}"
+
+
+def event_of(session: SessionView, *, summary: str) -> EventBody:
+    """The event of a session, without its marker: rooms as one place, teachers as a line."""
+    places = sorted({lq + room for _, lq, room in session.rooms if lq + room})
+    line = f"教师：{'、'.join(session.teachers)}" if session.teachers else ""
+    return EventBody(summary, line, session.start_ms, session.end_ms, "、".join(places) or None)
+
+
+def desired_event(session: SessionView, *, summary: str) -> Desired:
+    """The job of a session's event."""
+    body = event_of(session, summary=summary)
+    want = {
+        "summary": body.summary,
+        "description": body.description,
+        "start_ms": body.start_ms,
+        "end_ms": body.end_ms,
+        "location": body.location,
+    }
+    payload = json.dumps(want, ensure_ascii=False, separators=(",", ":"))
+    return Desired("event", event_target(session.id), body.content_hash(), payload, f"{summary} {session.date}")
+
+
+def diff(
+    desired: Sequence[Desired], mirrored: Iterable[Mirrored], *, queued: Mapping[str, str], calendar: str
+) -> list[Operation]:
+    """The operations that turn what is mirrored into what is desired; none when both agree.
+
+    `queued` has the hash that each open job asks for: one that asks for something else than is desired now is replaced
+    even where the mirror agrees. When the calendar goes, everything in it goes with it and needs no operation.
+    """
+    have = {one.target: one for one in mirrored}
+    want = {one.target: one for one in desired}
+    found: list[Operation] = []
+    for one in desired:
+        there = have.get(one.target)
+        verb = Verb.CREATE if there is None else verb_for(there, desired_hash=one.hash)
+        if one.kind == "members" and there is None and one.hash == "":
+            continue
+        if one.kind == "members" and there is not None:
+            verb = Verb.NOTHING if there.sent_hash == one.hash else Verb.UPDATE
+        waiting = queued.get(one.target)
+        if verb is Verb.NOTHING and (waiting is not None and waiting != one.hash):
+            verb = Verb.UPDATE
+        if verb is Verb.NOTHING and there is not None and there.intent is not None:
+            verb = Verb.UPDATE
+        if verb is not Verb.NOTHING:
+            found.append(Operation(one.kind, one.target, verb, one, one.label))
+    calendar_goes = calendar not in want
+    for target, there in have.items():
+        if target in want or target.startswith("sur:") or there.kind == "members":
+            continue
+        if calendar_goes and target != calendar:
+            continue
+        asked_for = bool(queued.get(target))
+        if there.state == "live" or there.intent is not None or asked_for:
+            found.append(Operation(there.kind, target, Verb.DELETE, None, there.name or target))
+    return found

@@ -1,0 +1,97 @@
+"""What every timetable source can do, and how it says that it cannot be used."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+PARTS: Final = ("terms", "periods", "rooms", "students", "teachers", "meetings", "enrolments")
+"""Everything a source may yield, in reading order: rows are read against the terms and periods before them."""
+
+REQUIRED_COLUMNS: Final[Mapping[str, tuple[tuple[tuple[str, ...], ...], ...]]] = {
+    "terms": ((("xnxq",),),),
+    "periods": ((("jc",),), (("st",),), (("ed",),)),
+    "rooms": ((("room",),),),
+    "students": ((("xh",),),),
+    "teachers": ((("gh",),),),
+    "meetings": ((("kkh",),), (("xnxq",),), (("rq",), ("jxz", "zc")), (("jc",), ("st", "ed"))),
+    "enrolments": ((("xh",),), (("kkh",),), (("xnxq",),)),
+}
+"""For each part a list of demands; each is met by any one of its groups of columns. Other columns are optional."""
+
+
+class BadSource(Exception):
+    """A source that cannot be read: which file, what is wrong, what to do. Nothing was changed by it."""
+
+    def __init__(self, file: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{file}: {problem}. {remedy}.")
+        self.file = file
+        self.problem = problem
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One row: the line it begins on (the header is line 1) and its values by column name, as they stand there."""
+
+    line: int
+    values: Mapping[str, str | None]
+
+
+class TimetableSource(Protocol):
+    """A source of one tenant's timetable. Not for use by several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """The address as people know it, without passwords."""
+        ...
+
+    def parts(self) -> tuple[str, ...]:
+        """Those of PARTS that it has, in that order; always with `meetings`. Raises BadSource."""
+        ...
+
+    def file_of(self, part: str) -> str:
+        """What a person would open to see the rows of `part`."""
+        ...
+
+    def check(self) -> None:
+        """Raise BadSource unless every part can be opened and has its columns."""
+        ...
+
+    def fingerprint(self) -> str:
+        """At most 64 characters that change when any row changes. Raises BadSource."""
+        ...
+
+    def rows(self, part: str, *, after: int, limit: int) -> list[SourceRow]:
+        """Up to `limit` rows of `part` after the first `after`; fewer only at the end. Raises BadSource.
+
+        Cheap when asked page after page.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections; the source may be used again afterwards."""
+        ...
+
+
+def check_columns(part: str, columns: list[str], *, file: str) -> None:
+    """Raise BadSource naming the columns that `part` needs and `columns` lacks."""
+    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    if twice:
+        raise BadSource(file, f"column {', '.join(twice)} is there more than once", "Keep one of them")
+    for groups in REQUIRED_COLUMNS[part]:
+        if not any(set(group) <= set(columns) for group in groups):
+            wanted = " or ".join(" and ".join(group) for group in groups)
+            has = ", ".join(name for name in columns if name) or "none"
+            raise BadSource(
+                file,
+                f"column {wanted} is missing; it has the columns {has[:400]}",
+                "Name the columns in the first row as the README lists them, separated by commas",
+            )
+
+
+def pages(source: TimetableSource, part: str, *, size: int) -> Iterator[list[SourceRow]]:
+    """All rows of `part`, page by page."""
+    after = 0
+    while page := source.rows(part, after=after, limit=size):
+        yield page
+        after += len(page)

@@ -1,0 +1,189 @@
+"""A folder of CSV files, plain or gzipped, one per part: `meetings.csv`, `students.csv.gz`, …"""
+
+import csv
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import IO, Final, cast
+
+from domain.text import clean
+from domain.timetable import SURPLUS
+from remote.sources.base import PARTS, BadSource, SourceRow, check_columns
+
+_ENDINGS: Final = (".csv", ".csv.gz")
+_CHUNK_BYTES: Final = 1 << 20
+_AS_UTF8: Final = "Save it as CSV UTF-8 (from GBK: `iconv -f GB18030 -t UTF-8`)"
+_WHOLE_AGAIN: Final = "Write the file again in full"
+
+
+class CsvFolder:
+    """The adapter. Keeps one file open between pages, so that reading on does not begin at the top."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open: _OpenFile | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's path."""
+        return str(self._folder)
+
+    def parts(self) -> tuple[str, ...]:
+        """The parts whose file is there. Raises BadSource without a folder or without meetings."""
+        if not self._folder.is_dir():
+            problem = "it is not a folder" if self._folder.exists() else "there is no such folder"
+            raise BadSource(self.name, problem, "Give the path of a folder with meetings.csv or meetings.csv.gz")
+        found = tuple(part for part in PARTS if self._files(part))
+        if "meetings" not in found:
+            there = ", ".join(sorted(entry.name for entry in self._folder.iterdir())[:12]) or "nothing"
+            raise BadSource(self.name, f"there is no meetings.csv or meetings.csv.gz in it, but {there}", "Add it")
+        return found
+
+    def file_of(self, part: str) -> str:
+        """The file's name; `part` itself where there is none."""
+        files = self._files(part)
+        return files[0].name if files else part
+
+    def check(self) -> None:
+        """Open every part and look at its header. Raises BadSource."""
+        self.close()
+        for part in self.parts():
+            with _OpenFile(part, self._path(part)):
+                pass
+
+    def fingerprint(self) -> str:
+        """A hash of the names and bytes of all parts."""
+        total = hashlib.sha256()
+        for part in self.parts():
+            path = self._path(part)
+            total.update(f"{path.name}\0".encode())
+            try:
+                with path.open("rb") as file:
+                    while chunk := file.read(_CHUNK_BYTES):
+                        total.update(chunk)
+            except OSError as error:
+                raise _unreadable(path, error) from error
+            total.update(b"\0")
+        return total.hexdigest()
+
+    def rows(self, part: str, *, after: int, limit: int) -> list[SourceRow]:
+        """Up to `limit` rows after the first `after`; fewer only at the end. Raises BadSource."""
+        file = self._open
+        if file is None or file.part != part or file.position != after:
+            self.close()
+            file = self._open = _OpenFile(part, self._path(part))
+            file.skip(after)
+        return file.read(limit)
+
+    def close(self) -> None:
+        """Close the file that is open, if one is."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _files(self, part: str) -> list[Path]:
+        return [path for ending in _ENDINGS if (path := self._folder / f"{part}{ending}").is_file()]
+
+    def _path(self, part: str) -> Path:
+        files = self._files(part)
+        if len(files) > 1:
+            names = " and ".join(path.name for path in files)
+            raise BadSource(self.name, f"{names} are both there", "Remove the one that is out of date")
+        if not files:
+            raise BadSource(str(self._folder / f"{part}.csv"), "it is no longer there", "Put it back and import again")
+        return files[0]
+
+
+class _OpenFile:
+    """One file being read; `position` counts the rows behind it. Every failure becomes a BadSource."""
+
+    def __init__(self, part: str, path: Path) -> None:
+        self.part = part
+        self.position = 0
+        self._path = path
+        self._line = 1
+        try:
+            raw = path.open("rb")
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        self._raw = raw
+        unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb")) if path.name.endswith(".gz") else raw
+        self._text = TextIOWrapper(unpacked, encoding="utf-8-sig", newline="")
+        # Strict: an opening quote that is never closed would otherwise swallow the rest of the file in silence.
+        self._reader = csv.reader(self._text, strict=True)
+        try:
+            self._columns = self._header()
+        except BadSource:
+            self.close()
+            raise
+
+    def __enter__(self) -> "_OpenFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._text.close()
+        self._raw.close()  # a GzipFile leaves the file it was given open
+
+    def skip(self, rows: int) -> None:
+        """Go past `rows` rows."""
+        self.position += sum(1 for _ in islice(self._records(), rows))
+
+    def read(self, limit: int) -> list[SourceRow]:
+        """The next rows, at most `limit`."""
+        rows = [SourceRow(line, self._values(record)) for line, record in islice(self._records(), limit)]
+        self.position += len(rows)
+        return rows
+
+    def _header(self) -> list[str]:
+        first = next(self._records(), None)
+        if first is None:
+            raise BadSource(self._path.name, "it is empty", "Write the column names in the first row")
+        columns = [clean(name).lower() for name in first[1]]
+        check_columns(self.part, columns, file=self._path.name)
+        return columns
+
+    def _values(self, record: list[str]) -> dict[str, str | None]:
+        values: dict[str, str | None] = dict(zip(self._columns, record, strict=False))
+        if len(record) > len(self._columns) and (surplus := ",".join(record[len(self._columns) :])).strip(", "):
+            values[SURPLUS] = surplus
+        return values
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """(line it begins on, fields) of each record that is not an empty line."""
+        while True:
+            begins = self._line
+            try:
+                record = next(self._reader)
+            except StopIteration:
+                return
+            except UnicodeDecodeError as error:
+                raise BadSource(self._path.name, f"it is not UTF-8 (after line {begins})", _AS_UTF8) from error
+            except csv.Error as error:
+                raise self._malformed(error, begins) from error
+            except (EOFError, zlib.error) as error:
+                raise BadSource(self._path.name, f"the gzip data is broken ({error})", _WHOLE_AGAIN) from error
+            except OSError as error:
+                raise _unreadable(self._path, error) from error
+            self._line = self._reader.line_num + 1
+            if record:
+                yield begins, record
+
+    def _malformed(self, error: csv.Error, line: int) -> BadSource:
+        if "NUL" in str(error):
+            return BadSource(self._path.name, f"it holds NUL bytes (line {line}): it is not text", _AS_UTF8)
+        remedy = "Close the quotes, double those inside a field, and import again"
+        return BadSource(self._path.name, f"the row on line {line} is not CSV ({error})", remedy)
+
+
+def _unreadable(path: Path, error: OSError) -> BadSource:
+    if isinstance(error, gzip.BadGzipFile):
+        return BadSource(path.name, "it is not a gzip file or is damaged", _WHOLE_AGAIN)
+    return BadSource(path.name, f"it cannot be read ({error.strerror or error})", "Check the file and its permissions")

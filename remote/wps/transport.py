@@ -1,0 +1,291 @@
+"""The one outlet for calls to WPS, and the outlet pays.
+
+    admit ─▶ the caller sleeps `wait_ms`, commits its intent ─▶ call ─▶ answer, or one of the exceptions of `errors`
+
+`admit` is the only place of the product that spends from the limiter, and one admission is good for one call. A call
+has one deadline for everything (token included), is sent at most once, and belongs to a lane. Its guard runs on an open
+connection right before the first byte: what fails up to there is WpsNotSent, what fails after it is WpsUnknown.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from ratelimit.limiter import Limiter, LimiterAway, Park
+from ratelimit.retry_after import parse_retry_after
+from remote.wps.auth import TokenSource
+from remote.wps.deadlines import Deadline
+from remote.wps.envelope import Envelope, read_envelope
+from remote.wps.errors import Kind, WpsError, WpsNotSent, WpsThrottled, WpsUnknown, classify, kind_of, redacted
+from remote.wps.exchange import Exchange, ExchangeError, RawAnswer
+from remote.wps.signing import authorization, kso_date
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from remote.wps.credentials import Credentials
+
+_JSON: Final = "application/json"
+_AWAY_MS: Final = 1_000
+"""How long to park while the limiter's store is away."""
+_SLOT_MARGIN_MS: Final = 1_000
+"""A slot outlives its call's budget by this much, for the caller's own work between admission and call."""
+_FIRST_LATENCY_MS: Final = 150.0
+"""Taken as the time of a call until one was measured: the service's usual answer time."""
+_LATENCY_SHARE: Final = 0.1
+"""Weight of the newest call in the moving average."""
+_MAX_THROTTLE_MS: Final = 60_000
+_BLOCK_ONLY: Final = -1
+"""An epoch the limiter never has: everybody waits, and the rate is not cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Leave for one call, to be made after `wait_ms`. `guard` raises GuardRefused when the call must not go out."""
+
+    lane: str
+    slot: str
+    epoch: int
+    wait_ms: int
+    guard: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """No call for `wait_ms`: the limiter's wait is too long, it is blocked, full or away."""
+
+    wait_ms: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as the client describes it. `target` is path and query, percent-encoded, without the base address."""
+
+    name: str
+    method: str
+    target: str
+    body: bytes = b""
+    list_write: bool = False
+    done_when: frozenset[Kind] = frozenset()
+
+
+class AdmissionSpent(ValueError):
+    """The admission was used already, released, or never given: a call without paying is a mistake in the caller."""
+
+
+class Transport:
+    """Connections, token, limiter and signature of one app. Thread-safe; made after a fork."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        credentials: Credentials,
+        limiter: Limiter,
+        limiter_key: str,
+        budget_s: float,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        max_connections: int = 64,
+        label_lanes: bool = False,
+    ) -> None:
+        """`budget_s` bounds a whole call; `clock` tells aware UTC. `label_lanes` adds a header with the lane's name,
+        for a simulator's log. Raises ValueError for a bad address."""
+        self._credentials = credentials
+        self._limiter = limiter
+        self._key = limiter_key
+        self._budget_s = budget_s
+        self._clock = clock
+        self._monotonic = monotonic
+        self._label_lanes = label_lanes
+        self._exchange = Exchange(base_url=base_url, max_connections=max_connections)
+        self._tokens = TokenSource(exchange=self._exchange, credentials=credentials, clock=clock, monotonic=monotonic)
+        self._lock = threading.Lock()
+        self._unspent: dict[str, float] = {}
+        self._latency_ms = _FIRST_LATENCY_MS
+        self._throttled_epoch: int | None = None
+        self._throttles = 0
+
+    @property
+    def latency_ms(self) -> float:
+        """Moving average of the time of a call, in milliseconds."""
+        return self._latency_ms
+
+    def admit(self, *, lane: str, max_wait_ms: int = 250, release: str | None = None) -> Admitted | Parked:
+        """Pay for one call of `lane`; `release` gives back the slot of the call before in the same round trip.
+
+        Never sleeps and never raises for the limiter: it is closed while its store is away.
+        """
+        _check_lane(lane)
+        hold_ms = round(self._budget_s * 1_000) + max_wait_ms + _SLOT_MARGIN_MS
+        try:
+            found = self._limiter.acquire(self._key, hold_ms=hold_ms, max_wait_ms=max_wait_ms, release=release)
+        except LimiterAway:
+            return Parked(_AWAY_MS, "limiter_away")
+        if isinstance(found, Park):
+            return Parked(found.wait_ms, found.reason)
+        self._remember(found.slot, hold_ms / 1_000)
+        return Admitted(lane=lane, slot=found.slot, epoch=found.epoch, wait_ms=found.wait_ms)
+
+    def release(self, admitted: Admitted) -> None:
+        """Give a slot back without an admission to ride with. While the store is away its own deadline frees it."""
+        with self._lock:
+            self._unspent.pop(admitted.slot, None)
+        try:
+            self._limiter.release(self._key, admitted.slot)
+        except LimiterAway:
+            return
+
+    def call(self, on: Admitted, call: Call) -> object:
+        """Make `call` once and return the answer's `data` (None where there is none, or where an error means done).
+
+        Raises the exceptions of `errors`; what `on.guard` raises goes through unchanged.
+        """
+        _check_lane(on.lane)
+        self._spend(on)
+        deadline = Deadline(self._budget_s, monotonic=self._monotonic)
+        token = self._token(on, deadline)
+        headers = self._headers(call, token, on.lane)
+        started_s = self._monotonic()
+        try:
+            answer = self._exchange.send(
+                method=call.method,
+                target=call.target,
+                headers=headers,
+                body=call.body,
+                deadline=deadline,
+                before_first_byte=on.guard,
+            )
+        except ExchangeError as error:
+            if error.sent:
+                self._measure(started_s)
+            raise _without_answer(call.name, error, self._secrets(token)) from None
+        self._measure(started_s)
+        return self._read(on, call, answer, token)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._exchange.close()
+
+    def _headers(self, call: Call, token: str, lane: str) -> dict[str, str]:
+        date = kso_date(self._clock())
+        headers = {
+            "content-type": _JSON,
+            "accept": _JSON,
+            "accept-encoding": "gzip",
+            "user-agent": "obsync",
+            "authorization": f"Bearer {token}",
+            "x-kso-date": date,
+            "x-kso-authorization": authorization(
+                self._credentials,
+                method=call.method,
+                target=call.target,
+                content_type=_JSON,
+                date=date,
+                body=call.body,
+            ),
+        }
+        if self._label_lanes:
+            headers["x-obsync-lane"] = quote(lane, safe="")
+        return headers
+
+    def _token(self, on: Admitted, deadline: Deadline) -> str:
+        try:
+            return self._tokens.get(deadline)
+        except WpsThrottled as error:
+            raise self._throttled(on, error, error.retry_after_ms or None) from None
+
+    def _read(self, on: Admitted, call: Call, answer: RawAnswer, token: str) -> object:
+        envelope = read_envelope(answer.body)
+        code = envelope.code if envelope else None
+        kind = kind_of(http_status=answer.status, code=code)
+        if kind is Kind.OK and envelope and 200 <= answer.status < 300:
+            self._throttles = 0
+            return envelope.data
+        if kind in call.done_when and answer.status < 500:
+            return None
+        if kind is Kind.AUTH:
+            self._tokens.drop(token)
+        error = self._error(call, answer, envelope, token)
+        wait_ms = parse_retry_after(answer.retry_after, now=self._clock(), date_header=answer.date)
+        if kind is Kind.THROTTLED:
+            told = self._throttled(on, error, wait_ms)
+            raise told
+        if answer.status == 503 and wait_ms:
+            self._tell_limiter(epoch=_BLOCK_ONLY, retry_after_ms=wait_ms)
+        raise error
+
+    def _error(self, call: Call, answer: RawAnswer, envelope: Envelope | None, token: str) -> WpsError:
+        text = envelope.message if envelope else "not an answer of WPS: " + answer.body[:400].decode("utf-8", "replace")
+        return classify(
+            call.name,
+            http_status=answer.status,
+            code=envelope.code if envelope else None,
+            message=redacted(text, *self._secrets(token)),
+            list_write=call.list_write,
+        )
+
+    def _throttled(self, on: Admitted, error: WpsError, wait_ms: int | None) -> WpsError:
+        """Tell the limiter, and put the wait into `error` where it is a definite throttle."""
+        if wait_ms is None:
+            wait_ms = self._own_wait_ms(on.epoch)
+        self._tell_limiter(epoch=on.epoch, retry_after_ms=wait_ms)
+        if isinstance(error, WpsThrottled):
+            error.retry_after_ms = wait_ms
+        return error
+
+    def _own_wait_ms(self, epoch: int) -> int:
+        """1, 2, 4 … 60 s by consecutive throttles. Calls that were in flight together count as one: their epoch is
+        the same."""
+        with self._lock:
+            if self._throttles == 0 or epoch != self._throttled_epoch:
+                self._throttles += 1
+                self._throttled_epoch = epoch
+            return int(min(_MAX_THROTTLE_MS, 1_000 << min(self._throttles - 1, 6)))
+
+    def _tell_limiter(self, *, epoch: int, retry_after_ms: int) -> None:
+        try:
+            self._limiter.throttled(self._key, epoch=epoch, retry_after_ms=retry_after_ms)
+        except LimiterAway:
+            # Nothing may start while the store is away, which is what the report was for.
+            return
+
+    def _remember(self, slot: str, hold_s: float) -> None:
+        now_s = self._monotonic()
+        with self._lock:
+            if len(self._unspent) > 256:  # left behind by callers that died between admission and call
+                self._unspent = {old: until_s for old, until_s in self._unspent.items() if until_s > now_s}
+            self._unspent[slot] = now_s + hold_s
+
+    def _spend(self, on: Admitted) -> None:
+        with self._lock:
+            if self._unspent.pop(on.slot, None) is None:
+                raise AdmissionSpent("one admission is good for one call: call admit() again")
+
+    def _measure(self, started_s: float) -> None:
+        took_ms = (self._monotonic() - started_s) * 1_000
+        with self._lock:
+            self._latency_ms += _LATENCY_SHARE * (took_ms - self._latency_ms)
+
+    def _secrets(self, token: str) -> tuple[str, str]:
+        return self._credentials.app_key, token
+
+
+def _check_lane(lane: str) -> None:
+    if not lane:
+        raise ValueError("every call to WPS belongs to a lane; tenant-wide ones to '_'")
+
+
+def _without_answer(call: str, error: ExchangeError, secrets: tuple[str, str]) -> WpsError:
+    text = redacted(error.detail, *secrets)
+    if not error.sent:
+        return WpsNotSent(call, message=text, kind=Kind.TIMEOUT if error.timed_out else Kind.NETWORK)
+    if error.status:
+        return WpsUnknown(call, http_status=error.status, message=text, kind=Kind.SERVER)
+    return WpsUnknown(call, message=text, kind=Kind.TIMEOUT if error.timed_out else Kind.NETWORK)

@@ -1,0 +1,49 @@
+"""Fixtures of the whole suite. The stores are in `fixtures_stores`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dramatiq
+import pytest
+from dramatiq.brokers.stub import StubBroker
+
+from bootstrap.settings import Settings
+
+# An actor looks up the broker while its module is imported, and without one makes a default that waits for a server.
+dramatiq.set_broker(StubBroker(middleware=[]))
+
+pytest_plugins = ["tests.fixtures_stores"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The root of the checkout."""
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real timetables; a test that reads it says what it does without."""
+    folder = PROJECT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the folder of real timetables is not beside this checkout")
+    return folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder of its own."""
+    folder = tmp_path / "var"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(data_dir: Path) -> Iterator[Settings]:
+    """Embedded defaults in a folder of their own, with the short waits of a simulator."""
+    environ = {"OBSYNC_DATA_DIR": str(data_dir), "OBSYNC_WPS_LATE_S": "3", "OBSYNC_WPS_LIST_LAG_S": "1"}
+    yield Settings.from_env(environ)

@@ -1,0 +1,277 @@
+"""Real stores for tests: a private Valkey and a private MariaDB per session, a fresh database per test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Engine, NullPool, create_engine, inspect, text
+from sqlalchemy.exc import OperationalError
+
+from bootstrap import addresses
+from workers import embedded
+
+TEST_DATABASES = "OBSYNC_TEST_DATABASES"
+BOTH = ("sqlite", "mariadb")
+
+
+def wanted_databases() -> tuple[str, ...]:
+    """Both, unless the variable names one: on a machine without MariaDB that has to be said aloud."""
+    chosen = tuple(name.strip() for name in os.environ.get(TEST_DATABASES, ",".join(BOTH)).split(",") if name.strip())
+    unknown = set(chosen) - set(BOTH)
+    if unknown or not chosen:
+        raise pytest.UsageError(f"{TEST_DATABASES} knows sqlite and mariadb, not {sorted(unknown)}")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A running private server: `url` for settings, `client()` for a test's own look inside."""
+
+    socket: Path
+
+    @property
+    def url(self) -> str:
+        """Database 0 of the server."""
+        return addresses.socket_url(self.socket)
+
+    def url_of(self, db: int) -> str:
+        """Another database of the same server."""
+        return addresses.socket_url(self.socket, db=db)
+
+    def client(self) -> redis.Redis:
+        """A client of its own, without retries, answering bytes."""
+        return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0), socket_timeout=5)
+
+
+@dataclass(frozen=True)
+class MariaDb:
+    """A running private server on a socket."""
+
+    socket: Path
+
+    def url(self, database: str) -> str:
+        """The address of one of its databases."""
+        return f"mysql+pymysql://root@localhost/{database}?unix_socket={self.socket}&charset=utf8mb4"
+
+    def run(self, *statements: str) -> None:
+        """Runs statements outside of any database of ours."""
+        engine = create_engine(self.url("mysql"), poolclass=NullPool)
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+
+@pytest.fixture(scope="session")
+def short_tmp() -> Iterator[Path]:
+    """A private folder whose path is short enough for unix sockets; pytest's own is not always."""
+    folder = Path(tempfile.mkdtemp(prefix="obt-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def valkey_server(short_tmp: Path) -> Iterator[Valkey]:
+    """One real server for the session; tests take `valkey`, which is empty when they get it."""
+    server = embedded.broker(short_tmp)
+    server.prepare()
+    process = subprocess.Popen(
+        server.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        server.wait_ready()
+        yield Valkey(server.socket)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """The session's server, emptied, scripts included."""
+    client = valkey_server.client()
+    client.flushall()
+    client.script_flush()
+    client.close()
+    return valkey_server
+
+
+@pytest.fixture
+def redis_client(valkey: Valkey) -> Iterator[redis.Redis]:
+    """A client of the emptied server."""
+    client = valkey.client()
+    yield client
+    client.close()
+
+
+_MARIADB_FAST = (
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-buffer-pool-size=128M",
+    "--innodb-log-file-size=64M",
+    "--innodb-doublewrite=0",
+    "--sync-binlog=0",
+    "--performance-schema=OFF",
+)
+_MARIADB_AS_IN_PRODUCTION = (
+    "--log-bin=binlog",
+    "--server-id=1",
+    "--binlog-format=ROW",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_bin",
+    "--default-time-zone=+00:00",
+)
+
+
+def mariadb_binaries() -> tuple[str, str] | None:
+    """Server and installer, or None where the packages are missing."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    server = shutil.which("mariadbd", path=path) or shutil.which("mysqld", path=path)
+    installer = shutil.which("mariadb-install-db", path=path) or shutil.which("mysql_install_db", path=path)
+    return (server, installer) if server and installer else None
+
+
+@pytest.fixture(scope="session")
+def mariadb(short_tmp: Path) -> Iterator[MariaDb]:
+    """One private server for the session, no port. Fails where MariaDB is missing: a skip would look like a pass."""
+    binaries = mariadb_binaries()
+    if binaries is None:
+        pytest.fail(
+            f"MariaDB is not installed: `apt-get install mariadb-server`, or {TEST_DATABASES}=sqlite to go without."
+        )
+    home = short_tmp / "mariadb"
+    home.mkdir()
+    as_root = ["--user=root"] if os.geteuid() == 0 else []
+    server, installer = binaries
+    made = subprocess.run(
+        [installer, "--no-defaults", f"--datadir={home / 'data'}", *as_root, "--auth-root-authentication-method=normal",
+         "--skip-test-db", "--skip-name-resolve"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.fail(f"{installer} failed: {made.stderr[-800:]}")
+    socket, log = home / "m.sock", home / "error.log"
+    process = subprocess.Popen(
+        [server, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={socket}", "--skip-networking",
+         f"--pid-file={home / 'pid'}", "--skip-name-resolve", f"--log-error={log}", *as_root,
+         *_MARIADB_FAST, *_MARIADB_AS_IN_PRODUCTION],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        found = MariaDb(socket)
+        _wait_for_mariadb(found, process, log)
+        yield found
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_mariadb(server: MariaDb, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 60) -> None:
+    give_up = time.monotonic() + timeout_s
+    while True:
+        with contextlib.suppress(OperationalError):
+            server.run("SELECT 1")
+            return
+        if process.poll() is not None or time.monotonic() > give_up:
+            pytest.fail(
+                f"mariadbd did not start: {log.read_text(errors='replace')[-800:] if log.exists() else 'no log'}"
+            )
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(short_tmp: Path) -> Path:
+    """A migrated, empty SQLite file that tests copy."""
+    path = short_tmp / "template.db"
+    _migrated(addresses.sqlite_url(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def mariadb_database(mariadb: MariaDb) -> str:
+    """The URL of one migrated database; `database` empties its tables for each test."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    mariadb.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    _migrated(mariadb.url(name))
+    return mariadb.url(name)
+
+
+def _migrated(url: str) -> None:
+    from db.engine import make_engine
+    from db.migrate import upgrade
+
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh, migrated database; every test that takes it runs on SQLite and on MariaDB."""
+    if request.param not in wanted_databases():
+        pytest.skip(f"{TEST_DATABASES} leaves {request.param} out")
+    if request.param == "mariadb":
+        url: str = request.getfixturevalue("mariadb_database")
+        _empty_mariadb(url)
+        return url
+    path = request.getfixturevalue("tmp_path") / "test.db"
+    shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+    return addresses.sqlite_url(path)
+
+
+def _empty_mariadb(url: str) -> None:
+    """Deletes rows rather than truncating: TRUNCATE rebuilds each table's file and is ten times slower when empty."""
+    from db.engine import make_engine
+
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
+        for table in inspect(connection).get_table_names():
+            if table != "alembic_version":
+                connection.execute(text(f"DELETE FROM `{table}`"))
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
+    engine.dispose()
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Engine]:
+    """An engine, as the product makes it, on a fresh migrated database."""
+    from db.engine import make_engine
+
+    engine = make_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def empty_database_url(request: pytest.FixtureRequest, database_kind: str) -> Iterator[str]:
+    """The address of a database without any table, for tests of the migrations themselves."""
+    if database_kind == "sqlite":
+        yield addresses.sqlite_url(request.getfixturevalue("tmp_path") / "empty.db")
+        return
+    server: MariaDb = request.getfixturevalue("mariadb")
+    name = "e_" + re.sub(r"\W", "", uuid.uuid4().hex)[:12]
+    server.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    yield server.url(name)
+    server.run(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(params=BOTH)
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two databases this run of the test is on."""
+    kind: str = request.param
+    if kind not in wanted_databases():
+        pytest.skip(f"{TEST_DATABASES} leaves {kind} out")
+    return kind

@@ -1,0 +1,210 @@
+"""The limiter on random histories: the limit holds in each of them, and both implementations answer the same."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.limiter import worst_excess
+from bench.valkey import connect, private_valkey
+from ratelimit.limiter import CostTooLarge, Limiter, Limits, Park, Start
+from ratelimit.memory_limiter import MemoryLimiter
+from ratelimit.redis_limiter import RedisLimiter
+from ratelimit.retry_after import parse_retry_after
+
+KEY = "k"
+BEGIN_US = 1_800_000_000_000_000
+CAP = 6
+NOW = datetime(2026, 3, 2, 8, 0, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Step:
+    """`after_us` later, one operation; epochs count back from the newest the history has seen."""
+
+    after_us: int
+    operation: str
+    cost: float = 1.0
+    max_wait_ms: int = 250
+    hold_ms: int = 1_000
+    release: bool = False
+    epochs_back: int = 0
+    retry_after_ms: int = 0
+    limits: Limits | None = None
+
+
+limits = st.builds(
+    Limits,
+    rate_per_s=st.sampled_from([0.3, 1.0, 7.5, 50.0, 200.0, 999.0]),
+    burst=st.sampled_from([1.0, 2.5, 10.0, 40.0]),
+    max_in_flight=st.sampled_from([CAP, 1_000]),
+)
+pause_us = st.one_of(st.just(0), st.integers(0, 20_000), st.integers(0, 3_000_000), st.integers(0, 30_000_000))
+pause_or_jump_back_us = st.one_of(pause_us, pause_us, st.integers(-5_000_000, -1))
+asking = st.builds(
+    Step,
+    after_us=st.one_of(st.just(0), st.integers(0, 20_000)),
+    operation=st.just("acquire"),
+    cost=st.sampled_from([1.0, 1.0, 1.0, 2.5]),
+    max_wait_ms=st.sampled_from([0, 250, 250, 2_000]),
+    hold_ms=st.integers(1, 3_000),
+    release=st.booleans(),
+)
+complaining = st.builds(
+    Step,
+    after_us=pause_us,
+    operation=st.just("throttled"),
+    epochs_back=st.integers(0, 2),
+    retry_after_ms=st.sampled_from([0, 50, 1_000, 4_000]),
+)
+adjusting = st.builds(Step, after_us=pause_us, operation=st.just("configure"), limits=limits)
+resting = st.builds(Step, after_us=pause_us, operation=st.just("state"))
+jumping = st.builds(Step, after_us=pause_or_jump_back_us, operation=st.just("state"))
+
+# Rushes of questions are what a limit is for: most steps come as a handful of them in a row.
+rush = st.lists(asking, min_size=1, max_size=30)
+forwards = st.lists(
+    st.one_of(rush, rush, rush, st.builds(lambda s: [s], complaining | adjusting | resting)), max_size=14
+)
+anyhow = st.lists(st.one_of(rush, st.builds(lambda s: [s], complaining | adjusting | resting | jumping)), max_size=10)
+
+
+def flat(groups: Sequence[Sequence[Step]]) -> list[Step]:
+    return [step for group in groups for step in group]
+
+
+class Player:
+    """Carries out the steps of a history on one limiter and a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now_us = BEGIN_US
+        self.newest_epoch = 0
+        self.last_slot: str | None = None
+
+    def clock_us(self) -> int:
+        return self.now_us
+
+    def play(self, limiter: Limiter, step: Step) -> object:
+        self.now_us += step.after_us
+        if step.operation == "acquire":
+            return self._acquire(limiter, step)
+        if step.operation == "throttled":
+            epoch = self.newest_epoch - step.epochs_back
+            limiter.throttled(KEY, epoch=epoch, retry_after_ms=step.retry_after_ms)
+            return None
+        if step.limits is not None:
+            limiter.configure(KEY, step.limits)
+            return None
+        return limiter.state(KEY)
+
+    def _acquire(self, limiter: Limiter, step: Step) -> object:
+        released = self.last_slot if step.release else None
+        try:
+            answer = limiter.acquire(
+                KEY, hold_ms=step.hold_ms, max_wait_ms=step.max_wait_ms, cost=step.cost, release=released
+            )
+        except CostTooLarge:
+            return "cost"
+        self.newest_epoch = max(self.newest_epoch, answer.epoch)
+        if isinstance(answer, Start):
+            self.last_slot = answer.slot
+        return answer
+
+
+@given(first=limits, history=forwards)
+@settings(max_examples=250, deadline=None)
+def test_no_history_breaks_the_limit(first: Limits, history: list[list[Step]]) -> None:
+    """Cuts, blocks, new settings, costs and rushes in any order: no window has more than the largest limit allows."""
+    player = Player()
+    limiter = MemoryLimiter(limits=first, clock_us=player.clock_us)
+    given_limits = [first, *(step.limits for step in flat(history) if step.limits)]
+    starts_s = []
+    for step in flat(history):
+        answer = player.play(limiter, step)
+        if isinstance(answer, Start):
+            starts_s.append((player.now_us - BEGIN_US + answer.wait_ms * 1_000) / 1e6)
+    rate_per_s = max(one.rate_per_s for one in given_limits)
+    burst = max(one.burst for one in given_limits)
+    assert worst_excess(starts_s, rate_per_s=rate_per_s, burst=burst) <= 1e-6
+
+
+@given(first=limits, history=forwards)
+@settings(max_examples=150, deadline=None)
+def test_in_every_history_each_answer_keeps_its_word(first: Limits, history: list[list[Step]]) -> None:
+    """Waits within what was asked, no start in a block, slots within the cap, parks that change nothing."""
+    player = Player()
+    limiter = MemoryLimiter(limits=first, clock_us=player.clock_us)
+    caps = [first.max_in_flight]
+    for step in flat(history):
+        before = limiter.state(KEY)
+        kept = repr(limiter._buckets)
+        born = KEY in limiter._buckets
+        asked_us = player.now_us
+        answer = player.play(limiter, step)
+        state = limiter.state(KEY)
+        caps.extend([step.limits.max_in_flight] if step.limits else [])
+        assert state.in_flight <= max(caps)
+        assert state.tokens <= state.burst
+        if isinstance(answer, Start):
+            assert 0 <= answer.wait_ms <= step.max_wait_ms
+            assert asked_us + before.blocked_ms * 1_000 <= player.now_us + answer.wait_ms * 1_000 + 1_000
+            assert state.in_flight <= state.max_in_flight
+        elif isinstance(answer, Park):
+            assert answer.wait_ms > 0
+            if born and not step.release:
+                assert repr(limiter._buckets) == kept
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with private_valkey(tmp_path_factory.mktemp("v")) as socket_path:
+        yield socket_path
+
+
+@pytest.fixture(scope="module")
+def client(valkey: Path) -> Iterator[redis.Redis]:
+    with connect(valkey) as connected:
+        yield connected
+
+
+@given(first=limits, history=anyhow)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_memory_and_redis_answer_the_same(client: redis.Redis, first: Limits, history: list[list[Step]]) -> None:
+    """Tests of everything else run on the one in memory; they prove something only as long as the two agree."""
+    client.flushall()
+    here, there = Player(), Player()
+    memory = MemoryLimiter(limits=first, clock_us=here.clock_us)
+    shared = RedisLimiter(client, limits=first, clock_us=there.clock_us)
+    for step in flat(history):
+        assert told(there.play(shared, step)) == told(here.play(memory, step))
+        assert shared.state(KEY) == memory.state(KEY)
+
+
+def told(answer: object) -> object:
+    """What both must agree on: everything but the name of the slot."""
+    return ("start", answer.wait_ms, answer.epoch) if isinstance(answer, Start) else answer
+
+
+@given(value=st.none() | st.text(), date_header=st.none() | st.text(), now=st.datetimes())
+def test_retry_after_never_raises_and_stays_in_bounds(
+    value: str | None, date_header: str | None, now: datetime
+) -> None:
+    """The header comes from a stranger, at the worst moment there is."""
+    wait_ms = parse_retry_after(value, now=now, date_header=date_header)
+    assert wait_ms is None or 1_000 <= wait_ms <= 900_000
+
+
+@given(
+    value=st.from_regex(
+        r"[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{1,5} \d{1,3}:\d\d:\d\d( [A-Z+-]\w{0,5})?", fullmatch=True
+    )
+)
+def test_a_retry_after_that_looks_like_a_date_never_raises(value: str) -> None:
+    """Almost-dates reach further into the parser than noise does."""
+    wait_ms = parse_retry_after(value, now=NOW, date_header=value)
+    assert wait_ms is None or 1_000 <= wait_ms <= 900_000

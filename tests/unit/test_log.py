@@ -1,0 +1,106 @@
+"""Logs are read by machines and by strangers: one object a line, and no secret in it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from observability import log
+
+
+class Written(io.StringIO):
+    """An output that is read back as records."""
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+@pytest.fixture
+def written() -> Iterator[Written]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    out = Written()
+    log.configure("INFO", pretty=False, out=out)
+    yield out
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_an_event_is_one_json_object_with_its_fields(written: Written) -> None:
+    """Events with fields can be counted; sentences cannot."""
+    log.get_logger("usecases.lanes").info("lane.claimed", fence=7, college="数学学院")
+    (record,) = written.records()
+    assert (record["event"], record["fence"], record["college"]) == ("lane.claimed", 7, "数学学院")
+    assert (record["level"], record["logger"]) == ("info", "usecases.lanes")
+    assert record["ts"].endswith("Z")
+    assert "数学学院" in written.getvalue()
+
+
+def test_a_bound_lane_and_run_are_on_every_event_inside_and_on_none_after(written: Written) -> None:
+    """Whoever asks what happened to one lane filters by its id, in any module."""
+    logger = log.get_logger("a")
+    with log.bound(lane="main/math", run_id="r1"):
+        logger.info("inside")
+    logger.info("after")
+    inside, after = written.records()
+    assert (inside["lane"], inside["run_id"]) == ("main/math", "r1")
+    assert "lane" not in after
+
+
+def test_secrets_are_redacted_at_any_depth(written: Written) -> None:
+    """A log file is the easiest place to steal a token from."""
+    log.get_logger("a").info(
+        "wps.refused",
+        app_key="PLANTED",
+        headers={"Authorization": "PLANTED", "X-Kso-Date": "kept"},
+        tries=[{"access_token": "PLANTED"}, {"deep": {"Password": "PLANTED"}}],
+        open_key="main/event/1",
+    )
+    assert "PLANTED" not in written.getvalue()
+    (record,) = written.records()
+    assert record["app_key"] == log.REDACTED
+    assert record["headers"]["X-Kso-Date"] == "kept"
+    assert record["open_key"] == "main/event/1"
+
+
+def test_libraries_log_in_the_same_form(written: Written) -> None:
+    """Dramatiq and SQLAlchemy speak to the standard library's logging; their lines must not break the parser."""
+    logging.getLogger("dramatiq.worker").warning("worker %s is gone", 3, extra={"token": "PLANTED"})
+    (record,) = written.records()
+    assert (record["event"], record["logger"], record["level"]) == ("worker 3 is gone", "dramatiq.worker", "warning")
+    assert "PLANTED" not in written.getvalue()
+
+
+def test_a_traceback_stays_inside_its_record(written: Written) -> None:
+    """One event, one line, even when it is a crash."""
+    try:
+        _ = dict[str, int]()["missing"]
+    except KeyError:
+        log.get_logger("a").exception("broken")
+    (record,) = written.records()
+    assert "KeyError: 'missing'" in record["exception"]
+
+
+def test_levels_below_the_chosen_one_are_silent(written: Written) -> None:
+    """The level is a setting, and debug output costs nothing where it is off."""
+    log.get_logger("a").debug("detail")
+    assert written.records() == []
+
+
+def test_a_line_break_in_an_event_cannot_forge_a_second_one() -> None:
+    """On a terminal a remote text must not look like an event of ours."""
+    out = io.StringIO()
+    log.configure("INFO", pretty=True, out=out)
+    try:
+        log.get_logger("a").info("answer was\nERROR all is lost")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers[:] = []
+    assert len(out.getvalue().splitlines()) == 1

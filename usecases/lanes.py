@@ -1,0 +1,84 @@
+"""Holding lanes in a process: claims, leases kept alive, and the local deadline that a send must respect."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from db import lanes
+from db.engine import in_unit
+from db.lanes import Held
+from domain.lanes import Times
+
+
+@dataclass(slots=True)
+class Holding:
+    """A lane this process drains. Times are of the monotonic clock, in seconds.
+
+    `deadline` counts from before the statement that set the lease, so it is never later than the database's.
+    """
+
+    held: Held
+    deadline: float
+    last_step: float
+
+    def lease_left_ms(self) -> float:
+        """How much of the lease is left by our own clock."""
+        return (self.deadline - time.monotonic()) * 1000
+
+    def step(self) -> None:
+        """The drain is alive: without this the lease is not renewed."""
+        self.last_step = time.monotonic()
+
+
+class Holdings:
+    """The lanes of this process. Thread-safe: drains add and drop, the keeper renews."""
+
+    def __init__(self, engine: Engine, times: Times, new_id: Callable[[], str]) -> None:
+        self._engine = engine
+        self._times = times
+        self._new_id = new_id
+        self._lock = threading.Lock()
+        self._all: dict[str, Holding] = {}
+
+    def claim(self, tenant: str, lane: str) -> Holding | None:
+        """Take the lane in the database, or None."""
+        before, claim_id = time.monotonic(), self._new_id()
+        held = in_unit(
+            self._engine, lambda tx: lanes.claim(tx, tenant=tenant, lane=lane, claim_id=claim_id, times=self._times)
+        )
+        if held is None:
+            return None
+        holding = Holding(held, before + self._times.lease_ms / 1000, before)
+        with self._lock:
+            self._all[claim_id] = holding
+        return holding
+
+    def release(self, holding: Holding, *, park_ms: int, note: str | None) -> None:
+        """Give the lane back, resting `park_ms`."""
+        with self._lock:
+            self._all.pop(holding.held.claim, None)
+        in_unit(self._engine, lambda tx: lanes.release(tx, holding.held, park_ms=park_ms, note=note))
+
+    def forget(self, holding: Holding) -> None:
+        """The lane is no longer ours, or the database cannot be told: its lease runs out by itself."""
+        with self._lock:
+            self._all.pop(holding.held.claim, None)
+
+    def names(self) -> list[tuple[str, str]]:
+        """(tenant, lane) of everything held now."""
+        with self._lock:
+            return [(one.held.tenant, one.held.lane) for one in self._all.values()]
+
+    def renew(self) -> None:
+        """Prolong every lease whose drain has reported a step within twice the call budget."""
+        alive_since = time.monotonic() - 2 * self._times.budget_ms / 1000
+        with self._lock:
+            alive = [one for one in self._all.values() if one.last_step >= alive_since]
+        for one in sorted(alive, key=lambda holding: (holding.held.tenant, holding.held.lane)):
+            before = time.monotonic()
+            held = one.held
+            if in_unit(self._engine, lambda tx, held=held: lanes.renew(tx, held, times=self._times)):  # type: ignore[misc]
+                one.deadline = before + self._times.lease_ms / 1000

@@ -1,0 +1,292 @@
+"""Draining a lane: one slice of its work into WPS, one call at a time.
+
+    choose ─▶ pay the limiter ─▶ one transaction: result of the call before, intent of this one ─▶ guard ─▶ call
+       ▲                                                                                             │
+       └────────── while the call is in flight, the next one is chosen ◀─────────────────────────────┘
+
+Two calls of a lane never overlap: the next is sent only after the one before has come back. What overlaps is the choosing.
+The result is written together with the next intent, so that a lane pays one commit for each call, not two.
+"""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from db import lanes, walks
+from db.engine import in_unit, reading
+from db.lanes import FenceLost
+from domain.lanes import SLEEP_LIMIT_MS, may_send, slice_is_over
+from observability.log import get_logger
+from remote.wps.errors import GuardRefused, WpsError, WpsMisconfigured, WpsThrottled
+from remote.wps.transport import Admitted, Parked
+from usecases.deps import Deps
+from usecases.lanes import Holding, Holdings
+from usecases.sync import recording, settling
+from usecases.sync.choosing import choose
+from usecases.sync.recording import GO_ON, Rest, Scope
+from usecases.sync.sending import send
+from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Work
+
+T = TypeVar("T")
+
+log = get_logger("lanes")
+
+_FLUSH_BEFORE_SLEEP_MS = 20
+
+
+class _Stop(Exception):
+    """The slice ends here; the lane rests as told."""
+
+    def __init__(self, rest: Rest) -> None:
+        super().__init__(rest.note)
+        self.rest = rest
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What one slice did: calls made, and whether the lane has more to do now."""
+
+    calls: int
+    more: bool
+
+
+def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Callable[[], int]) -> int:
+    """Claim due lanes and drain a slice of each until none is due or the process stops. Returns the calls made.
+
+    A hint is only a hint: the database may refuse the claim, and then the lane is somebody else's or not due.
+    """
+    calls = 0
+    while not deps.stopping.is_set():
+        lane = deps.hints.claim(cap=cap(), hold_ms=deps.times.lease_ms)
+        if lane is None:
+            return calls
+        more = False
+        try:
+            holding = holdings.claim(*lane)
+            if holding is not None:
+                done = drain_slice(deps, holdings, holding, executor)
+                calls += done.calls
+                more = done.more
+        finally:
+            deps.hints.release(lane, again=more)
+    return calls
+
+
+def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Executor) -> Slice:
+    """Work a claimed lane until it is empty, has had its share while others wait, or must rest; then give it back."""
+    drain = _Drain(deps, holding, executor)
+    rest, more = GO_ON, False
+    try:
+        more = drain.run()
+    except _Stop as stop:
+        rest = stop.rest
+    except FenceLost as lost:
+        log.warning("lanes.fence_lost", lane=holding.held.lane, reason=str(lost))
+        holdings.forget(holding)
+        return Slice(drain.calls, more=False)
+    except DBAPIError as error:
+        # The outcome of a call in flight may be lost with it; its intent is in the database and will be settled.
+        log.error("lanes.database", lane=holding.held.lane, reason=str(error.orig))
+        holdings.forget(holding)
+        return Slice(drain.calls, more=False)
+    finally:
+        drain.give_back_slot()
+    holdings.release(holding, park_ms=rest.ms, note=rest.note)
+    return Slice(drain.calls, more)
+
+
+class _Drain:
+    """One slice. Not reused."""
+
+    def __init__(self, deps: Deps, holding: Holding, executor: Executor) -> None:
+        self._deps = deps
+        self._holding = holding
+        self._executor = executor
+        held = holding.held
+        self._scope = Scope(held.tenant, held.lane, deps.times, deps.secret, deps)
+        self._finished: tuple[Call, Outcome] | None = None
+        self._slot: Admitted | None = None
+        self._started = time.monotonic()
+        self.calls = 0
+
+    def run(self) -> bool:
+        """Work until empty (False) or until the slice is over and others wait (True). Raises _Stop, FenceLost."""
+        work = self._choose()
+        while True:
+            if work is None:
+                if self._finished is None:
+                    return False
+                self._flush()
+                work = self._choose()
+                continue
+            self._holding.step()
+            if self._must_yield():
+                self._flush()
+                return True
+            if isinstance(work, Call):
+                work = self._call(work)
+            else:
+                self._flush()
+                self._without_sending(work)
+                work = self._choose()
+
+    def _must_yield(self) -> bool:
+        if self._deps.stopping.is_set():
+            return True
+        elapsed = (time.monotonic() - self._started) * 1000
+        return slice_is_over(calls=self.calls, elapsed_ms=elapsed) and self._deps.hints.others_wait()
+
+    # --- one call -----------------------------------------------------------------------------------------------------
+
+    def _call(self, call: Call) -> Work | None:
+        """Pay, commit, send; returns what was chosen meanwhile."""
+        on = self._admit()
+        before, ready, paused = self._commit(call)
+        if paused:
+            raise _Stop(Rest(0, "paused"))
+        if ready is None:
+            # Its jobs were put again since they were read; the admission stays with us for the next.
+            return self._choose()
+        guarded = replace(on, guard=self._guard(before))
+        walk = None
+        if ready.kind == "walk":
+            walk = in_unit(
+                self._deps.engine,
+                lambda tx: walks.begin_or_resume(tx, tenant=self._scope.tenant, new_id=self._deps.new_id()),
+            )
+        future = self._executor.submit(send, self._deps.remote.client, guarded, ready, walk=walk)
+        try:
+            chosen = self._choose(busy=ready.ref.group_id)
+        finally:
+            outcome = future.result()
+        self.calls += 1
+        self._holding.step()
+        self._finished = (ready, outcome)
+        return chosen
+
+    def _admit(self) -> Admitted:
+        found = self._deps.remote.transport.admit(
+            lane=f"{self._scope.tenant}/{self._scope.lane}",
+            max_wait_ms=SLEEP_LIMIT_MS,
+            release=self._slot.slot if self._slot is not None else None,
+        )
+        self._slot = None
+        if isinstance(found, Parked):
+            self._flush()
+            raise _Stop(Rest(max(1, found.wait_ms), f"limiter: {found.reason}"))
+        self._slot = found
+        if found.wait_ms > _FLUSH_BEFORE_SLEEP_MS:
+            self._flush()
+        if found.wait_ms:
+            time.sleep(found.wait_ms / 1000)
+        return found
+
+    def _commit(self, call: Call) -> tuple[float, Call | None, bool]:
+        """The one transaction between two calls. Returns when it was committed, what may be sent, and if to stop."""
+        finished = self._finished
+
+        def work(tx: Connection) -> tuple[Call | None, bool, Rest]:
+            paused = lanes.enter(tx, self._scope_held)
+            rest = recording.record(tx, self._scope, *finished) if finished is not None else GO_ON
+            if paused or rest.ms:
+                return None, paused, rest
+            return recording.commit_intents(tx, self._scope, call), False, GO_ON
+
+        ready, paused, rest = in_unit(self._deps.engine, work)
+        self._finished = None
+        if rest.ms:
+            raise _Stop(rest)
+        return time.monotonic(), ready, paused
+
+    def _flush(self) -> None:
+        """Write the result of the last call by itself."""
+        if self._finished is None:
+            return
+        call, outcome = self._finished
+
+        def work(tx: Connection) -> tuple[bool, Rest]:
+            paused = lanes.enter(tx, self._scope_held)
+            return paused, recording.record(tx, self._scope, call, outcome)
+
+        paused, rest = in_unit(self._deps.engine, work)
+        self._finished = None
+        if rest.ms or paused:
+            raise _Stop(rest if rest.ms else Rest(0, "paused"))
+
+    @property
+    def _scope_held(self) -> lanes.Held:
+        return self._holding.held
+
+    def _guard(self, committed: float) -> Callable[[], None]:
+        def check() -> None:
+            since = (time.monotonic() - committed) * 1000
+            left = self._holding.lease_left_ms()
+            if not may_send(since_commit_ms=since, lease_left_ms=left, times=self._deps.times):
+                raise GuardRefused(f"{since:.0f} ms since the intent, {left:.0f} ms of lease left")
+
+        return check
+
+    # --- work without a write -----------------------------------------------------------------------------------------
+
+    def _without_sending(self, work: Closing | Burying | Settling) -> None:
+        if isinstance(work, Settling):
+            self._settle(work)
+            return
+        step = recording.close if isinstance(work, Closing) else recording.bury
+
+        def write(tx: Connection) -> bool:
+            paused = lanes.enter(tx, self._scope_held)
+            step(tx, self._scope, work)  # type: ignore[arg-type]
+            return paused
+
+        if in_unit(self._deps.engine, write):
+            raise _Stop(Rest(0, "paused"))
+
+    def _settle(self, work: Settling) -> None:
+        try:
+            answers = settling.look(
+                self._deps.remote.client, self._read, self._deps.engine, work, tenant=self._scope.tenant
+            )
+        except WpsThrottled as error:
+            raise _Stop(Rest(max(100, error.retry_after_ms), "throttled by WPS")) from error
+        except WpsError as error:
+            rest = recording.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else recording.NO_CONNECTION_MS
+            raise _Stop(Rest(rest, f"cannot look: {error}"[:200])) from error
+
+        def write(tx: Connection) -> bool:
+            paused = lanes.enter(tx, self._scope_held)
+            settling.record(tx, self._scope, work, answers)
+            return paused
+
+        if in_unit(self._deps.engine, write):
+            raise _Stop(Rest(0, "paused"))
+        if answers.waits_for_walk:
+            self._deps.hints.mark([(self._scope.tenant, "_")])
+
+    def _read(self, fetch: Callable[[Admitted], T]) -> T:
+        """One reading call, paid for and within the lease."""
+        on = self._admit()
+        self._holding.step()
+        found = fetch(replace(on, guard=self._guard(time.monotonic())))
+        self.calls += 1
+        return found
+
+    def _choose(self, busy: str | None = None) -> Work | None:
+        with reading(self._deps.engine) as connection:
+            return choose(connection, tenant=self._scope.tenant, lane=self._scope.lane, busy=busy)
+
+    def give_back_slot(self) -> None:
+        """Return the limiter's slot of the last call."""
+        if self._slot is not None:
+            self._deps.remote.transport.release(self._slot)
+            self._slot = None
+
+
+def call_threads(threads: int) -> ThreadPoolExecutor:
+    """Threads for the calls in flight: one for each lane that can be drained at once."""
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="wps-call")

@@ -1,0 +1,79 @@
+"""One call to WPS, and what came of it. Nothing is written here and nothing is repeated."""
+
+from db.walks import Walk
+from domain.settlement import Verb
+from remote.wps.client import WpsClient
+from remote.wps.errors import WpsError, WpsUnknown
+from remote.wps.transport import Admitted
+from usecases.sync.work import Call, Done, Failed, Outcome
+
+
+def send(client: WpsClient, on: Admitted, call: Call, *, walk: Walk | None = None) -> Outcome:
+    """Carry the call out. Only errors of WPS become outcomes; everything else is a defect and is raised."""
+    try:
+        return _SENDERS[call.kind](client, on, call, walk)
+    except WpsUnknown as error:
+        # A list of one is as good as a single write: its data error is definite.
+        if call.alone and error.cause is not None and error.envelope and _names_an_item(call):
+            return Failed(error.cause)
+        return Failed(error)
+    except WpsError as error:
+        return Failed(error)
+
+
+def _names_an_item(call: Call) -> bool:
+    return call.kind == "event" or (call.members is not None and len(call.members.add) == 1)
+
+
+def _calendar(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+    target = call.wanted[0].target
+    if call.verb is Verb.CREATE:
+        return Done({target: client.create_calendar(on, name=call.name).id})
+    if call.verb is Verb.UPDATE:
+        client.update_calendar(on, call.calendar_id, name=call.name)
+        return Done({target: call.calendar_id})
+    client.delete_calendar(on, call.calendar_id)
+    return Done()
+
+
+def _members(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+    assert call.members is not None
+    if call.members.remove is not None:
+        client.remove_member(on, call.calendar_id, call.members.remove[1])
+        return Done()
+    given = client.add_members(on, call.calendar_id, call.members.add)
+    return Done(permissions=tuple((one.user_id, one.role, one.permission_id) for one in given))
+
+
+def _event(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+    one = call.wanted[0]
+    assert one.mirrored is not None
+    if call.verb is Verb.CREATE:
+        return _created(client, on, call)
+    assert one.mirrored.remote_id is not None
+    if call.verb is Verb.UPDATE:
+        client.update_event(on, call.calendar_id, one.mirrored.remote_id, call.bodies[0])
+        return Done({one.target: one.mirrored.remote_id})
+    client.delete_event(on, call.calendar_id, one.mirrored.remote_id)
+    return Done()
+
+
+def _created(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+    """Answers are matched by marker, never by position: WPS promises no order."""
+    by_marker = {one.mirrored.marker: one.target for one in call.wanted if one.mirrored is not None}
+    made = client.create_events(on, call.calendar_id, call.bodies)
+    return Done({by_marker[event.marker]: event.id for event in made if event.marker in by_marker})
+
+
+def _users(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+    return Done(users=tuple(client.users_by_ex_ids(on, call.codes)))
+
+
+def _walk(client: WpsClient, on: Admitted, _call: Call, walk: Walk | None) -> Outcome:
+    assert walk is not None
+    page = client.calendars_page(on, walk.page_token)
+    live = tuple(one for one in page.items if not one.deleted)
+    return Done(calendars=live, next_token=page.next_token, walk_id=walk.id)
+
+
+_SENDERS = {"calendar": _calendar, "members": _members, "event": _event, "users": _users, "walk": _walk}
