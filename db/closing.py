@@ -19,14 +19,15 @@ def count(connection: Connection, rows: Iterable[tuple[str | None, str, str]], *
         run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, **{field: times})
 
 
-def done(connection: Connection, wanted: Sequence[Wanted], *, lane: str) -> None:
-    """Close the jobs that still ask for what was sent, and count them as done."""
+def done(connection: Connection, wanted: Sequence[Wanted], *, lane: str) -> set[str]:
+    """Close the jobs that still ask for what was sent, and count them as done. Returns the ids closed."""
     closed = job_rows.close(connection, [(one.job_id, one.rev) for one in wanted])
     count(connection, [(one.run_id, lane, one.kind) for one in wanted if one.job_id in closed], field="done")
+    return closed
 
 
-def done_at(connection: Connection, sent: Sequence[tuple[str, int]], *, tenant: str, kind: str, lane: str) -> None:
-    """Close the open jobs of `(target, rev sent)`; a job that was put again since stays queued."""
+def done_at(connection: Connection, sent: Sequence[tuple[str, int]], *, tenant: str, kind: str, lane: str) -> set[str]:
+    """Close the open jobs of `(target, rev sent)`; one that was put again since stays queued. Returns the ids closed."""
     revs = dict(sent)
     rows = connection.execute(
         select(jobs.c.id, jobs.c.target, jobs.c.run_id).where(
@@ -35,6 +36,7 @@ def done_at(connection: Connection, sent: Sequence[tuple[str, int]], *, tenant: 
     ).all()
     closed = job_rows.close(connection, [(row.id, revs[row.target]) for row in rows])
     count(connection, [(row.run_id, lane, kind) for row in rows if row.id in closed], field="done")
+    return closed
 
 
 def dead(connection: Connection, one: Wanted, *, tenant: str, lane: str, code: str, message: str) -> None:

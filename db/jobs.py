@@ -375,6 +375,24 @@ def claim_task(
     return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
 
 
+def dead_task(connection: Connection, job_id: str) -> AnyRow | None:
+    """The task, if it has become a dead letter."""
+    return connection.execute(select(jobs).where(jobs.c.id == job_id, jobs.c.state == "dead")).one_or_none()
+
+
+def revive_task(connection: Connection, job_id: str) -> int:
+    """Ask for a dead task again, unless a new one of its target is open already. Returns 1 or 0."""
+    row = dead_task(connection, job_id)
+    if row is None:
+        return 0
+    where = (jobs.c.tenant_id == row.tenant_id, jobs.c.kind == row.kind, jobs.c.open_key == row.target)
+    if connection.execute(select(jobs.c.id).where(*where)).first() is not None:
+        return 0
+    values = {"state": "queued", "open_key": row.target, "attempts": 0, "run_at": db_now_ms(), "finished_ms": None}
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    return 1
+
+
 def keep_task(connection: Connection, task: Task, *, visibility_ms: int) -> None:
     """Heartbeat and fence of a long task: the first statement of each of its transactions. Raises `ClaimLost`."""
     hit = connection.execute(
@@ -418,6 +436,12 @@ def due_tasks(connection: Connection, *, limit: int = 200) -> list[tuple[str, st
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
+
+
+def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
+    """Whether a job of the target is queued or blocked."""
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
+    return connection.execute(select(jobs.c.id).where(*where)).first() is not None
 
 
 def open_count(connection: Connection, *, run_id: str, kinds: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from domain.terms import STATUSES, PeriodRow, PeriodTable, Term, exchange_pairs
-from domain.text import IDENTIFIER_CHARS, clean
+from domain.text import IDENTIFIER_CHARS, clean, split_list
 
 NO_KKH: Final = "no_kkh"
 BAD_TERM: Final = "bad_term"
@@ -24,6 +24,8 @@ END_NOT_AFTER_START: Final = "end_not_after_start"
 TOO_LONG: Final = "too_long"
 TOO_MANY_FIELDS: Final = "too_many_fields"
 DUPLICATE: Final = "duplicate"
+NO_CODE: Final = "no_code"
+NO_ROOM: Final = "no_room"
 
 HELD_DELETED: Final = "deleted"
 HELD_FROZEN: Final = "frozen_term"
@@ -36,6 +38,7 @@ SURPLUS: Final = "…"
 _TERM_CHARS: Final = 20
 _NAME_CHARS: Final = 200
 _PEOPLE_CHARS: Final = 500
+_ROOM_CHARS: Final = 100
 _MOST_WEEKS: Final = 99
 _LAST_SECOND: Final = 24 * 3600
 
@@ -46,6 +49,7 @@ _CLOCK: Final = re.compile(
     r"(?:[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}[ T])?([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?"
 )
 _WHOLE: Final = re.compile(r"([0-9]{1,9})(?:\.0+)?")
+_DEGREES: Final = re.compile(r"-?[0-9]{1,3}(?:\.[0-9]+)?")
 _TERM: Final = re.compile(r"[\w.()（）-]+")
 
 
@@ -115,11 +119,9 @@ def read_meeting(row: Mapping[str, str | None], calendar: Calendar) -> Meeting:
         held = HELD_NO_MONDAY
         _complete_hours(hours, period, None)
     else:
-        hours = _complete_hours(
-            hours,
-            period,
-            None if period is None else calendar.periods.hours(term=term.code, campus=campus, day=day, period=period),
-        )
+        known = period is not None
+        listed = calendar.periods.hours(term=term.code, campus=campus, day=day, period=period or 0) if known else None
+        hours = _complete_hours(hours, period, listed)
         held = HELD_NO_PERIODS if None in hours else None
     start_s, end_s = hours
     if start_s is not None and end_s is not None and end_s <= start_s:
@@ -128,7 +130,6 @@ def read_meeting(row: Mapping[str, str | None], calendar: Calendar) -> Meeting:
         held = HELD_DELETED
     elif term.is_closed:
         held = HELD_FROZEN
-    placed = day is not None and start_s is not None and end_s is not None
     return Meeting(
         term=term.code,
         kkh=kkh,
@@ -138,14 +139,14 @@ def read_meeting(row: Mapping[str, str | None], calendar: Calendar) -> Meeting:
         xq=campus,
         lq=_bounded(row, "lq", _NAME_CHARS),
         room=_bounded(row, "room", _NAME_CHARS),
-        ghs=_bounded(row, "ghs", _PEOPLE_CHARS),
+        ghs=_codes(row),
         xms=_bounded(row, "xms", _PEOPLE_CHARS),
         jxz=week,
         zc=weekday,
         jc=period,
         date=None if day is None else day.isoformat(),
-        start_ms=local_ms(day, start_s, calendar.zone) if placed and day is not None and start_s is not None else None,
-        end_ms=local_ms(day, end_s, calendar.zone) if placed and day is not None and end_s is not None else None,
+        start_ms=_instant(day, start_s, calendar.zone),
+        end_ms=_instant(day, end_s, calendar.zone),
         sfdk=clean(row.get("sfdk"))[:10],
         held=held,
     )
@@ -195,6 +196,10 @@ def local_ms(day: date, second: int, zone: ZoneInfo) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def _instant(day: date | None, second: int | None, zone: ZoneInfo) -> int | None:
+    return None if day is None or second is None else local_ms(day, second, zone)
+
+
 def read_term(row: Mapping[str, str | None]) -> Term:
     """A row of the terms file. A blank status is OPEN. Raises Refused."""
     code = term_code(clean(row.get("xnxq")))
@@ -233,11 +238,77 @@ def read_period(row: Mapping[str, str | None]) -> PeriodRow:
     return PeriodRow(term_code(term) if term else "", _identifier(row, "xq"), since, period, start_s, end_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room of the rooms file. Latitude and longitude are texts in degrees, blank where unknown."""
+
+    xq: str
+    lq: str
+    room: str
+    lat: str
+    lon: str
+
+
+def read_room(row: Mapping[str, str | None]) -> Room:
+    """A row of the rooms file; coordinates that are none count as unknown. Raises Refused."""
+    lq, room = _bounded(row, "lq", _ROOM_CHARS), _bounded(row, "room", _ROOM_CHARS)
+    if not room and not lq:
+        raise Refused(NO_ROOM, "缺少楼和房间", "neither lq nor room")
+    lat, lon = _degrees(clean(row.get("lat")), 90), _degrees(clean(row.get("lon")), 180)
+    return Room(_identifier(row, "xq"), lq, room, lat if lon else "", lon if lat else "")
+
+
+def _degrees(text: str, most: int) -> str:
+    return text if len(text) <= 20 and _DEGREES.fullmatch(text) and abs(float(text)) <= most else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """That a student takes an offering number; blank `kcbh` means every course under it."""
+
+    term: str
+    kkh: str
+    kcbh: str
+    code: str
+
+
+def read_enrolment(row: Mapping[str, str | None]) -> Enrolment:
+    """A row of the enrolments file. Raises Refused."""
+    code, kkh = read_person(row, "xh"), _identifier(row, "kkh")
+    if not kkh:
+        raise Refused(NO_KKH, "缺少开课号", "no kkh")
+    return Enrolment(term_code(clean(row.get("xnxq"))), kkh, _identifier(row, "kcbh"), code)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A student or teacher of the people files; `college` is the name of the unit, else its code."""
+
+    code: str
+    name: str
+    college: str
+
+
+def read_student(row: Mapping[str, str | None]) -> Person:
+    """A row of the students file. Raises Refused."""
+    return _person(row, "xh", "xymc", "xydm")
+
+
+def read_teacher(row: Mapping[str, str | None]) -> Person:
+    """A row of the teachers file. Raises Refused."""
+    return _person(row, "gh", "ssdwmc", "ssdwdm")
+
+
+def _person(row: Mapping[str, str | None], code: str, unit: str, unit_code: str) -> Person:
+    college = _identifier(row, unit) or _identifier(row, unit_code)
+    return Person(read_person(row, code), clean(row.get("xm"))[:_NAME_CHARS], college)
+
+
 def read_person(row: Mapping[str, str | None], column: str) -> str:
     """The code of a person in `column` (`xh` or `gh`). Raises Refused when it is missing or too long."""
     code = _identifier(row, column)
     if not code:
-        raise Refused("no_code", "缺少学号或工号", f"no {column}")
+        raise Refused(NO_CODE, "缺少学号或工号", f"no {column}")
     return code
 
 
@@ -249,6 +320,14 @@ def _bounded(row: Mapping[str, str | None], column: str, most: int) -> str:
     text = clean(row.get(column))
     if len(text) > most:
         raise Refused(TOO_LONG, f"{column} 超过 {most} 个字符", f"{column} is longer than {most} characters")
+    return text
+
+
+def _codes(row: Mapping[str, str | None]) -> str:
+    text = _bounded(row, "ghs", _PEOPLE_CHARS)
+    if len(text) > IDENTIFIER_CHARS and max(map(len, split_list(text))) > IDENTIFIER_CHARS:
+        english = f"a teacher code is longer than {IDENTIFIER_CHARS} characters"
+        raise Refused(TOO_LONG, f"教师工号超过 {IDENTIFIER_CHARS} 个字符", english)
     return text
 
 

@@ -32,7 +32,9 @@ one that fires decides; only `list_lag_s` goes on to the next. Example:
 | `half_body` | carried out, connection closed in the middle of the answer | |
 | `status` | any answer | `status` (503), `code` (503000001), `msg`, `applied` (false), `retry_after_s` (null) |
 | `list_lag_s` | lists do not show objects younger than this | `lag_s` (1.0) |
-| `partial_batch` | part of a batch is carried out, of others nothing | `fraction` (seed), `reply` (`drop`, `error_500`) |
+| `partial_batch` | part of a batch is carried out, of others nothing | `fraction` (seed), `reply` (`drop`) |
+
+`reply` is `drop` (the connection closes) or `error_500`.
 """
 
 import json
@@ -179,7 +181,7 @@ def _check_rule(source: Any, where: str) -> None:
         raise BadScript(f"{where}: an object with {', '.join(sorted(_RULE_KEYS))} is wanted")
     name = source.get("do")
     if name not in _PARAMS:
-        raise BadScript(f"{where}: do must be one of {', '.join(NAMES)}")
+        raise BadScript(f"{where}: do is {json.dumps(name)}, it must be one of {', '.join(NAMES)}")
     match = source.get("match", {})
     if not isinstance(match, dict) or not match.keys() <= {"method", "path"}:
         raise BadScript(f"{where}: match takes method and path")

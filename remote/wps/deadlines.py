@@ -72,8 +72,13 @@ class BoundedStream(httpcore.NetworkStream):
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._unsent: list[bytes] = []
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
+        if self._unsent:
+            # A server may refuse a request before it has read all of it: its answer is worth more than our error.
+            with suppress(httpcore.WriteError):
+                self._flush()
         self._sock.settimeout(_left_s(httpcore.ReadTimeout))
         try:
             return self._sock.recv(max_bytes)
@@ -83,7 +88,12 @@ class BoundedStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
-        rest = memoryview(buffer)
+        # Head and body come in pieces; they leave together with the first read, in one system call and one packet.
+        self._unsent.append(buffer)
+
+    def _flush(self) -> None:
+        rest = memoryview(b"".join(self._unsent))
+        self._unsent.clear()
         try:
             while rest:
                 self._sock.settimeout(_left_s(httpcore.WriteTimeout))
@@ -151,7 +161,7 @@ def _connect(address: Address, timeout_s: float) -> socket.socket:
     try:
         sock.settimeout(timeout_s)
         sock.connect(sockaddr)
-        # Head and body leave in two writes; without this the second would wait for the first one's acknowledgement.
+        # A large request leaves in several packets: the last one must not wait for an acknowledgement of the others.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         sock.close()

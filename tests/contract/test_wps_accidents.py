@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from functools import partial
 
@@ -176,6 +177,23 @@ def test_after_the_first_byte_every_accident_is_unknown(
     # The next call is not disturbed by what is left of this one.
     server.script(created("e9"))
     assert [each.id for each in create(client, transport)] == ["e9"]
+
+
+@pytest.mark.parametrize("answer", [endless(64 * 1024 * 1024), packed(bytes(64 * 1024 * 1024))], ids=["64 MiB", "bomb"])
+def test_a_huge_answer_is_not_taken_into_memory(
+    server: ScriptedServer, transport: Transport, client: WpsClient, answer: Answer
+) -> None:
+    """A worker runs many lanes in little memory: the cap must hold before the bytes are unpacked, not after."""
+    server.script(envelope(0), answer)
+    client.delete_event(admitted(transport), "c1", "e1")
+    tracemalloc.start()
+    try:
+        with pytest.raises(WpsUnknown, match="2 MiB"):
+            client.delete_event(admitted(transport), "c1", "e1")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 12 * 1024 * 1024
 
 
 def test_a_late_answer_does_not_reach_the_next_call(

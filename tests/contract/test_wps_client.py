@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from domain.calendars import EventBody, RemoteEvent
 from ratelimit.limiter import Limits
@@ -173,7 +175,7 @@ def test_slots_come_back_by_release_and_with_the_next_admission(server: Scripted
 
 def test_while_the_limiter_is_away_nothing_starts(server: ScriptedServer) -> None:
     """Failing open would let every process call at full speed at once."""
-    nobody = redis.Redis(host="127.0.0.1", port=closed_port(), retry=None, socket_timeout=1)
+    nobody = redis.Redis(host="127.0.0.1", port=closed_port(), retry=Retry(NoBackoff(), 0))
     limits = Limits(rate_per_s=10, burst=10, max_in_flight=10)
     transport = make_transport(server.url, RedisLimiter(nobody, limits=limits))
     assert transport.admit(lane="a") == Parked(wait_ms=1_000, reason="limiter_away")

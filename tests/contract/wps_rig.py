@@ -33,10 +33,10 @@ def memory_limiter() -> MemoryLimiter:
     return MemoryLimiter(limits=limits, clock_us=lambda: time.monotonic_ns() // 1_000)
 
 
-def make_transport(url: str, limiter: Limiter, **more: object) -> Transport:
+def make_transport(url: str, limiter: Limiter, *, credentials: Credentials = APP, **more: object) -> Transport:
     return Transport(
         base_url=url,
-        credentials=APP,
+        credentials=credentials,
         limiter=limiter,
         limiter_key="app",
         budget_s=BUDGET_S,

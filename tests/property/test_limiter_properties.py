@@ -136,10 +136,11 @@ def test_no_history_breaks_the_limit(first: Limits, history: list[list[Step]]) -
 @given(first=limits, history=forwards)
 @settings(max_examples=150, deadline=None)
 def test_in_every_history_each_answer_keeps_its_word(first: Limits, history: list[list[Step]]) -> None:
-    """Waits within what was asked, no start in a block, slots within the cap, parks that change nothing."""
+    """Waits as asked, no start in a block, nobody overtakes, slots within the cap, parks that change nothing."""
     player = Player()
     limiter = MemoryLimiter(limits=first, clock_us=player.clock_us)
     caps = [first.max_in_flight]
+    latest_us = 0
     for step in flat(history):
         before = limiter.state(KEY)
         kept = repr(limiter._buckets)
@@ -154,6 +155,9 @@ def test_in_every_history_each_answer_keeps_its_word(first: Limits, history: lis
             assert 0 <= answer.wait_ms <= step.max_wait_ms
             assert asked_us + before.blocked_ms * 1_000 <= player.now_us + answer.wait_ms * 1_000 + 1_000
             assert state.in_flight <= state.max_in_flight
+            start_us = player.now_us + answer.wait_ms * 1_000
+            assert start_us > latest_us - 1_000  # waits are rounded up to whole milliseconds
+            latest_us = max(latest_us, start_us)
         elif isinstance(answer, Park):
             assert answer.wait_ms > 0
             if born and not step.release:

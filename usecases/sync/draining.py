@@ -22,7 +22,7 @@ from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import SLEEP_LIMIT_MS, may_send, slice_is_over
 from observability.log import get_logger
-from remote.wps.errors import GuardRefused, WpsError, WpsMisconfigured, WpsThrottled
+from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
 from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
@@ -94,6 +94,10 @@ def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Exec
         log.error("lanes.database", lane=holding.held.lane, reason=str(error.orig))
         holdings.forget(holding)
         return Slice(drain.calls, more=False)
+    except BaseException:
+        # A defect: nobody works the lane here any more, so its lease must run out.
+        holdings.forget(holding)
+        raise
     finally:
         drain.give_back_slot()
     holdings.release(holding, park_ms=rest.ms, note=rest.note)
@@ -187,21 +191,25 @@ class _Drain:
         return found
 
     def _commit(self, call: Call) -> tuple[float, Call | None, bool]:
-        """The one transaction between two calls. Returns when it was committed, what may be sent, and if to stop."""
+        """The one transaction between two calls. Returns the time before it, what may be sent, and if to stop."""
         finished = self._finished
+        before = 0.0
 
         def work(tx: Connection) -> tuple[Call | None, bool, Rest]:
+            nonlocal before
             paused = lanes.enter(tx, self._scope_held)
             rest = recording.record(tx, self._scope, *finished) if finished is not None else GO_ON
             if paused or rest.ms:
                 return None, paused, rest
+            # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
+            before = time.monotonic()
             return recording.commit_intents(tx, self._scope, call), False, GO_ON
 
         ready, paused, rest = in_unit(self._deps.engine, work)
         self._finished = None
         if rest.ms:
             raise _Stop(rest)
-        return time.monotonic(), ready, paused
+        return before, ready, paused
 
     def _flush(self) -> None:
         """Write the result of the last call by itself."""
@@ -222,9 +230,9 @@ class _Drain:
     def _scope_held(self) -> lanes.Held:
         return self._holding.held
 
-    def _guard(self, committed: float) -> Callable[[], None]:
+    def _guard(self, intended: float) -> Callable[[], None]:
         def check() -> None:
-            since = (time.monotonic() - committed) * 1000
+            since = (time.monotonic() - intended) * 1000
             left = self._holding.lease_left_ms()
             if not may_send(since_commit_ms=since, lease_left_ms=left, times=self._deps.times):
                 raise GuardRefused(f"{since:.0f} ms since the intent, {left:.0f} ms of lease left")
@@ -248,24 +256,34 @@ class _Drain:
             raise _Stop(Rest(0, "paused"))
 
     def _settle(self, work: Settling) -> None:
+        answers: settling.Answers | None
         try:
             answers = settling.look(
                 self._deps.remote.client, self._read, self._deps.engine, work, tenant=self._scope.tenant
             )
         except WpsThrottled as error:
             raise _Stop(Rest(max(100, error.retry_after_ms), "throttled by WPS")) from error
-        except WpsError as error:
+        except GuardRefused as error:
+            raise _Stop(Rest(1, error.message)) from error
+        except (WpsMisconfigured, WpsNotSent, WpsAuth) as error:
             rest = recording.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else recording.NO_CONNECTION_MS
             raise _Stop(Rest(rest, f"cannot look: {error}"[:200])) from error
+        except WpsError as error:
+            # It may be this calendar alone that cannot be read: the lane goes on with the others.
+            log.warning("lanes.cannot_look", lane=self._scope.lane, group=work.ref.group_id, reason=str(error))
+            answers = None
 
         def write(tx: Connection) -> bool:
             paused = lanes.enter(tx, self._scope_held)
-            settling.record(tx, self._scope, work, answers)
+            if answers is None:
+                settling.postpone(tx, self._scope, work, wait_ms=recording.NO_CONNECTION_MS)
+            else:
+                settling.record(tx, self._scope, work, answers)
             return paused
 
         if in_unit(self._deps.engine, write):
             raise _Stop(Rest(0, "paused"))
-        if answers.waits_for_walk:
+        if answers is not None and answers.waits_for_walk:
             self._deps.hints.mark([(self._scope.tenant, "_")])
 
     def _read(self, fetch: Callable[[Admitted], T]) -> T:

@@ -17,9 +17,9 @@ from domain.lanes import Times
 from domain.settlement import Mirrored, Verb
 from remote.wps.errors import (
     GuardRefused,
+    Kind,
     WpsAuth,
     WpsError,
-    WpsGone,
     WpsMisconfigured,
     WpsNoSuchUser,
     WpsNotSent,
@@ -128,16 +128,22 @@ def record(connection: Connection, scope: Scope, call: Call, outcome: Outcome) -
 
 def _calendar(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Rest:
     one = call.wanted[0]
-    if call.verb is Verb.DELETE:
-        forget_calendar(connection, scope, term=call.ref.term, group_id=call.ref.group_id)
-        cancelled = jobs.cancel_group(connection, tenant=scope.tenant, group_id=call.ref.group_id)
-        closing.count(connection, cancelled, field="superseded")
-    else:
+    if call.verb is not Verb.DELETE:
         row = SentRow(one.target, outcome.ids[one.target], one.desired_hash, None, None, 100)
         mirror.write_sent(connection, [row], tenant=scope.tenant, term=call.ref.term)
-    closing.done(connection, [one], lane=scope.lane)
+    closed = closing.done(connection, [one], lane=scope.lane)
+    if call.verb is Verb.DELETE:
+        calendar_deleted(connection, scope, term=call.ref.term, group_id=call.ref.group_id, wanted_again=not closed)
     _unpark(connection, scope, call)
     return GO_ON
+
+
+def calendar_deleted(connection: Connection, scope: Scope, *, term: str, group_id: str, wanted_again: bool) -> None:
+    """The calendar was deleted on purpose. Where it was put again meanwhile, what waits for it is wanted too."""
+    forget_calendar(connection, scope, term=term, group_id=group_id)
+    if not wanted_again:
+        cancelled = jobs.cancel_group(connection, tenant=scope.tenant, group_id=group_id)
+        closing.count(connection, cancelled, field="superseded")
 
 
 def forget_calendar(connection: Connection, scope: Scope, *, term: str, group_id: str) -> None:
@@ -205,7 +211,7 @@ def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) ->
     _forget_intents(connection, scope, call)
     mirror.set_list_max(connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=2 * _list_max(one))
     if call.members.left_after:
-        jobs.change_attempts(connection, job_ids=[one.job_id], by=-1)
+        _give_back(connection, call)
     else:
         _close_roll(connection, scope, call.ref.term, one, call.roll_hash)
     return GO_ON
@@ -255,6 +261,12 @@ def _unpark(connection: Connection, scope: Scope, call: Call) -> None:
     mirror.park_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=0)
 
 
+def _give_back(connection: Connection, call: Call) -> None:
+    """Return the attempt that was counted before the call."""
+    if call.writes and call.alone:
+        jobs.change_attempts(connection, job_ids=[call.wanted[0].job_id], by=-1)
+
+
 def _forget_intents(connection: Connection, scope: Scope, call: Call) -> None:
     targets = [one.target for one in call.wanted]
     mirror.clear_intents(connection, targets, tenant=scope.tenant, term=call.ref.term)
@@ -274,15 +286,20 @@ def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) 
     error, ids = outcome.error, [one.job_id for one in call.wanted]
     if isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
         # None of these says anything about the jobs: their attempt is given back.
-        if call.writes and call.alone:
-            jobs.change_attempts(connection, job_ids=ids, by=-1)
+        _give_back(connection, call)
         return _rest_for(error)
-    if isinstance(error, WpsGone) and call.writes:
+    if error.kind is Kind.GONE and call.writes:
         _not_there(connection, scope, call)
         return GO_ON
     if isinstance(error, WpsNoSuchUser) and call.members is not None and call.members.add:
         _unmap(connection, scope, call.members.add[0][0])
-        jobs.change_attempts(connection, job_ids=ids, by=-1)
+        _give_back(connection, call)
+        return GO_ON
+    if not call.alone:
+        # Nobody knows which of them is to blame: half as many go next time, down to the one.
+        targets, half = [one.target for one in call.wanted], len(call.wanted) // 2
+        mirror.set_list_max(connection, targets, tenant=scope.tenant, term=call.ref.term, list_max=half)
+        jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
         return GO_ON
     if not call.writes:
         jobs.change_attempts(connection, job_ids=ids, by=1)
@@ -304,7 +321,8 @@ def _rest_for(error: WpsError) -> Rest:
     if isinstance(error, WpsMisconfigured):
         return Rest(MISCONFIGURED_MS, f"WPS refuses us: {error.message}"[:200])
     if isinstance(error, GuardRefused):
-        return GO_ON
+        # A lease that is nearly over is not mended by trying again: the next claim gets a whole one.
+        return Rest(1, error.message)
     return Rest(NO_CONNECTION_MS, f"no connection to WPS: {error.message}"[:200])
 
 
@@ -316,18 +334,21 @@ def _not_there(connection: Connection, scope: Scope, call: Call) -> None:
         return
     calendar = mirror.read_one(connection, tenant=scope.tenant, term=call.ref.term, target=call.ref.group_id)
     forget_calendar(connection, scope, term=call.ref.term, group_id=call.ref.group_id)
-    if calendar is not None and calendar.name is not None:
-        put_calendar_again(connection, scope, call, calendar)
+    if calendar is not None:
+        put_calendar_again(connection, scope, calendar, term=call.ref.term, run_id=one.run_id)
 
 
-def put_calendar_again(connection: Connection, scope: Scope, call: Call, calendar: Mirrored) -> None:
-    """Somebody deleted the calendar: it is wanted still, so it is asked for again."""
-    assert calendar.name is not None
+def put_calendar_again(
+    connection: Connection, scope: Scope, calendar: Mirrored, *, term: str, run_id: str | None
+) -> None:
+    """Somebody deleted the calendar: it is asked for again, unless an open job says already what is wanted of it."""
+    if calendar.name is None or jobs.is_open(connection, tenant=scope.tenant, kind="calendar", target=calendar.target):
+        return
     one = Put(
         kind="calendar",
         target=calendar.target,
         group_id=calendar.target,
-        term=call.ref.term,
+        term=term,
         lane=scope.lane,
         payload=json.dumps({"name": calendar.name}, ensure_ascii=False),
         desired_hash=key_of(calendar.name),
@@ -339,7 +360,7 @@ def put_calendar_again(connection: Connection, scope: Scope, call: Call, calenda
         [one],
         tenant=scope.tenant,
         import_no=calendar.import_no,
-        run_id=call.wanted[0].run_id,
+        run_id=run_id,
         new_id=scope.deps.new_id,
     )
 

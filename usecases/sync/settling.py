@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from db import closing, jobs, mirror, walks
+from db import closing, jobs, lanes, mirror, walks
 from db.clock import now_ms
 from db.engine import reading
 from db.jobs import Put
@@ -21,7 +21,7 @@ from domain.settlement import Finding, Mirrored, Seen, Settled, Verb, settle
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsGone
 from remote.wps.transport import Admitted
-from usecases.sync.recording import Scope, gone
+from usecases.sync.recording import Scope, calendar_deleted, forget_calendar, gone, put_calendar_again
 from usecases.sync.work import Settling
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Answers:
     settled: tuple[tuple[Mirrored, Settled], ...] = ()
     members: tuple[RemoteMember, ...] | None = None
     waits_for_walk: bool = False
+    calendar_gone: bool = False
 
 
 def look(client: WpsClient, read: Read, engine: Engine, work: Settling, *, tenant: str) -> Answers:  # type: ignore[type-arg]
@@ -47,7 +48,13 @@ def look(client: WpsClient, read: Read, engine: Engine, work: Settling, *, tenan
     if calendar.intent is not None:
         return _calendar(client, read, engine, calendar, tenant=tenant)
     assert calendar.remote_id is not None
-    remote_id = calendar.remote_id
+    try:
+        return _inside(client, read, calendar.remote_id, work)
+    except WpsGone:
+        return Answers(calendar_gone=True)
+
+
+def _inside(client: WpsClient, read: Read, remote_id: str, work: Settling) -> Answers:  # type: ignore[type-arg]
     events = [one for one in work.open if one.kind == "event"]
     settled: list[tuple[Mirrored, Settled]] = []
     if events:
@@ -133,6 +140,12 @@ def record(connection: Connection, scope: Scope, work: Settling, answers: Answer
     if answers.waits_for_walk:
         _ask_for_walk(connection, scope, work)
         return
+    if answers.calendar_gone:
+        # Somebody deleted it, and with it whatever was in doubt; the jobs that still wait create it all anew.
+        forget_calendar(connection, scope, term=work.ref.term, group_id=work.ref.group_id)
+        put_calendar_again(connection, scope, work.calendar, term=work.ref.term, run_id=None)
+        mirror.park_group(connection, group_id=work.ref.group_id, until=0, **key)
+        return
     retry = sum(1 for _, one in answers.settled if one.finding is Finding.NOT_APPLIED)
     for target, answer in answers.settled:
         _apply(connection, scope, work, target, answer, retry=retry)
@@ -143,6 +156,7 @@ def record(connection: Connection, scope: Scope, work: Settling, answers: Answer
 
 def _ask_for_walk(connection: Connection, scope: Scope, work: Settling) -> None:
     """Only a walk that began after the wait counts; lane `_` does it, and this calendar looks again soon."""
+    lanes.make(connection, tenant=scope.tenant, names=["_"])
     jobs.put(
         connection,
         [Put("walk", WALK_TARGET, WALK_TARGET, "", "_", "{}", "", 0, 0)],
@@ -151,7 +165,12 @@ def _ask_for_walk(connection: Connection, scope: Scope, work: Settling) -> None:
         run_id=None,
         new_id=scope.deps.new_id,
     )
-    at = now_ms(connection) + WALK_POLL_MS
+    postpone(connection, scope, work, wait_ms=WALK_POLL_MS)
+
+
+def postpone(connection: Connection, scope: Scope, work: Settling, *, wait_ms: int) -> None:
+    """Leave the calendar and its open intents alone for `wait_ms`, then look again."""
+    at = now_ms(connection) + wait_ms
     mirror.park_group(connection, tenant=scope.tenant, term=work.ref.term, group_id=work.ref.group_id, until=at)
 
 
@@ -173,8 +192,14 @@ def _apply(
         mirror.write_sent(connection, [sent], **key)
         _close(connection, scope, target)
     elif answer.finding is Finding.APPLIED:
-        gone(connection, scope, target, term=work.ref.term)
-        _close(connection, scope, target)
+        closed = _close(connection, scope, target)
+        if target.kind == "calendar":
+            group, again = work.ref.group_id, not closed
+            calendar_deleted(connection, scope, term=work.ref.term, group_id=group, wanted_again=again)
+        else:
+            gone(connection, scope, target, term=work.ref.term)
+    elif answer.finding is Finding.GONE and target.kind == "calendar":
+        forget_calendar(connection, scope, term=work.ref.term, group_id=work.ref.group_id)
     elif answer.finding is Finding.GONE:
         gone(connection, scope, target, term=work.ref.term)
     else:
@@ -185,9 +210,9 @@ def _apply(
         put_surplus(connection, scope, target, remote_id, term=work.ref.term)
 
 
-def _close(connection: Connection, scope: Scope, target: Mirrored) -> None:
+def _close(connection: Connection, scope: Scope, target: Mirrored) -> set[str]:
     assert target.intent is not None
-    closing.done_at(
+    return closing.done_at(
         connection,
         [(target.target, target.intent.rev)],
         tenant=scope.tenant,
@@ -224,9 +249,11 @@ def put_surplus(connection: Connection, scope: Scope, target: Mirrored, remote_i
         run_id=None,
         new_id=scope.deps.new_id,
     )
+    # The copy of an object that was only just created is where its intent says, not where the mirror does.
+    where = target if target.from_ms is not None or target.intent is None else target.intent
     mirror.write_sent(
         connection,
-        [SentRow(copy, remote_id, "surplus", target.from_ms, target.until_ms, 1)],
+        [SentRow(copy, remote_id, "surplus", where.from_ms, where.until_ms, 1)],
         tenant=scope.tenant,
         term=term,
     )

@@ -31,8 +31,8 @@ class Call:
 
     @property
     def alone(self) -> bool:
-        """Whether the outcome says something about a single job."""
-        return len(self.wanted) == 1
+        """Whether the outcome says something about a single job, and about a single person of a list of readers."""
+        return len(self.wanted) == 1 and (self.members is None or len(self.members.add) <= 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,23 @@
+"""The `obsync` command: one file per group of commands."""
+
+import click
+
+from workers.cli.campus import campus
+from workers.cli.dead import dead
+from workers.cli.lanes import lanes
+from workers.cli.limit import limit
+from workers.cli.migrate import migrate
+from workers.cli.plan import plan
+from workers.cli.quarantine import quarantine
+from workers.cli.runs import import_, runs, sync
+from workers.cli.up import up
+from workers.cli.worker import worker
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Keeps a university's timetable true in WPS 365 calendars."""
+
+
+for command in (campus, dead, import_, lanes, limit, migrate, plan, quarantine, runs, sync, up, worker):
+    main.add_command(command)

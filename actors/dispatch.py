@@ -1,0 +1,37 @@
+"""Rings doorbells. Losing, doubling or delaying one changes nothing: the rows are asked again every second."""
+
+from dramatiq.errors import BrokerError
+from redis.exceptions import RedisError
+
+from actors import queues
+from actors.job import BELLS
+from actors.lanes import drain_lane
+from usecases.deps import Deps
+from usecases.tasks import due_lanes, due_tasks
+
+
+def ring(what: str) -> None:
+    """Wake a worker: "lanes", or the id of a task. A broker that is away costs a second, not the work."""
+    try:
+        if what == queues.LANES:
+            drain_lane.send()
+        else:
+            BELLS[queues.SYNC].send(what)
+    except (BrokerError, RedisError):
+        return
+
+
+def dispatch(deps: Deps, *, idle_threads: int) -> int:
+    """Ring for every task that is due, mark every lane that is due, and wake as many threads as can be used.
+
+    Returns how many lanes were due.
+    """
+    for job_id, queue in due_tasks(deps):
+        if queue in BELLS:
+            ring(job_id)
+    lanes = due_lanes(deps)
+    if lanes:
+        deps.hints.mark(lanes)
+        for _ in range(min(len(lanes), max(1, idle_threads))):
+            ring(queues.LANES)
+    return len(lanes)

@@ -1,0 +1,56 @@
+"""Tasks of queues: a message brings an id, the row says what to do and for whom."""
+
+import secrets
+from collections.abc import Callable
+
+import dramatiq
+from sqlalchemy.exc import DBAPIError
+
+from actors import queues
+from actors.context import context
+from observability.log import get_logger
+from usecases import tasks
+from usecases.deps import Deps
+from usecases.tasks import ClaimLost, Task
+
+log = get_logger("jobs")
+
+Handler = Callable[[Deps, Task], None]
+HANDLERS: dict[str, Handler] = {}
+
+
+def job(kind: str) -> Callable[[Handler], Handler]:
+    """Register the use case that does tasks of `kind`. It finishes, defers or fails its task in its own transactions."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS[kind] = handler
+        return handler
+
+    return register
+
+
+def run_task(job_id: str) -> None:
+    """Claim the task, do it, and leave it for another try when it breaks. A second message for it finds nothing."""
+    deps = context().deps
+    task = tasks.claim(deps, job_id, claim=secrets.token_hex(16))
+    if task is None:
+        return
+    try:
+        HANDLERS[task.kind](deps, task)
+    except ClaimLost as lost:
+        log.warning("jobs.claim_lost", job_id=job_id, reason=str(lost))
+    except DBAPIError as error:
+        # The database cannot be told now; the claim runs out by itself and the task is done again.
+        log.error("jobs.database", job_id=job_id, reason=str(error.orig))
+    except Exception as error:
+        log.exception("jobs.broke", job_id=job_id, kind=task.kind)
+        tasks.retry(deps, task, error)
+
+
+@dramatiq.actor(queue_name=queues.SYNC)
+def sync_task(job_id: str) -> None:
+    """A doorbell of queue `sync`."""
+    run_task(job_id)
+
+
+BELLS = {queues.SYNC: sync_task}

@@ -1,0 +1,148 @@
+"""Runs and their stages: a stored tree with counts, times and states."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
+
+from db import run_counts
+from db.clock import db_now_ms, now_ms
+from db.tables import AnyRow, run_stages, runs
+
+ENDED = ("succeeded", "partially_succeeded", "failed", "cancelled")
+
+
+class RunActive(Exception):
+    """Another run of the same scope has not ended yet."""
+
+    def __init__(self, run_id: str, scope: dict[str, Any]) -> None:
+        super().__init__(f"run {run_id} is still active")
+        self.run_id = run_id
+        self.scope = scope
+
+
+def begin(
+    connection: Connection,
+    *,
+    tenant: str,
+    run_id: str,
+    kind: str,
+    scope: dict[str, Any],
+    mutex: str,
+    stages: Sequence[tuple[str, str]],
+) -> None:
+    """Write a new run with its stages `(stage, step)`. Raises `RunActive`."""
+    now = now_ms(connection)
+    row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
+    active = connection.execute(select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex == mutex)).one_or_none()
+    if active is not None:
+        raise RunActive(active.id, json.loads(active.scope))
+    try:
+        connection.execute(
+            runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
+        )
+    except IntegrityError as error:
+        raise RunActive("", scope) from error
+    connection.execute(
+        run_stages.insert(),
+        [
+            {
+                "run_id": run_id,
+                "position": position,
+                "stage": stage,
+                "step": step,
+                "state": "waiting",
+                "total": 0,
+                "done": 0,
+            }
+            for position, (stage, step) in enumerate(stages)
+        ],
+    )
+
+
+def get(connection: Connection, run_id: str) -> AnyRow | None:
+    return connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+
+
+def stages_of(connection: Connection, run_id: str) -> list[AnyRow]:
+    rows = connection.execute(select(run_stages).where(run_stages.c.run_id == run_id).order_by(run_stages.c.position))
+    return list(rows)
+
+
+def active(connection: Connection, *, tenant: str) -> AnyRow | None:
+    """The run that has not ended yet, if any."""
+    return connection.execute(
+        select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex.is_not(None)).order_by(runs.c.created_ms)
+    ).first()
+
+
+def newest(connection: Connection, *, tenant: str, limit: int = 20) -> list[AnyRow]:
+    """Runs, newest first."""
+    rows = connection.execute(
+        select(runs).where(runs.c.tenant_id == tenant).order_by(runs.c.created_ms.desc(), runs.c.id.desc()).limit(limit)
+    )
+    return list(rows)
+
+
+def change_run(connection: Connection, run_id: str, **values: Any) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def start_stage(connection: Connection, run_id: str, position: int, stage: str) -> None:
+    """The stage begins, and the run with it."""
+    where = (run_stages.c.run_id == run_id, run_stages.c.position == position, run_stages.c.state == "waiting")
+    connection.execute(update(run_stages).where(*where).values(state="running", started_ms=db_now_ms()))
+    change_run(connection, run_id, state="running", stage=stage)
+    connection.execute(
+        update(runs).where(runs.c.id == run_id, runs.c.started_ms.is_(None)).values(started_ms=db_now_ms())
+    )
+
+
+def change_stage(connection: Connection, run_id: str, position: int, **values: Any) -> None:
+    where = (run_stages.c.run_id == run_id, run_stages.c.position == position)
+    connection.execute(update(run_stages).where(*where).values(**values))
+
+
+def end_stage(connection: Connection, run_id: str, position: int, *, state: str, note: str | None = None) -> None:
+    change_stage(connection, run_id, position, state=state, finished_ms=db_now_ms(), note=note)
+
+
+def end(
+    connection: Connection, run_id: str, *, state: str, error: str | None = None, report: dict[str, Any] | None = None
+) -> None:
+    """The run ends; its scope is free for the next."""
+    text = json.dumps(report, ensure_ascii=False) if report is not None else None
+    change_run(connection, run_id, state=state, mutex=None, error=error, report=text, finished_ms=db_now_ms())
+
+
+def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
+    """A run as people and programs read it."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "stage": row.stage,
+        "scope": json.loads(row.scope),
+        "import_no": row.import_no,
+        "error": row.error,
+        "created_ms": row.created_ms,
+        "started_ms": row.started_ms,
+        "finished_ms": row.finished_ms,
+        "took_ms": None if row.started_ms is None else (row.finished_ms or now) - row.started_ms,
+        "stages": [
+            {
+                "stage": stage.stage,
+                "step": stage.step,
+                "state": stage.state,
+                "done": stage.done,
+                "total": stage.total,
+                "note": stage.note,
+                "took_ms": None if stage.started_ms is None else (stage.finished_ms or now) - stage.started_ms,
+            }
+            for stage in stages_of(connection, row.id)
+        ],
+        "counts": run_counts.totals(connection, run_id=row.id),
+        "report": json.loads(row.report) if row.report else None,
+    }

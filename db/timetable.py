@@ -1,0 +1,237 @@
+"""Terms, clocks and rooms, and what the newest complete import makes of them: offerings, sessions and rolls.
+
+Offerings, sessions and rolls carry the number of the import that last wrote them; what an import did not write again is
+removed at its end. Frozen and archived terms are never touched.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Table, delete, func, select, tuple_
+
+from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
+from db.upsert import insert_missing, upsert
+from domain.aggregation import Rules, Session
+from domain.terms import OPEN, PeriodRow, PeriodTable, Term, later_status
+from domain.timetable import Calendar, Room, read_clock
+
+_MINUTE_S: Final = 60
+
+
+def load_zone(connection: Connection, tenant: str) -> ZoneInfo:
+    """The zone that the tenant's local times are in."""
+    return ZoneInfo(connection.execute(select(tenants.c.zone).where(tenants.c.id == tenant)).scalar_one())
+
+
+def load_rules(connection: Connection, *, tenant: str, zone: ZoneInfo) -> Rules:
+    """How the tenant wants its sessions made: setting `lunch`, a time as HH:MM, none by default."""
+    said = connection.execute(select(tenants.c.settings).where(tenants.c.id == tenant)).scalar_one_or_none()
+    lunch = json.loads(said or "{}").get("lunch")
+    return Rules(zone=zone, lunch_s=read_clock(str(lunch)) if lunch else None)
+
+
+def load_terms(connection: Connection, tenant: str) -> dict[str, Term]:
+    """All terms of the tenant by code."""
+    rows = connection.execute(select(terms).where(terms.c.tenant_id == tenant))
+    return {
+        row.xnxq: Term(
+            code=row.xnxq,
+            first_monday=date.fromisoformat(row.first_monday) if row.first_monday else None,
+            weeks=row.weeks,
+            status=row.status,
+            made_up={
+                date.fromisoformat(day): date.fromisoformat(held) for held, day in json.loads(row.exchange).items()
+            },
+        )
+        for row in rows
+    }
+
+
+def load_calendar(connection: Connection, *, tenant: str, zone: ZoneInfo) -> Calendar:
+    """What meetings of the tenant are read against."""
+    rows = connection.execute(select(periods).where(periods.c.tenant_id == tenant))
+    table = PeriodTable(
+        PeriodRow(row.xnxq, row.xq, row.since, row.jc, _seconds(row.st), _seconds(row.ed)) for row in rows
+    )
+    return Calendar(zone=zone, terms=load_terms(connection, tenant), periods=table)
+
+
+def _seconds(text: str) -> int:
+    hours, minutes = text.split(":")
+    return int(hours) * 3600 + int(minutes) * _MINUTE_S
+
+
+def _clock(seconds: int) -> str:
+    minutes = seconds // _MINUTE_S
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def save_terms(connection: Connection, said: Iterable[Term], *, tenant: str) -> None:
+    """Write what a source says of terms. It may freeze or archive a term, and never reopens one."""
+    known = load_terms(connection, tenant)
+    rows = []
+    for term in {term.code: term for term in said}.values():
+        before = known.get(term.code)
+        rows.append(_term_row(tenant, term, later_status(before.status if before else OPEN, term.status)))
+    rows.sort(key=lambda row: str(row["xnxq"]))
+    upsert(connection, terms, rows, update=("first_monday", "weeks", "status", "exchange"))
+
+
+def add_terms(connection: Connection, codes: Iterable[str], *, tenant: str) -> None:
+    """Make terms that only rows name: open, without a first Monday. Known ones stay as they are."""
+    insert_missing(connection, terms, [_term_row(tenant, Term(code), OPEN) for code in sorted(codes)])
+
+
+def _term_row(tenant: str, term: Term, status: str) -> dict[str, object]:
+    exchange = {held.isoformat(): day.isoformat() for day, held in sorted(term.made_up.items())}
+    return {
+        "tenant_id": tenant,
+        "xnxq": term.code,
+        "first_monday": term.first_monday.isoformat() if term.first_monday else None,
+        "weeks": term.weeks,
+        "status": status,
+        "exchange": json.dumps(exchange),
+    }
+
+
+def save_periods(connection: Connection, said: Iterable[PeriodRow], *, tenant: str) -> None:
+    """Write period rows, at most 500; the last row of a (term, campus, clock, period) wins."""
+    latest = {(row.term, row.campus, row.since, row.period): row for row in said}
+    rows = [
+        {
+            "tenant_id": tenant,
+            "xnxq": row.term,
+            "xq": row.campus,
+            "since": row.since,
+            "jc": row.period,
+            "st": _clock(row.start_s),
+            "ed": _clock(row.end_s),
+        }
+        for _, row in sorted(latest.items())
+    ]
+    upsert(connection, periods, rows, update=("st", "ed"))
+
+
+def save_rooms(connection: Connection, said: Iterable[Room], *, tenant: str) -> None:
+    """Write rooms, at most 500; the last row of a room wins."""
+    latest = {(room.xq, room.lq, room.room): room for room in said}
+    rows = [
+        {"tenant_id": tenant, "xq": room.xq, "lq": room.lq, "room": room.room, "lat": room.lat, "lon": room.lon}
+        for _, room in sorted(latest.items())
+    ]
+    upsert(connection, rooms, rows, update=("lat", "lon"))
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """A course as offered in a term, as its rows have it; `college` is blank where nothing says it."""
+
+    id: str
+    term: str
+    kkh: str
+    kcbh: str
+    name: str
+    college: str
+
+
+def save_offerings(connection: Connection, made: Iterable[Offering], *, tenant: str, import_no: int) -> None:
+    """Write offerings, at most 500. The lane of one that is there stays: it is kept for the term."""
+    rows = [
+        {
+            "tenant_id": tenant,
+            "term": offering.term,
+            "id": offering.id,
+            "kkh": offering.kkh,
+            "kcbh": offering.kcbh,
+            "name": offering.name,
+            "college": offering.college,
+            "lane": None,
+            "import_no": import_no,
+        }
+        for offering in sorted(made, key=lambda offering: (offering.term, offering.id))
+    ]
+    upsert(connection, offerings, rows, update=("name", "college", "import_no"))
+
+
+SessionOf = tuple[str, str, Session]
+"""Term, offering, session."""
+
+
+def save_sessions(connection: Connection, made: Sequence[SessionOf], *, tenant: str, import_no: int) -> None:
+    """Write sessions, at most 500."""
+    rows = [
+        {
+            "tenant_id": tenant,
+            "term": term,
+            "id": session.id,
+            "offering_id": offering_id,
+            "jxz": session.jxz,
+            "zc": session.zc,
+            "jc_s": session.jc_s[:200],
+            "date": session.date,
+            "start_ms": session.start_ms,
+            "end_ms": session.end_ms,
+            "rooms": json.dumps(session.rooms, ensure_ascii=False),
+            "teachers": json.dumps(session.teachers, ensure_ascii=False),
+            "source_rows": len(session.lines),
+            "import_no": import_no,
+        }
+        for term, offering_id, session in sorted(made, key=lambda one: (one[0], one[2].id))
+    ]
+    changing = [column.name for column in sessions.columns if not column.primary_key]
+    upsert(connection, sessions, rows, update=changing)
+
+
+RollEntry = tuple[str, str, str, str]
+"""Term, offering, kind of person, code."""
+
+
+def save_rolls(connection: Connection, entries: Iterable[RollEntry], *, tenant: str, import_no: int) -> None:
+    """Write who belongs to which offering, at most 500."""
+    rows = [
+        {"tenant_id": tenant, "term": term, "offering_id": offering, "kind": kind, "code": code, "import_no": import_no}
+        for term, offering, kind, code in sorted(entries)
+    ]
+    upsert(connection, rolls, rows, update=("import_no",))
+
+
+_WRITTEN_AGAIN: Final[Mapping[Table, str]] = {rolls: "offering_id", sessions: "id", offerings: "id"}
+"""What an import writes anew, with the key column that follows the term."""
+
+
+def remove_unwritten(
+    connection: Connection, table: Table, *, tenant: str, term: str, import_no: int, since: str, limit: int = 500
+) -> tuple[int, str]:
+    """Remove up to `limit` rows of a term that older imports wrote; returns how many and where to go on from."""
+    keys = list(table.primary_key.columns)
+    second = table.c[_WRITTEN_AGAIN[table]]
+    rows = connection.execute(
+        select(*keys)
+        .where(table.c.tenant_id == tenant, table.c.term == term, second >= since, table.c.import_no < import_no)
+        .order_by(*keys)
+        .limit(limit)
+    ).all()
+    if not rows:
+        return 0, since
+    connection.execute(delete(table).where(tuple_(*keys).in_([tuple(row) for row in rows])))
+    last: Any = rows[-1]._mapping[second.name]
+    return len(rows), str(last)
+
+
+def tables_written_again() -> tuple[Table, ...]:
+    """The tables that `remove_unwritten` knows, in the order in which their rows are to go."""
+    return tuple(_WRITTEN_AGAIN)
+
+
+def sessions_of(connection: Connection, *, tenant: str, import_no: int) -> int:
+    """How many sessions an import wrote."""
+    count: int = connection.execute(
+        select(func.count())
+        .select_from(sessions)
+        .where(sessions.c.tenant_id == tenant, sessions.c.import_no == import_no)
+    ).scalar_one()
+    return count

@@ -1,0 +1,168 @@
+"""A page of a source becomes rows of staging and of the tables of people, terms and rooms, inside one unit."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from db import imports, people, quarantine, timetable
+from db.imports import Gain
+from db.quarantine import REJECT, Entry
+from domain import timetable as rows_of
+from domain.ids import key_of
+from domain.timetable import DUPLICATE, Calendar, Enrolment, Meeting, Refused
+from remote.sources.base import SourceRow
+
+Stage = Callable[[Connection], Gain]
+"""Writes one page; may be done again after a rolled-back unit."""
+
+
+def stage_meetings(rows: Iterable[SourceRow], *, calendar: Calendar, tenant: str, import_no: int, file: str) -> Stage:
+    """Read a page of meetings now; the result writes it."""
+    return _MeetingPage(tenant, import_no, file, _read_meetings(rows, calendar)).stage
+
+
+def stage_others(part: str, rows: Iterable[SourceRow], *, tenant: str, import_no: int, file: str) -> Stage:
+    """Read a page of any other part now; the result writes it. Counts nothing: these are no meetings."""
+    read, save = _OTHERS[part]
+    values: list[tuple[int, Any]] = []
+    rejects: list[Entry] = []
+    for row in rows:
+        try:
+            values.append((row.line, read(row.values)))
+        except Refused as refused:
+            rejects.append(_reject(row, file, refused.reason, refused.sentence))
+
+    def stage(connection: Connection) -> Gain:
+        save(connection, values, tenant, import_no)
+        quarantine.put_repeatable(connection, rejects, tenant=tenant, import_no=import_no)
+        return Gain()
+
+    return stage
+
+
+def _read_meetings(rows: Iterable[SourceRow], calendar: Calendar) -> list[tuple[SourceRow, str, Meeting | Refused]]:
+    found: list[tuple[SourceRow, str, Meeting | Refused]] = []
+    for row in rows:
+        try:
+            outcome: Meeting | Refused = rows_of.read_meeting(row.values, calendar)
+        except Refused as refused:
+            outcome = refused
+        found.append((row, _row_hash(row), outcome))
+    return found
+
+
+def _row_hash(row: SourceRow) -> str:
+    """Equal for two rows exactly when they are the same in every column, as they stand in the source."""
+    return key_of(json.dumps(list(row.values.values())))
+
+
+# Rows of an offering stand together in most sources.
+@lru_cache(maxsize=1024)
+def _offering_id(tenant: str, term: str, kkh: str, kcbh: str) -> str:
+    return key_of("offering", tenant, term, kkh, kcbh)
+
+
+def _reject(row: SourceRow, file: str, reason: str, sentence: str) -> Entry:
+    content = json.dumps(row.values, ensure_ascii=False)
+    return Entry(REJECT, reason, file, row.line, content, sentence, (file, content))
+
+
+@dataclass(frozen=True)
+class _MeetingPage:
+    """A page of meetings, read; what is missing is to tell duplicates from the rows before."""
+
+    tenant: str
+    import_no: int
+    file: str
+    outcomes: list[tuple[SourceRow, str, Meeting | Refused]]
+
+    def stage(self, connection: Connection) -> Gain:
+        """Write used and held rows to staging, the others to the quarantine."""
+        hashes = [row_hash for _, row_hash, outcome in self.outcomes if isinstance(outcome, Meeting)]
+        seen = imports.known_hashes(connection, hashes, tenant=self.tenant, import_no=self.import_no)
+        staged: list[dict[str, Any]] = []
+        rejects: list[Entry] = []
+        for row, row_hash, outcome in self.outcomes:
+            if isinstance(outcome, Refused):
+                rejects.append(_reject(row, self.file, outcome.reason, outcome.sentence))
+            elif row_hash in seen:
+                sentence = "与前面某一行完全相同 · the same as a row before, in every column"
+                rejects.append(_reject(row, self.file, DUPLICATE, sentence))
+            else:
+                seen.add(row_hash)
+                staged.append(_staged(self.tenant, self.import_no, row.line, row_hash, outcome))
+        timetable.add_terms(connection, {row["term"] for row in staged}, tenant=self.tenant)
+        imports.add_meetings(connection, staged)
+        quarantine.put_repeatable(connection, rejects, tenant=self.tenant, import_no=self.import_no)
+        held = sum(row["held"] is not None for row in staged)
+        return Gain(rows_in=len(self.outcomes), staged=len(staged) - held, rejected=len(rejects), held=held)
+
+
+def _staged(tenant: str, import_no: int, line: int, row_hash: str, meeting: Meeting) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant,
+        "import_no": import_no,
+        "offering_id": _offering_id(tenant, meeting.term, meeting.kkh, meeting.kcbh),
+        "line": line,
+        "row_hash": row_hash,
+        **{name: getattr(meeting, name) for name in Meeting.__slots__},
+    }
+
+
+Values = Sequence[tuple[int, Any]]
+"""(line, what the row says)."""
+
+
+def _save_terms(connection: Connection, values: Values, tenant: str, _import_no: int) -> None:
+    timetable.save_terms(connection, (value for _, value in values), tenant=tenant)
+
+
+def _save_periods(connection: Connection, values: Values, tenant: str, _import_no: int) -> None:
+    timetable.save_periods(connection, (value for _, value in values), tenant=tenant)
+
+
+def _save_rooms(connection: Connection, values: Values, tenant: str, _import_no: int) -> None:
+    timetable.save_rooms(connection, (value for _, value in values), tenant=tenant)
+
+
+def _save_students(connection: Connection, values: Values, tenant: str, import_no: int) -> None:
+    listed = (value for _, value in values)
+    people.save_listed(connection, listed, tenant=tenant, kind=people.STUDENT, import_no=import_no)
+
+
+def _save_teachers(connection: Connection, values: Values, tenant: str, import_no: int) -> None:
+    listed = (value for _, value in values)
+    people.save_listed(connection, listed, tenant=tenant, kind=people.TEACHER, import_no=import_no)
+
+
+def _save_enrolments(connection: Connection, values: Values, tenant: str, import_no: int) -> None:
+    first: dict[Enrolment, int] = {}
+    for line, enrolment in values:
+        first.setdefault(enrolment, line)
+    rows = [
+        {
+            "tenant_id": tenant,
+            "import_no": import_no,
+            "term": enrolment.term,
+            "kkh": enrolment.kkh,
+            "kcbh": enrolment.kcbh,
+            "code": enrolment.code,
+            "line": line,
+        }
+        for enrolment, line in first.items()
+    ]
+    imports.add_enrolments(connection, rows)
+
+
+_OTHERS: Final[dict[str, tuple[Callable[[Any], Any], Callable[[Connection, Values, str, int], None]]]] = {
+    "terms": (rows_of.read_term, _save_terms),
+    "periods": (rows_of.read_period, _save_periods),
+    "rooms": (rows_of.read_room, _save_rooms),
+    "students": (rows_of.read_student, _save_students),
+    "teachers": (rows_of.read_teacher, _save_teachers),
+    "enrolments": (rows_of.read_enrolment, _save_enrolments),
+}

@@ -1,0 +1,58 @@
+"""Claiming and retrying tasks of queues, and what is due now."""
+
+import random
+
+from sqlalchemy import Connection
+
+from db import jobs, lanes, sync_runs
+from db.engine import in_unit, reading
+from db.jobs import ClaimLost, Task
+from usecases.deps import Deps
+
+__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry"]
+
+VISIBILITY_MS = 15_000
+MAX_ATTEMPTS = 5
+_FIRST_RETRY_MS = 1_000
+
+
+def claim(deps: Deps, job_id: str, *, claim: str) -> Task | None:
+    """Take the task, counting the attempt first; None when it is not due or somebody else's."""
+
+    def work(tx: Connection) -> Task | None:
+        task = jobs.claim_task(tx, job_id=job_id, claim=claim, visibility_ms=VISIBILITY_MS, max_attempts=MAX_ATTEMPTS)
+        if task is None:
+            _end_run_of_dead(tx, job_id)
+        return task
+
+    return in_unit(deps.engine, work)
+
+
+def _end_run_of_dead(tx: Connection, job_id: str) -> None:
+    """A run whose task gave up must not look as if it were still going on."""
+    dead = jobs.dead_task(tx, job_id)
+    if dead is not None and dead.run_id is not None:
+        run = sync_runs.get(tx, dead.run_id)
+        if run is not None and run.state not in sync_runs.ENDED:
+            sync_runs.end(
+                tx, dead.run_id, state="failed", error=f"gave up after {MAX_ATTEMPTS} tries: {dead.last_error}"
+            )
+
+
+def retry(deps: Deps, task: Task, error: Exception) -> None:
+    """Leave the task for another try, later each time."""
+    wait_ms = round(_FIRST_RETRY_MS * 2 ** (task.attempts - 1) * random.uniform(0.5, 1))  # noqa: S311 (jitter)
+    reason = f"{type(error).__name__}: {error}"[:300]
+    in_unit(deps.engine, lambda tx: jobs.defer_task(tx, task, wait_ms=wait_ms, reason=reason))
+
+
+def due_tasks(deps: Deps) -> list[tuple[str, str]]:
+    """(id, queue) of tasks to be claimed."""
+    with reading(deps.engine) as tx:
+        return jobs.due_tasks(tx)
+
+
+def due_lanes(deps: Deps) -> list[tuple[str, str]]:
+    """(tenant, lane) of lanes to be claimed."""
+    with reading(deps.engine) as tx:
+        return lanes.due(tx)

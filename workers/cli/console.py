@@ -1,0 +1,124 @@
+"""What all commands share: how they reach the product, how they answer, how they fail."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import DBAPIError
+
+from bootstrap.settings import BadSetting, Settings
+from bootstrap.wiring import RedisUnreachable, Wired, wire
+from db.engine import DatabaseUnreachable, make_engine
+from db.migrate import current, newest
+from db.sync_runs import RunActive
+from observability.log import configure
+from remote.sources.base import BadSource
+from usecases.tenants import CannotDecrypt, UnknownTenant
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FAILED, USAGE, PARTIAL = 1, 2, 3
+
+err = Console(stderr=True)
+out = Console()
+
+
+class NotMigrated(Exception):
+    """The database has no tables, or those of another version."""
+
+
+def fail(problem: str, remedy: str, *, as_json: bool = False, code: int = FAILED) -> NoReturn:
+    """Say what is wrong and what to do, once, and end with `code`."""
+    if as_json:
+        click.echo(json.dumps({"error": problem, "remedy": remedy}, ensure_ascii=False))
+    err.print(f"[bold red]✗[/] {problem}", highlight=False, markup=True, soft_wrap=True)
+    if remedy:
+        err.print(f"  {remedy}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def command(function: F) -> F:
+    """Turn the failures that people can mend into one clear message and exit code 1."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        as_json = bool(kwargs.get("as_json"))
+        try:
+            return function(*args, **kwargs)
+        except BadSetting as error:
+            fail(str(error), "Mend the setting and run the command again.", as_json=as_json)
+        except DatabaseUnreachable as error:
+            remedy = "Check OBSYNC_DATABASE_URL and that the server runs; with embedded defaults run `obsync up` first."
+            fail(str(error), remedy, as_json=as_json)
+        except RedisUnreachable as error:
+            remedy = "Check OBSYNC_BROKER_URL and that the server runs; with embedded defaults run `obsync up` first."
+            fail(str(error), remedy, as_json=as_json)
+        except NotMigrated as error:
+            fail(str(error), "Run `obsync migrate` (or `obsync up`, which does it).", as_json=as_json)
+        except (UnknownTenant, CannotDecrypt) as error:
+            fail(str(error), "Check OBSYNC_TENANT and OBSYNC_ENCRYPTION_KEYS.", as_json=as_json)
+        except BadSource as error:
+            fail(f"{error.file}: {error.problem}", error.remedy, as_json=as_json)
+        except RunActive as error:
+            remedy = f"Follow it with `obsync runs show {error.run_id} --follow`; it ends by itself."
+            fail(f"{error}", remedy, as_json=as_json)
+        except DBAPIError as error:
+            fail(f"the database refused: {error.orig}", "Nothing was changed by the failed step.", as_json=as_json)
+
+    return guarded  # type: ignore[return-value]
+
+
+def open_product(*, need_redis: bool = False) -> tuple[Settings, Wired]:
+    """Settings and everything a use case needs; the messages of `command` are for what this raises."""
+    settings = Settings.from_env()
+    configure(settings.log_level if settings.log_level != "INFO" else "WARNING")
+    engine = make_engine(settings.database_url)
+    if settings.is_sqlite and not settings.data_dir.exists():
+        raise DatabaseUnreachable(settings.database_url, "its folder does not exist")
+    try:
+        found = current(engine)
+    except DBAPIError as error:
+        raise DatabaseUnreachable(engine.url.render_as_string(hide_password=True), str(error.orig)) from error
+    finally:
+        engine.dispose()
+    if found != newest():
+        raise NotMigrated(
+            "the database has no tables yet" if found is None else f"the database is at {found}, not at {newest()}"
+        )
+    return settings, wire(settings, ring=_ring(), need_redis=need_redis)
+
+
+def _ring() -> Callable[[str], None]:
+    """Doorbells are optional for a command: the keeper of any worker rings for what is due within a second."""
+    return lambda _what: None
+
+
+def answer(as_json: bool, payload: dict[str, Any], show: Callable[[], None]) -> None:
+    """One JSON object on standard output, or something for people."""
+    if as_json:
+        click.echo(json.dumps(payload, ensure_ascii=False))
+    else:
+        show()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """A table, or a sentence when there is nothing in it."""
+    if not rows:
+        out.print(empty)
+        return
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    out.print(made)
+
+
+def json_option(function: F) -> F:
+    """`--json`, the same everywhere."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")(function)

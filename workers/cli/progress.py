@@ -1,0 +1,71 @@
+"""A run on the screen: its stages with bars, live on a terminal and line by line elsewhere."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+_MARKS = {"waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]"}
+_STEPS = {
+    "import": "read the source 读取数据",
+    "sessions": "courses into sessions 聚合课次",
+    "accounts": "WPS accounts 匹配账号",
+    "plan": "differences 计算差异",
+    "calendars": "calendars 日历",
+    "members": "members 成员",
+    "events": "events 日程",
+    "report": "report 报告",
+}
+
+
+def tree(run: dict[str, Any]) -> Table:
+    """The stages of a run as a table."""
+    made = Table.grid(padding=(0, 1))
+    for width in (2, 26, 34, 18, 9):
+        made.add_column(min_width=width, no_wrap=True)
+    for stage in run["stages"]:
+        total, done = stage["total"], stage["done"]
+        bar = ProgressBar(total=max(total, 1), completed=done if total else 0, width=32) if total else ""
+        count = f"{done:,}/{total:,}" if total else ""
+        took = "" if stage["took_ms"] is None else f"{stage['took_ms'] / 1000:.1f} s"
+        made.add_row(_MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), bar, count, took)
+        if stage["note"] and stage["state"] != "running":
+            made.add_row("", f"  [dim]{stage['note']}[/]", "", "", "")
+    return made
+
+
+class RunScreen:
+    """Shows a run each time it is given one; use as a context manager."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live = Live(console=console, refresh_per_second=6) if console.is_terminal and not quiet else None
+        self._said: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> "RunScreen":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, run: dict[str, Any]) -> None:
+        if self._live is not None:
+            self._live.update(tree(run))
+        elif not self._quiet:
+            self._lines(run)
+
+    def _lines(self, run: dict[str, Any]) -> None:
+        """A line when a stage begins, at each tenth of it, and when it ends: readable in a log file."""
+        for stage in run["stages"]:
+            tenth = stage["done"] * 10 // stage["total"] if stage["total"] else 0
+            now = (stage["state"], tenth if stage["state"] == "running" else 10)
+            if stage["state"] != "waiting" and self._said.get(stage["step"]) != now:
+                self._said[stage["step"]] = now
+                count = f" {stage['done']:,}/{stage['total']:,}" if stage["total"] else ""
+                self._console.print(f"{stage['stage']}/{stage['step']}: {stage['state']}{count}", highlight=False)

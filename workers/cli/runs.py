@@ -1,0 +1,147 @@
+"""`obsync import`, `obsync sync`, `obsync runs`: start runs and look at them."""
+
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from db import sync_runs
+from db.clock import now_ms
+from db.engine import in_unit, reading
+from usecases import tasks, tenants
+from usecases.deps import Deps
+from usecases.sync import runs as run_cases
+from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
+from workers.cli.progress import RunScreen, tree
+
+_EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, "failed": FAILED, "cancelled": FAILED}
+
+
+def source_of(deps: Deps, directory: Path | None) -> str:
+    """The folder given, or the one that was synced last. Ends the command when there is neither."""
+    if directory is not None:
+        return str(directory.resolve())
+    with reading(deps.engine) as tx:
+        known = tenants.settings(tx, tenant=deps.tenant).get("source")
+    if known is None:
+        fail("no source was ever given", "Name the campus folder: `obsync sync DIRECTORY`.", code=2)
+    return str(known)
+
+
+def do_here(deps: Deps, run_id: str, task_id: str, *, quiet: bool) -> dict[str, Any]:
+    """Carry a run out in this process (a worker that is quicker may take it) and show it."""
+
+    def work() -> None:
+        task = tasks.claim(deps, task_id, claim=secrets.token_hex(16))
+        if task is not None:
+            run_cases.advance(deps, task)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    with RunScreen(err, quiet=quiet) as screen:
+        return run_cases.wait(deps, run_id, show=screen)
+
+
+def show_end(run: dict[str, Any]) -> None:
+    """How it ended, in words."""
+    took = (run["took_ms"] or 0) / 1000
+    if run["state"] == "succeeded":
+        out.print(f"[green]✓[/] run {run['id']} succeeded in {took:.1f} s")
+    elif run["state"] == "partially_succeeded":
+        failed = sum(one["failed"] for one in run["counts"].values())
+        out.print(
+            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed} failed; see `obsync dead`"
+        )
+    else:
+        out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}")
+
+
+@click.command("import")
+@click.argument("directory", type=click.Path(path_type=Path))
+@json_option
+@command
+def import_(directory: Path, as_json: bool) -> None:
+    """Read a campus folder into sessions, without sending anything to WPS."""
+    _, wired = open_product()
+    run_id, task_id = run_cases.begin(wired.deps, kind="import", source=str(directory))
+    run = do_here(wired.deps, run_id, task_id, quiet=as_json)
+    answer(as_json, run, lambda: show_end(run))
+    raise SystemExit(_EXIT[run["state"]])
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.option("--wait/--no-wait", default=True, help="Follow the run to its end (default), or only start it.")
+@json_option
+@command
+def sync(directory: Path | None, wait: bool, as_json: bool) -> None:
+    """Make WPS what the source says: a full run over DIRECTORY, or over the folder synced last."""
+    _, wired = open_product(need_redis=True)
+    deps = wired.deps
+    source = source_of(deps, directory)
+    run_id, _ = run_cases.begin(deps, kind="full", source=source)
+    in_unit(deps.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, source=source))
+    if not wait:
+        answer(
+            as_json, {"id": run_id}, lambda: out.print(f"run {run_id} started; `obsync runs show {run_id} --follow`")
+        )
+        return
+    with RunScreen(err, quiet=as_json) as screen:
+        run = run_cases.wait(deps, run_id, show=screen)
+    answer(as_json, run, lambda: show_end(run))
+    raise SystemExit(_EXIT[run["state"]])
+
+
+@click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
+@json_option
+@click.pass_context
+@command
+def runs(context: click.Context, limit: int, as_json: bool) -> None:
+    """List runs, newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    _, wired = open_product()
+    with reading(wired.deps.engine) as tx:
+        now = now_ms(tx)
+        rows = sync_runs.newest(tx, tenant=wired.deps.tenant, limit=limit)
+        found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
+    lines = [
+        (one["id"], one["kind"], one["state"], one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"))
+        for one in found
+    ]
+    columns = ("run", "kind", "state", "stage", "took", "source")
+    answer(as_json, {"items": found}, lambda: table("runs", columns, lines, empty="no runs yet"))
+
+
+@runs.command("show")
+@click.argument("run_id")
+@click.option("--follow", is_flag=True, help="Stay until it ends.")
+@json_option
+@command
+def show(run_id: str, follow: bool, as_json: bool) -> None:
+    """One run: its stages, counts and report."""
+    _, wired = open_product()
+    with reading(wired.deps.engine) as tx:
+        row = sync_runs.get(tx, run_id)
+        run = None if row is None else sync_runs.as_dict(tx, row, now=now_ms(tx))
+    if run is None:
+        fail(f"there is no run {run_id}", "`obsync runs` lists them.", as_json=as_json, code=2)
+    if follow:
+        with RunScreen(err, quiet=as_json) as screen:
+            run = run_cases.wait(wired.deps, run_id, show=screen)
+    answer(as_json, run, lambda: _print(run))
+
+
+def _print(run: dict[str, Any]) -> None:
+    out.print(tree(run))
+    rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
+    table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
+    if run["state"] in sync_runs.ENDED:
+        show_end(run)
+
+
+def _seconds(ms: int | None) -> str:
+    return "" if ms is None else f"{ms / 1000:.1f} s"

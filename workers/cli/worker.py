@@ -1,0 +1,32 @@
+"""`obsync worker`: one process of the Procfile."""
+
+import click
+
+from bootstrap.settings import Settings
+from observability.log import configure
+from workers.cli.console import command
+from workers.main import run_worker
+
+
+@click.group()
+def worker() -> None:
+    """Serve queues until told to stop (SIGTERM). Start as many as you like, on as many machines."""
+
+
+@command
+def _serve(name: str) -> None:
+    settings = Settings.from_env()
+    configure(settings.log_level)
+    run_worker(name, settings)
+
+
+@worker.command()
+def lanes() -> None:
+    """Drain college lanes into WPS."""
+    _serve("lanes")
+
+
+@worker.command()
+def jobs() -> None:
+    """Carry out runs and other tasks."""
+    _serve("jobs")

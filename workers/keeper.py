@@ -1,0 +1,129 @@
+"""The keeper: one thread per worker that keeps what would otherwise be forgotten.
+
+It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
+of active lanes in step with the limiter, and clears what dead brokers left in Redis.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import cast
+
+import redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError
+
+from actors.dispatch import dispatch
+from bootstrap.broker import NAMESPACE
+from db.engine import reading
+from domain.lanes import active_cap
+from observability.log import get_logger
+from ratelimit.limiter import LimiterAway, Limits
+from usecases import limits
+from usecases.deps import Deps
+from usecases.lanes import Holdings
+
+log = get_logger("keeper")
+
+_DISPATCH_S = 1.0
+_TIDY_S = 30.0
+_DEAD_BROKER_S = 60.0
+
+
+class ActiveCap:
+    """How many lanes may be drained at once, from the limiter's rate and the time of a call; looked up by the keeper.
+
+    While it is there it gives the limiter the limits that an admin has set: a flushed Redis has forgotten them.
+    """
+
+    def __init__(self, deps: Deps, default: Limits) -> None:
+        self._deps = deps
+        self._default = default
+        self._cap = active_cap(rate_per_s=1, latency_ms=0)
+
+    def __call__(self) -> int:
+        return self._cap
+
+    def refresh(self) -> None:
+        """Ask the limiter; while it is away the cap stays."""
+        try:
+            state = self._deps.remote.limiter.state(self._deps.remote.limiter_key)
+        except LimiterAway:
+            return
+        with reading(self._deps.engine) as tx:
+            wanted = limits.stored(tx, tenant=self._deps.tenant, default=self._default)
+        if (state.max_rate_per_s, state.burst, state.max_in_flight) != astuple(wanted):
+            self._deps.remote.limiter.configure(self._deps.remote.limiter_key, wanted)
+        latency = self._deps.remote.transport.latency_ms
+        self._cap = active_cap(rate_per_s=state.rate_per_s, latency_ms=latency)
+
+
+class Keeper(threading.Thread):
+    """Runs until the process stops. A failing duty is logged and done again; it never ends the thread."""
+
+    def __init__(
+        self, deps: Deps, holdings: Holdings, cap: ActiveCap, client: redis.Redis, *, lane_threads: int
+    ) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._deps = deps
+        self._holdings = holdings
+        self._cap = cap
+        self._client = client
+        self._lane_threads = lane_threads
+        self.last_beat = time.monotonic()
+
+    def run(self) -> None:
+        """Each duty in its own rhythm; the shortest one, the leases, sets the pace."""
+        renew_s = self._deps.times.renew_ms / 1000
+        due = {"renew": 0.0, "dispatch": 0.0, "tidy": time.monotonic() + _TIDY_S}
+        while not self._deps.stopping.is_set():
+            now = time.monotonic()
+            self.last_beat = now
+            if now >= due["renew"]:
+                self._guarded("renew", self._renew)
+                due["renew"] = now + renew_s
+            if now >= due["dispatch"]:
+                self._guarded("dispatch", self._dispatch)
+                due["dispatch"] = now + _DISPATCH_S * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
+            if now >= due["tidy"]:
+                self._guarded("tidy", lambda: tidy(self._client))
+                due["tidy"] = now + _TIDY_S
+            self._deps.stopping.wait(max(0.01, min(due.values()) - time.monotonic()))
+        while self._holdings.names():
+            self._guarded("renew", self._renew)
+            time.sleep(min(0.2, renew_s))
+
+    def _renew(self) -> None:
+        self._holdings.renew()
+        self._deps.hints.hold(self._holdings.names(), hold_ms=self._deps.times.lease_ms)
+
+    def _dispatch(self) -> None:
+        self._cap.refresh()
+        dispatch(self._deps, idle_threads=self._lane_threads - len(self._holdings.names()))
+
+    def _guarded(self, duty: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except (DBAPIError, RedisError) as error:
+            log.warning("keeper.duty_failed", duty=duty, reason=str(error)[:300])
+
+
+def tidy(client: redis.Redis) -> int:
+    """Forget messages that a dead broker had fetched and never acknowledged. Returns how many brokers were forgotten.
+
+    They are doorbells: whoever is due is rung for again, so they need not be delivered.
+    """
+    beats = f"{NAMESPACE}:__heartbeats__"
+    limit = (time.time() - _DEAD_BROKER_S) * 1000
+    dead = cast("list[bytes]", client.zrangebyscore(beats, "-inf", limit))
+    for broker in dead:
+        for acks in client.scan_iter(match=f"{NAMESPACE}:__acks__.{broker.decode()}.*", count=200):
+            queue = acks.decode().rpartition(".")[2]
+            ids = cast("set[bytes]", client.smembers(acks))
+            if ids:
+                client.hdel(f"{NAMESPACE}:{queue}.msgs", *ids)
+            client.delete(acks)
+        client.zrem(beats, broker)
+    return len(dead)
