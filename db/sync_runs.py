@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from sqlalchemy.exc import IntegrityError
 
 from db import run_counts
 from db.clock import db_now_ms, now_ms
@@ -17,9 +16,10 @@ ENDED = ("succeeded", "partially_succeeded", "failed", "cancelled")
 class RunActive(Exception):
     """Another run of the same scope has not ended yet."""
 
-    def __init__(self, run_id: str, scope: dict[str, Any]) -> None:
-        super().__init__(f"run {run_id} is still active")
+    def __init__(self, run_id: str, kind: str, scope: dict[str, Any]) -> None:
+        super().__init__(f"run {run_id} ({kind}) is still active")
         self.run_id = run_id
+        self.kind = kind
         self.scope = scope
 
 
@@ -38,13 +38,10 @@ def begin(
     row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
     active = connection.execute(select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex == mutex)).one_or_none()
     if active is not None:
-        raise RunActive(active.id, json.loads(active.scope))
-    try:
-        connection.execute(
-            runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
-        )
-    except IntegrityError as error:
-        raise RunActive("", scope) from error
+        raise RunActive(active.id, active.kind, json.loads(active.scope))
+    connection.execute(
+        runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
+    )
     connection.execute(
         run_stages.insert(),
         [

@@ -20,7 +20,7 @@ metadata = MetaData(
 _MYSQL: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
 
 ID = String(36)
-TENANT = String(40)
+TENANT = String(60)
 NAME = String(60)
 TERM = String(20)
 LANE = String(80)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Engine, NullPool, create_engine, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, inspect, text
 
+from bench.mariadb import NOTHING_SURVIVES, MariaDb, MariaDbUnavailable, private_mariadb
 from bootstrap import addresses
 from workers import embedded
 
@@ -55,24 +53,6 @@ class Valkey:
     def client(self) -> redis.Redis:
         """A client of its own, without retries, answering bytes."""
         return redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0), socket_timeout=5)
-
-
-@dataclass(frozen=True)
-class MariaDb:
-    """A running private server on a socket."""
-
-    socket: Path
-
-    def url(self, database: str) -> str:
-        """The address of one of its databases."""
-        return f"mysql+pymysql://root@localhost/{database}?unix_socket={self.socket}&charset=utf8mb4"
-
-    def run(self, *statements: str) -> None:
-        """Runs statements outside of any database of ours."""
-        engine = create_engine(self.url("mysql"), poolclass=NullPool)
-        with engine.begin() as connection:
-            for statement in statements:
-                connection.execute(text(statement))
 
 
 @pytest.fixture(scope="session")
@@ -117,78 +97,14 @@ def redis_client(valkey: Valkey) -> Iterator[redis.Redis]:
     client.close()
 
 
-_MARIADB_FAST = (
-    "--innodb-flush-log-at-trx-commit=0",
-    "--innodb-buffer-pool-size=128M",
-    "--innodb-log-file-size=64M",
-    "--innodb-doublewrite=0",
-    "--sync-binlog=0",
-    "--performance-schema=OFF",
-)
-_MARIADB_AS_IN_PRODUCTION = (
-    "--log-bin=binlog",
-    "--server-id=1",
-    "--binlog-format=ROW",
-    "--character-set-server=utf8mb4",
-    "--collation-server=utf8mb4_bin",
-    "--default-time-zone=+00:00",
-)
-
-
-def mariadb_binaries() -> tuple[str, str] | None:
-    """Server and installer, or None where the packages are missing."""
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-    server = shutil.which("mariadbd", path=path) or shutil.which("mysqld", path=path)
-    installer = shutil.which("mariadb-install-db", path=path) or shutil.which("mysql_install_db", path=path)
-    return (server, installer) if server and installer else None
-
-
 @pytest.fixture(scope="session")
 def mariadb(short_tmp: Path) -> Iterator[MariaDb]:
     """One private server for the session, no port. Fails where MariaDB is missing: a skip would look like a pass."""
-    binaries = mariadb_binaries()
-    if binaries is None:
-        pytest.fail(
-            f"MariaDB is not installed: `apt-get install mariadb-server`, or {TEST_DATABASES}=sqlite to go without."
-        )
-    home = short_tmp / "mariadb"
-    home.mkdir()
-    as_root = ["--user=root"] if os.geteuid() == 0 else []
-    server, installer = binaries
-    made = subprocess.run(
-        [installer, "--no-defaults", f"--datadir={home / 'data'}", *as_root, "--auth-root-authentication-method=normal",
-         "--skip-test-db", "--skip-name-resolve"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.fail(f"{installer} failed: {made.stderr[-800:]}")
-    socket, log = home / "m.sock", home / "error.log"
-    process = subprocess.Popen(
-        [server, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={socket}", "--skip-networking",
-         f"--pid-file={home / 'pid'}", "--skip-name-resolve", f"--log-error={log}", *as_root,
-         *_MARIADB_FAST, *_MARIADB_AS_IN_PRODUCTION],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
     try:
-        found = MariaDb(socket)
-        _wait_for_mariadb(found, process, log)
-        yield found
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_mariadb(server: MariaDb, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 60) -> None:
-    give_up = time.monotonic() + timeout_s
-    while True:
-        with contextlib.suppress(OperationalError):
-            server.run("SELECT 1")
-            return
-        if process.poll() is not None or time.monotonic() > give_up:
-            pytest.fail(
-                f"mariadbd did not start: {log.read_text(errors='replace')[-800:] if log.exists() else 'no log'}"
-            )
-        time.sleep(0.05)
+        with private_mariadb(short_tmp, *NOTHING_SURVIVES) as server:
+            yield server
+    except MariaDbUnavailable as error:
+        pytest.fail(f"{error} ({TEST_DATABASES}=sqlite goes without)")
 
 
 @pytest.fixture(scope="session")
@@ -202,10 +118,9 @@ def sqlite_template(short_tmp: Path) -> Path:
 @pytest.fixture(scope="session")
 def mariadb_database(mariadb: MariaDb) -> str:
     """The URL of one migrated database; `database` empties its tables for each test."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
-    mariadb.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-    _migrated(mariadb.url(name))
-    return mariadb.url(name)
+    url = mariadb.make_database(f"t_{uuid.uuid4().hex[:12]}")
+    _migrated(url)
+    return url
 
 
 def _migrated(url: str) -> None:
@@ -263,8 +178,7 @@ def empty_database_url(request: pytest.FixtureRequest, database_kind: str) -> It
         return
     server: MariaDb = request.getfixturevalue("mariadb")
     name = "e_" + re.sub(r"\W", "", uuid.uuid4().hex)[:12]
-    server.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-    yield server.url(name)
+    yield server.make_database(name)
     server.run(f"DROP DATABASE {name}")
 
 

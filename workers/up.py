@@ -24,6 +24,7 @@ from db.engine import in_unit
 from db.sync_runs import RunActive
 from simulator.campus import generate, read_summary
 from usecases import tenants
+from usecases.deps import Deps
 from usecases.sync import runs
 from workers import embedded, procfile
 from workers.cli.migrate import prepare_database
@@ -83,6 +84,7 @@ class Up:
         self._stores = Supervisor()
         self._workers = Supervisor()
         self._logs = settings.data_dir / "log"
+        self._deaths: dict[str, int] = {}
         self._port = free_port(SIMULATOR_PORT) if self._simulated else 0
         self.settings = self._for_children(settings)
 
@@ -188,15 +190,25 @@ class Up:
         raise NeverReady(f"the simulator did not start; see {self._logs / 'simulator.log'}")
 
     def _sync(self, campus: Path) -> str:
+        """The run that was going on, if any; then one over `campus`, unless that was the one."""
         deps = wire(self.settings, ring=lambda _what: None).deps
         source = str(campus)
-        try:
-            run_id, _ = runs.begin(deps, kind="full", source=source)
-        except RunActive as active:
-            run_id = active.run_id
-            self._say(f"going on with run {run_id} over {active.scope.get('source')}")
         in_unit(deps.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, source=source))
-        self._say(f"[bold]syncing[/] {source}")
+        try:
+            while True:
+                try:
+                    run_id, _ = runs.begin(deps, kind="full", source=source)
+                    self._say(f"[bold]syncing[/] {source}")
+                    return self._follow(deps, run_id)
+                except RunActive as active:
+                    self._say(f"going on with run {active.run_id} over {active.scope.get('source')}")
+                    state = self._follow(deps, active.run_id)
+                    if active.kind == "full" and active.scope.get("source") == source:
+                        return state
+        finally:
+            deps.engine.dispose()
+
+    def _follow(self, deps: Deps, run_id: str) -> str:
         with RunScreen(self._console) as screen:
 
             def show(run: dict[str, Any]) -> None:
@@ -205,7 +217,6 @@ class Up:
 
             run = runs.wait(deps, run_id, show=show)
         self._report(run)
-        deps.engine.dispose()
         return str(run["state"])
 
     def _report(self, run: dict[str, Any]) -> None:
@@ -218,7 +229,7 @@ class Up:
             people = report.get("unmapped_people", 0)
             self._say(
                 f"WPS holds {live.get('calendar', 0):,} calendars and {live.get('event', 0):,} events; "
-                f"{people:,} people have no WPS account (`obsync quarantine`)"
+                f"{people:,} people have no WPS account (`obsync quarantine people`)"
             )
 
     def _addresses(self) -> None:
@@ -237,6 +248,14 @@ class Up:
         for event in events:
             if event.kind not in ("started", "stopped"):
                 self._say(f"[yellow]![/] {event.sentence}")
+                self._explain(event)
+
+    def _explain(self, event: Event) -> None:
+        """Point at the log of a process that keeps dying; a single death is ordinary."""
+        if event.kind == "died":
+            self._deaths[event.name] = self._deaths.get(event.name, 0) + 1
+            if self._deaths[event.name] in (3, 30):
+                self._say(f"  why: {self._logs / (event.name + '.log')}")
 
     def _stop(self) -> None:
         self._tell(self._workers.stop())

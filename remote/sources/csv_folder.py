@@ -4,7 +4,7 @@ import csv
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -72,12 +72,16 @@ class CsvFolder:
 
     def rows(self, part: str, *, after: int, limit: int) -> list[SourceRow]:
         """Up to `limit` rows after the first `after`; fewer only at the end. Raises BadSource."""
-        file = self._open
-        if file is None or file.part != part or file.position != after:
-            self.close()
-            file = self._open = _OpenFile(part, self._path(part))
-            file.skip(after)
-        return file.read(limit)
+        try:
+            file = self._open
+            if file is None or file.part != part or file.position != after:
+                self.close()
+                file = self._open = _OpenFile(part, self._path(part))
+                file.skip(after)
+            return file.read(limit)
+        except BadSource:
+            self.close()  # asked again, a reader that failed would say that the file ends here
+            raise
 
     def close(self) -> None:
         """Close the file that is open, if one is."""
@@ -114,7 +118,7 @@ class _OpenFile:
         unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="rb")) if path.name.endswith(".gz") else raw
         self._text = TextIOWrapper(unpacked, encoding="utf-8-sig", newline="")
         # Strict: an opening quote that is never closed would otherwise swallow the rest of the file in silence.
-        self._reader = csv.reader(self._text, strict=True)
+        self._reader = csv.reader(_without_nul(self._text), strict=True)
         try:
             self._columns = self._header()
         except BadSource:
@@ -181,6 +185,14 @@ class _OpenFile:
             return BadSource(self._path.name, f"it holds NUL bytes (line {line}): it is not text", _AS_UTF8)
         remedy = "Close the quotes, double those inside a field, and import again"
         return BadSource(self._path.name, f"the row on line {line} is not CSV ({error})", remedy)
+
+
+def _without_nul(lines: Iterable[str]) -> Iterator[str]:
+    """The lines; raises csv.Error at a NUL, which the csv module lets through since Python 3.11."""
+    for line in lines:
+        if "\0" in line:
+            raise csv.Error("NUL")
+        yield line
 
 
 def _unreadable(path: Path, error: OSError) -> BadSource:

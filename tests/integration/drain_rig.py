@@ -1,12 +1,13 @@
 """A small world for tests of the drain: a real simulator, a real database, a real Valkey, and times short enough to wait.
 
 Nothing here stands in for code of ours: jobs are put, lanes are claimed and drained as the product does it. What a worker's
-keeper does in a thread (leases, due lanes into Redis) the rig does between slices.
+keeper does (leases, due lanes into Redis) the rig does.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, select
@@ -51,15 +53,14 @@ from usecases.sync.draining import Slice, drain_lanes, drain_slice
 
 TENANT, TERM, LANE = "t1", "2024-2025-1", "数学"
 SECRET = b"a secret of the tests"
-TIMES = Times(budget_ms=500, lease_ms=2000, late_ms=200, lag_ms=100, guard_ms=100)
+TIMES = Times(budget_ms=400, lease_ms=1200, late_ms=150, lag_ms=80, guard_ms=100)
 DAY_MS = 86_400_000
 FIRST_MS = 1_725_235_200_000  # 2024-09-02 08:00 in Shanghai
 
 
 def limiter_on(valkey: Valkey) -> Limiter:
     """A budget that these tests do not reach; from the first call on, not grown into."""
-    limiter = RedisLimiter(valkey.client(), limits=Limits(rate_per_s=2_000, burst=200, max_in_flight=50))
-    return limiter
+    return RedisLimiter(valkey.client(), limits=Limits(rate_per_s=2_000, burst=200, max_in_flight=50))
 
 
 def calendar(course: str = "c1", *, name: str = "线性代数 ·abcdefg", lane: str = LANE, **changes: Any) -> Put:
@@ -176,7 +177,6 @@ class World:
             with reading(self.engine) as tx:
                 due = lanes.due(tx)
             self.deps.hints.mark(due)
-            self.holdings.renew()
             calls += drain_lanes(self.deps, self.holdings, self.executor, cap=lambda: 10)
             if not due:
                 time.sleep(0.02)
@@ -247,7 +247,9 @@ class World:
 
     def log(self, path: str = "") -> list[Any]:
         """Calls the simulator has seen, oldest first."""
-        return [one for one in self.simulator.desk("log") if path in one["path"]]
+        return [
+            {**one, "lane": unquote(one["lane"] or "")} for one in self.simulator.desk("log") if path in one["path"]
+        ]
 
     def enrol(self, people: Sequence[tuple[str, str]], course: str = "c1") -> dict[str, str]:
         """Put people (kind, code) on the roll, with accounts at the simulator. Returns code → WPS id."""
@@ -257,17 +259,33 @@ class World:
         key = {"tenant_id": TENANT, "import_no": 1}
 
         def work(tx: Any) -> None:
+            known_codes = set(tx.execute(select(users.c.code)).scalars())
             for kind, code in people:
                 person = {"kind": kind, "code": code, "name": code, "college": "", "listed": True, "wps_id": ids[code]}
-                tx.execute(users.insert(), [{**key, **person}])
+                if code not in known_codes:
+                    tx.execute(users.insert(), [{**key, **person}])
                 tx.execute(rolls.insert(), [{**key, "term": TERM, "offering_id": course, "kind": kind, "code": code}])
 
         in_unit(self.engine, work)
         return ids
 
-    def readers(self) -> dict[str, str]:
-        """School number → role on the only calendar."""
-        return {one["ex_user_id"]: one["role"] for one in self.the_calendar()["permissions"]}
+    def readers(self, course: str = "c1") -> dict[str, str]:
+        """School number → role on the calendar of the course."""
+        return {one["ex_user_id"]: one["role"] for one in self.calendar_of(course)["permissions"]}
+
+    def calendar_of(self, course: str) -> Any:
+        """The calendar of a course, by the id that the mirror has."""
+        return next(one for one in self.calendars() if one["id"] == self.id_of(course))
+
+    def id_of(self, course: str) -> str:
+        """The id of a course's calendar."""
+        return str(self.mirrored(calendar_target(course)).remote_id)
+
+    def say(self, course: str) -> list[tuple[str, str]]:
+        """(summary, room) of the events of a course, by start."""
+        found = [one for one in self.calendar_of(course)["events"] if one["status"] == "normal"]
+        found.sort(key=lambda one: str(one["start_time"]["datetime"]))
+        return [(one["summary"], one["locations"][0]["name"].removeprefix("东上院")) for one in found]
 
     def dying(self, *, after: bool) -> Deps:
         """Deps of a worker that dies around its next write."""
@@ -307,8 +325,19 @@ def world(simulator: Simulator, engine: Engine, valkey: Valkey, data_dir: Path) 
         ring=lambda _: None,
         data_dir=data_dir,
     )
+    holdings, over = Holdings(engine, TIMES, new_id), threading.Event()
+
+    def keep() -> None:
+        while not over.wait(TIMES.renew_ms / 1000):
+            holdings.renew()
+
     with ThreadPoolExecutor(max_workers=8) as executor:
-        yield World(deps, simulator, executor, Holdings(engine, TIMES, new_id))
+        keeper = executor.submit(keep)
+        try:
+            yield World(deps, simulator, executor, holdings)
+        finally:
+            over.set()
+            keeper.result()
     transport.close()
 
 

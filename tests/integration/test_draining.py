@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine, delete, update
 
 from db import lanes
 from db.engine import in_unit
+from db.jobs import Put
 from db.tables import lanes as lane_table
 from db.tables import mirror, rolls, users
 from domain.settlement import MAX_ATTEMPTS
@@ -100,46 +101,73 @@ def test_a_calendar_that_is_not_wanted_goes_with_everything_in_it(here: World) -
     assert [one["summary"] for one in here.events()] == ["线性代数 1", "线性代数 2"]
 
 
-ACCIDENTS = [
-    {"do": "applied_reply_lost"},
-    {"do": "applied_reply_lost", "params": {"reset": True}},
-    {"do": "refused_connection_drop"},
-    {"do": "error_500_applied"},
-    {"do": "error_500_not_applied"},
-    {"do": "half_body"},
-    {"do": "late", "params": {"delay_s": 0.15}},
-    {"do": "slow", "params": {"delay_s": 0.6}},
-    {"do": "partial_batch", "params": {"fraction": 0.5}},
-    {"do": "partial_batch", "params": {"fraction": 0.5, "reply": "error_500"}},
-    {"do": "status", "params": {"status": 502, "code": 0, "applied": True}},
-]
+ACCIDENTS: dict[str, dict[str, object]] = {
+    "reply lost": {"do": "applied_reply_lost"},
+    "reset": {"do": "applied_reply_lost", "params": {"reset": True}},
+    "never arrived": {"do": "refused_connection_drop"},
+    "500 but done": {"do": "error_500_applied"},
+    "500 not done": {"do": "error_500_not_applied"},
+    "half an answer": {"do": "half_body"},
+    "done later": {"do": "late", "params": {"delay_s": 0.15}},
+    "too slow": {"do": "slow", "params": {"delay_s": 0.5}},
+    "half done": {"do": "partial_batch", "params": {"fraction": 0.5}},
+    "half done, 500": {"do": "partial_batch", "params": {"fraction": 0.5, "reply": "error_500"}},
+    "502 but done": {"do": "status", "params": {"status": 502, "code": 0, "applied": True}},
+}
 
 
-@pytest.mark.parametrize("accident", ACCIDENTS, ids=lambda one: f"{one['do']} {one.get('params', '')}")
-def test_a_list_of_events_in_doubt_is_never_doubled_nor_lost(here: World, accident: dict[str, object]) -> None:
+def course_of(accident: str) -> tuple[str, str]:
+    """A course and a lane of its own for each accident, so that all are waited for at the same time."""
+    return f"c{list(ACCIDENTS).index(accident)}", f"学院 {accident}"
+
+
+def calendars_with_events(here: World, accidents: Iterable[str], *, events: int) -> None:
+    """One course for each accident, already at WPS."""
+    for accident in accidents:
+        course, lane = course_of(accident)
+        name = f"{accident} ·abcdefg"
+        here.put(calendar(course, name=name, lane=lane), *(event(n, course, lane=lane) for n in range(events)))
+    here.drain()
+
+
+def test_lists_of_events_in_doubt_are_never_doubled_nor_lost(here: World) -> None:
     """WPS has no idempotency key: a create whose answer is lost must be looked for, and only then repeated."""
-    here.put(calendar())
-    here.drain()
-    here.faults({"match": {"path": "events/batch_create"}, "times": 1, **accident})
-    here.put(*(event(n) for n in range(6)))
-    here.drain()
-    assert [one["summary"] for one in here.events()] == [f"线性代数 {n}" for n in range(6)]
-    assert here.count("event") == (6, 6, 0, 0)
+    calendars_with_events(here, ACCIDENTS, events=0)
+    here.faults(
+        *(
+            {"match": {"path": f"{here.id_of(course_of(name)[0])}/events/batch_create"}, "times": 1, **what}
+            for name, what in ACCIDENTS.items()
+        )
+    )
+    for name in ACCIDENTS:
+        course, lane = course_of(name)
+        here.put(*(event(n, course, lane=lane) for n in range(6)), import_no=2)
+    here.drain(within_s=15)
+    every = [(f"线性代数 {n}", "101") for n in range(6)]
+    assert {name: here.say(course_of(name)[0]) for name in ACCIDENTS} == dict.fromkeys(ACCIDENTS, every)
+    assert here.count("event") == (66, 66, 0, 0)
 
 
-@pytest.mark.parametrize(
-    "do", ["applied_reply_lost", "refused_connection_drop", "error_500_applied", "error_500_not_applied", "half_body"]
-)
+SINGLE = ["reply lost", "never arrived", "500 but done", "500 not done", "half an answer"]
+
+
 @pytest.mark.parametrize("verb", ["update", "delete"])
-def test_a_change_in_doubt_is_looked_up_and_ends_right(here: World, verb: str, do: str) -> None:
+def test_changes_in_doubt_are_looked_up_and_end_right(here: World, verb: str) -> None:
     """Repeating an update is harmless; not knowing whether a delete happened must not leave an event behind."""
-    here.put(calendar(), event(1), event(2))
-    here.drain()
-    here.faults({"match": {"path": f"/{verb}$"}, "times": 1, "do": do})
-    here.put(event(1, room="202") if verb == "update" else gone(event(1)), import_no=2)
-    here.drain()
-    rooms = [one["locations"][0]["name"] for one in here.events()]
-    assert rooms == (["东上院202", "东上院101"] if verb == "update" else ["东上院101"])
+    calendars_with_events(here, SINGLE, events=2)
+    here.faults(
+        *(
+            {"match": {"path": f"{here.id_of(course_of(name)[0])}/events/.*/{verb}$"}, "times": 1, **ACCIDENTS[name]}
+            for name in SINGLE
+        )
+    )
+    for name in SINGLE:
+        course, lane = course_of(name)
+        changed = event(0, course, lane=lane, room="202")
+        here.put(changed if verb == "update" else gone(changed), import_no=2)
+    here.drain(within_s=15)
+    left = [("线性代数 0", "202"), ("线性代数 1", "101")] if verb == "update" else [("线性代数 1", "101")]
+    assert {name: here.say(course_of(name)[0]) for name in SINGLE} == dict.fromkeys(SINGLE, left)
 
 
 @pytest.mark.parametrize("do", ["applied_reply_lost", "refused_connection_drop", "error_500_applied"])
@@ -280,46 +308,43 @@ def test_a_paused_lane_stops_between_two_calls(here: World) -> None:
     assert len(here.calendars()) == 6
 
 
+WRITES = {"calendar": 2, "events": 5, "one event": 2, "update": 1, "delete": 1, "members": 1}  # events in the end
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the answer"])
-@pytest.mark.parametrize("what", ["calendar", "events", "one event", "update", "delete", "members"])
-def test_a_worker_killed_around_a_write_leaves_exactly_one_of_everything(here: World, what: str, after: bool) -> None:
+def test_workers_killed_around_a_write_leave_exactly_one_of_everything(here: World, after: bool) -> None:
     """kill -9 at the worst moment: the next owner knows from the mirror that something is in doubt, and finds out."""
-    wanted = _before_the_kill(here, what)
-    holding = here.claim(within_s=1)
-    assert holding is not None
-    with pytest.raises(KilledHere):
-        drain_slice(here.dying(after=after), here.holdings, holding, here.executor)
-    assert here.lane_row().owner is not None, "a killed worker gives nothing back"
+    lane_of = {what: f"学院 {what}" for what in WRITES}
+    here.enrol([("student", "S1"), ("student", "S2")], course="members")
+    for what, lane in lane_of.items():
+        if what != "calendar":
+            here.put(calendar(what, name=f"{what} ·abcdefg", lane=lane), event(0, what, lane=lane))
+    here.put(event(1, "delete", lane=lane_of["delete"]))
     here.drain()
-    assert here.lane_row().fence >= 3, "the lane was taken over"
-    assert [one["summary"] for one in here.events()] == wanted
-    assert [one["locations"][0]["name"] for one in here.events()][:1] == ["东上院202" if what == "update" else "东上院101"]
-    assert here.readers() == ({"S1": "reader", "S2": "reader"} if what == "members" else {})
+    for what, lane in lane_of.items():
+        here.put(*_write_to_die_in(what, lane), import_no=2)
+        holding = here.claim(lane, within_s=1)
+        assert holding is not None
+        with pytest.raises(KilledHere):
+            drain_slice(here.dying(after=after), here.holdings, holding, here.executor)
+        assert here.lane_row(lane).owner is not None, "a killed worker gives nothing back"
+    here.drain(within_s=15)
+    assert len(here.calendars()) == len(WRITES)
+    for what, many in WRITES.items():
+        room = "202" if what == "update" else "101"
+        assert here.say(what) == [(f"线性代数 {n}", room) for n in range(many)], what
+        assert here.readers(what) == ({"S1": "reader", "S2": "reader"} if what == "members" else {}), what
 
 
-def _before_the_kill(here: World, what: str) -> list[str]:
-    """Bring the lane to where the write in question is the next one. Returns the events there should be at the end."""
+def _write_to_die_in(what: str, lane: str) -> list[Put]:
     if what == "calendar":
-        here.put(calendar(), event(1), event(2))
-        return ["线性代数 1", "线性代数 2"]
-    here.put(calendar(), event(1))
-    here.drain()
+        return [calendar(what, name=f"{what} ·abcdefg", lane=lane), *(event(n, what, lane=lane) for n in range(2))]
     if what == "events":
-        here.put(*(event(n) for n in range(1, 6)), import_no=2)
-        return [f"线性代数 {n}" for n in range(1, 6)]
-    if what == "one event":
-        here.put(event(2), import_no=2)
-        return ["线性代数 1", "线性代数 2"]
+        return [event(n, what, lane=lane) for n in range(5)]
     if what == "members":
-        here.enrol([("student", "S1"), ("student", "S2")])
-        here.put(members(), import_no=2)
-    elif what == "update":
-        here.put(event(1, room="202"), import_no=2)
-    else:
-        here.put(event(2))
-        here.drain()
-        here.put(gone(event(2)), import_no=2)
-    return ["线性代数 1"]
+        return [members(what, lane=lane)]
+    one = event(1 if what in ("one event", "delete") else 0, what, lane=lane, room="202" if what == "update" else "101")
+    return [gone(one) if what == "delete" else one]
 
 
 def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter(here: World) -> None:
@@ -327,9 +352,12 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter(here: Worl
     here.put(calendar(), event(1))
     here.drain()
     here.put(event(1, room="202"), import_no=2)
-    for _ in range(MAX_ATTEMPTS):
+    with pytest.raises(KilledHere):
+        here.slice(deps=here.dying(after=False))
+    for _ in range(MAX_ATTEMPTS - 1):
         with pytest.raises(KilledHere):
             drain_slice(here.dying(after=False), here.holdings, _taken(here), here.executor)
+    _taken(here)
     here.drain(until=lambda: here.job(event(1).target).state == "dead")
     assert here.job(event(1).target).error_code == "attempts"
     assert here.count("event")[1:3] == (1, 1)
@@ -337,9 +365,8 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter(here: Worl
 
 def _taken(here: World) -> Holding:
     """The lane, taken over from a killed worker without waiting for its lease, with nothing in doubt any more."""
-    past = {"lease_until": 1, "parked_until": 0}
     with here.engine.begin() as tx:
-        tx.execute(update(lane_table).values(lease_until=past["lease_until"]))
+        tx.execute(update(lane_table).values(lease_until=1))
     assert here.claim() is None
     with here.engine.begin() as tx:
         tx.execute(update(lane_table).values(not_before=0))
@@ -450,20 +477,30 @@ def test_a_reader_who_became_the_teacher_gets_the_other_role(here: World) -> Non
     assert here.job("mem:c1").state == "done"
 
 
-@pytest.mark.parametrize("path", ["permissions/batch_create", "permissions/[^/]+/delete"])
-@pytest.mark.parametrize("do", ["applied_reply_lost", "refused_connection_drop", "partial_batch"])
-def test_permissions_in_doubt_end_right(here: World, path: str, do: str) -> None:
+@pytest.mark.parametrize("verb", ["batch_create", "delete"])
+def test_permissions_in_doubt_end_right(here: World, verb: str) -> None:
     """The whole list is read after a doubt, and the rest is sent."""
-    here.enrol([("student", "S1"), ("student", "S2"), ("student", "S3")])
-    here.put(calendar(), members())
-    if "delete" in path:
-        here.drain()
+    accidents = ["reply lost", "never arrived", "half done"]
+    for name in accidents:
+        course, lane = course_of(name)
+        here.enrol([("student", "S1"), ("student", "S2"), ("student", "S3")], course)
+        first = [members(course, lane=lane)] if verb == "delete" else []
+        here.put(calendar(course, name=f"{name} ·abcdefg", lane=lane), *first)
+    here.drain()
+    if verb == "delete":
         with here.engine.begin() as tx:
             tx.execute(delete(rolls).where(rolls.c.code == "S2"))
-    here.faults({"match": {"path": path}, "times": 1, "do": do})
-    here.put(members(roll="another"), import_no=2)
+    here.faults(
+        *(
+            {"match": {"path": f"{here.id_of(course_of(name)[0])}/permissions.*{verb}$"}, "times": 1, **ACCIDENTS[name]}
+            for name in accidents
+        )
+    )
+    for name in accidents:
+        here.put(members(course_of(name)[0], roll="another", lane=course_of(name)[1]), import_no=2)
     here.drain()
-    assert here.readers() == dict.fromkeys(["S1", "S3"] if "delete" in path else ["S1", "S2", "S3"], "reader")
+    people = dict.fromkeys(["S1", "S3"] if verb == "delete" else ["S1", "S2", "S3"], "reader")
+    assert {name: here.readers(course_of(name)[0]) for name in accidents} == dict.fromkeys(accidents, people)
 
 
 def test_calls_of_one_lane_never_overlap(here: World) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import jobs, lanes, run_counts, sync_runs
+from db import accounts, jobs, lanes, run_counts, sync_runs
 from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.jobs import Put, Task
 from db.tables import lanes as lane_table
-from db.tables import mirror, users
+from db.tables import mirror
 from domain.ids import key_of
 from observability.log import get_logger
 from remote.sources.base import BadSource
@@ -232,7 +232,7 @@ class _Runner:
     def _ask_for_accounts(self, stage: Any) -> _Step:
         """One job of lane `_` for each hundred people whose account is not known yet, found or not found before."""
         with reading(self._deps.engine) as tx:
-            codes = _unmapped_codes(tx, self._deps.tenant)
+            codes = accounts.unmapped_codes(tx, tenant=self._deps.tenant)
         chunks = [codes[i : i + USERS_PER_CALL] for i in range(0, len(codes), USERS_PER_CALL)]
         puts = [_look_up(chunk) for chunk in chunks]
 
@@ -302,7 +302,7 @@ class _Runner:
             counts = run_counts.totals(tx, run_id=self._run_id)
             failed = sum(one["failed"] for one in counts.values())
             state = "partially_succeeded" if failed else "succeeded"
-            report = {"counts": counts, "unmapped_people": _unmapped_count(tx, self._deps.tenant)}
+            report = {"counts": counts, "unmapped_people": accounts.unmapped_count(tx, tenant=self._deps.tenant)}
             report["live"] = _live(tx, self._deps.tenant)
             sync_runs.end(tx, self._run_id, state=state, report=report)
             jobs.finish_task(tx, self._task)
@@ -333,19 +333,6 @@ class _Runner:
 def _look_up(codes: list[str]) -> Put:
     target = f"usr:{key_of(*codes)}"
     return Put("users", target, target, "", ANY_COLLEGE, json.dumps({"codes": codes}), key_of(*codes), 0, 0)
-
-
-def _unmapped_codes(tx: Connection, tenant: str) -> list[str]:
-    rows = tx.execute(select(users.c.code).where(users.c.tenant_id == tenant, users.c.wps_id.is_(None)).distinct())
-    return sorted(rows.scalars())
-
-
-def _unmapped_count(tx: Connection, tenant: str) -> int:
-    return int(
-        tx.execute(
-            select(func.count()).select_from(users).where(users.c.tenant_id == tenant, users.c.wps_id.is_(None))
-        ).scalar_one()
-    )
 
 
 def _live(tx: Connection, tenant: str) -> dict[str, int]:

@@ -1,0 +1,33 @@
+"""People and their WPS accounts."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from db.tables import users
+
+
+def unmapped_codes(connection: Connection, *, tenant: str) -> list[str]:
+    """Numbers (学号 or 工号) of everybody whose account is not known, sorted."""
+    rows = connection.execute(
+        select(users.c.code).where(users.c.tenant_id == tenant, users.c.wps_id.is_(None)).distinct()
+    )
+    return sorted(rows.scalars())
+
+
+def unmapped_count(connection: Connection, *, tenant: str) -> int:
+    """How many people have no account."""
+    where = (users.c.tenant_id == tenant, users.c.wps_id.is_(None))
+    return int(connection.execute(select(func.count()).select_from(users).where(*where)).scalar_one())
+
+
+def unmapped(connection: Connection, *, tenant: str, limit: int) -> list[dict[str, Any]]:
+    """People without an account; `listed` tells those of the people files from those only a row names."""
+    rows = connection.execute(
+        select(users)
+        .where(users.c.tenant_id == tenant, users.c.wps_id.is_(None))
+        .order_by(users.c.kind, users.c.code)
+        .limit(limit)
+    )
+    shown = ("kind", "code", "name", "college", "listed", "checked_ms")
+    return [{name: getattr(row, name) for name in shown} for row in rows]
