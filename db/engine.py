@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 5.0
 _RETRIES = 5
-_DEADLOCK, _LOCK_WAIT = 1213, 1205
+_DEADLOCK, _LOCK_WAIT, _DUPLICATE = 1213, 1205, 1062
 
 
 class DatabaseUnreachable(Exception):
@@ -45,7 +45,13 @@ def make_engine(url: str, *, pool_size: int = 24) -> Engine:
         max_overflow=16,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30},
+        connect_args={
+            "connect_timeout": 5,
+            "read_timeout": 30,
+            "write_timeout": 30,
+            # UNIX_TIMESTAMP(SYSDATE()) goes through the session's zone, and repeats an hour where that has summer time.
+            "init_command": "SET SESSION time_zone = '+00:00'",
+        },
     )
 
 
@@ -99,7 +105,8 @@ def unit(engine: Engine) -> Iterator[Connection]:
 
 
 def in_unit(engine: Engine, work: Callable[[Connection], T]) -> T:
-    """`work` in a unit, repeated up to five times where the database asks for it (deadlock, lock wait, busy).
+    """`work` in a unit, repeated up to five times where that may help: deadlock, lock wait, busy, or a row that another
+    unit inserted after this one had looked for it.
 
     `work` must not have effects outside its transaction.
     """
@@ -107,7 +114,7 @@ def in_unit(engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
             with unit(engine) as connection:
                 return work(connection)
-        except OperationalError as error:
+        except DBAPIError as error:
             if attempt == _RETRIES - 1 or not asks_for_retry(error):
                 raise
             time.sleep(random.uniform(0.005, 0.02) * (attempt + 1))  # noqa: S311 (jitter, not a secret)
@@ -117,7 +124,7 @@ def in_unit(engine: Engine, work: Callable[[Connection], T]) -> T:
 def asks_for_retry(error: DBAPIError) -> bool:
     """Whether the same unit may succeed when it is simply done again."""
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return code in (_DEADLOCK, _LOCK_WAIT) or "database is locked" in str(error.orig)
+    return code in (_DEADLOCK, _LOCK_WAIT, _DUPLICATE) or "database is locked" in str(error.orig)
 
 
 def check(engine: Engine) -> None:

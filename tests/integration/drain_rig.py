@@ -28,6 +28,7 @@ from db.engine import in_unit, reading
 from db.jobs import Put
 from db.lane_hints import LaneHints
 from db.tables import AnyRow, jobs, mirror, rolls, run_counts, users
+from db.tables import lanes as lane_table
 from domain.ids import key_of, marker_of
 from domain.lanes import Times
 from domain.plans import (
@@ -212,7 +213,7 @@ class World:
     def lane_row(self, lane: str = LANE) -> AnyRow:
         """A lane's row."""
         with reading(self.engine) as tx:
-            return tx.execute(select(lanes.lanes).where(lanes.lanes.c.lane == lane)).one()
+            return tx.execute(select(lane_table).where(lane_table.c.lane == lane)).one()
 
     def count(self, kind: str = "event", *, run_id: str = "run") -> tuple[int, int, int, int]:
         """(planned, done, failed, superseded) of a run, over all lanes."""

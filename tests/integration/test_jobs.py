@@ -251,9 +251,10 @@ def test_one_of_fifty_threads_gets_the_task(database: Engine) -> None:
 
 def test_many_askers_of_one_task_make_one_row(database: Engine) -> None:
     """Two schedulers tick in the same moment."""
-    ids = race([lambda: ask(database)] * 12)
-    assert len(set(ids)) == 1
-    assert row_of(database, "run:1").rev == 12
+    race([lambda: ask(database, "warms the connections up")] * 6)
+    for n in range(5):
+        assert len(set(race([lambda n=n: ask(database, f"run:{n}")] * 6))) == 1  # type: ignore[misc]
+        assert row_of(database, f"run:{n}").rev == 6
 
 
 def test_a_task_that_is_not_finished_in_time_is_claimed_by_another_and_fenced(database: Engine) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from db import lanes, walks
+from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import SLEEP_LIMIT_MS, may_send, slice_is_over
@@ -80,28 +80,25 @@ def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Call
 def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Executor) -> Slice:
     """Work a claimed lane until it is empty, has had its share while others wait, or must rest; then give it back."""
     drain = _Drain(deps, holding, executor)
-    rest, more = GO_ON, False
+    rest, more, released = GO_ON, False, False
     try:
-        more = drain.run()
-    except _Stop as stop:
-        rest = stop.rest
+        try:
+            more = drain.run()
+        except _Stop as stop:
+            rest = stop.rest
+        drain.give_back_slot()
+        holdings.release(holding, park_ms=rest.ms, note=rest.note)
+        released = True
     except FenceLost as lost:
         log.warning("lanes.fence_lost", lane=holding.held.lane, reason=str(lost))
-        holdings.forget(holding)
-        return Slice(drain.calls, more=False)
     except DBAPIError as error:
         # The outcome of a call in flight may be lost with it; its intent is in the database and will be settled.
         log.error("lanes.database", lane=holding.held.lane, reason=str(error.orig))
-        holdings.forget(holding)
-        return Slice(drain.calls, more=False)
-    except BaseException:
-        # A defect: nobody works the lane here any more, so its lease must run out.
-        holdings.forget(holding)
-        raise
     finally:
-        drain.give_back_slot()
-    holdings.release(holding, park_ms=rest.ms, note=rest.note)
-    return Slice(drain.calls, more)
+        if not released:
+            drain.give_back_slot()
+            holdings.forget(holding)
+    return Slice(drain.calls, more and released)
 
 
 class _Drain:
@@ -157,13 +154,7 @@ class _Drain:
             # Its jobs were put again since they were read; the admission stays with us for the next.
             return self._choose()
         guarded = replace(on, guard=self._guard(before))
-        walk = None
-        if ready.kind == "walk":
-            walk = in_unit(
-                self._deps.engine,
-                lambda tx: walks.begin_or_resume(tx, tenant=self._scope.tenant, new_id=self._deps.new_id()),
-            )
-        future = self._executor.submit(send, self._deps.remote.client, guarded, ready, walk=walk)
+        future = self._executor.submit(send, self._deps.remote.client, guarded, ready)
         try:
             chosen = self._choose(busy=ready.ref.group_id)
         finally:

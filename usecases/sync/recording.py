@@ -66,6 +66,8 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     call = _only(call, fresh)
     if not call.wanted:
         return None
+    if call.kind == "walk":
+        return replace(call, walk=walks.begin_or_resume(connection, tenant=scope.tenant, new_id=scope.deps.new_id()))
     if not call.writes:
         return call
     now = now_ms(connection)
@@ -287,7 +289,7 @@ def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) 
     if isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
         # None of these says anything about the jobs: their attempt is given back.
         _give_back(connection, call)
-        return _rest_for(error)
+        return rest_after(error)
     if error.kind is Kind.GONE and call.writes:
         _not_there(connection, scope, call)
         return GO_ON
@@ -315,7 +317,8 @@ def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) 
     return Rest(1000, "token renewed") if isinstance(error, WpsAuth) else GO_ON
 
 
-def _rest_for(error: WpsError) -> Rest:
+def rest_after(error: WpsError) -> Rest:
+    """How long the lane rests after an error that says nothing about what was sent."""
     if isinstance(error, WpsThrottled):
         return Rest(max(100, error.retry_after_ms), "throttled by WPS")
     if isinstance(error, WpsMisconfigured):
@@ -323,6 +326,8 @@ def _rest_for(error: WpsError) -> Rest:
     if isinstance(error, GuardRefused):
         # A lease that is nearly over is not mended by trying again: the next claim gets a whole one.
         return Rest(1, error.message)
+    if not isinstance(error, WpsNotSent):
+        return Rest(NO_CONNECTION_MS, f"WPS does not answer: {error.message}"[:200])
     return Rest(NO_CONNECTION_MS, f"no connection to WPS: {error.message}"[:200])
 
 

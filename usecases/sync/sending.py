@@ -1,6 +1,5 @@
 """One call to WPS, and what came of it. Nothing is written here and nothing is repeated."""
 
-from db.walks import Walk
 from domain.settlement import Verb
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsError, WpsUnknown
@@ -8,10 +7,10 @@ from remote.wps.transport import Admitted
 from usecases.sync.work import Call, Done, Failed, Outcome
 
 
-def send(client: WpsClient, on: Admitted, call: Call, *, walk: Walk | None = None) -> Outcome:
+def send(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     """Carry the call out. Only errors of WPS become outcomes; everything else is a defect and is raised."""
     try:
-        return _SENDERS[call.kind](client, on, call, walk)
+        return _SENDERS[call.kind](client, on, call)
     except WpsUnknown as error:
         # A list of one is as good as a single write: its data error is definite.
         if call.alone and error.cause is not None and error.envelope and _names_an_item(call):
@@ -25,7 +24,7 @@ def _names_an_item(call: Call) -> bool:
     return call.kind == "event" or (call.members is not None and len(call.members.add) == 1)
 
 
-def _calendar(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+def _calendar(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     target = call.wanted[0].target
     if call.verb is Verb.CREATE:
         return Done({target: client.create_calendar(on, name=call.name).id})
@@ -36,7 +35,7 @@ def _calendar(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -
     return Done()
 
 
-def _members(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+def _members(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     assert call.members is not None
     if call.members.remove is not None:
         client.remove_member(on, call.calendar_id, call.members.remove[1])
@@ -45,7 +44,7 @@ def _members(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) ->
     return Done(permissions=tuple((one.user_id, one.role, one.permission_id) for one in given))
 
 
-def _event(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+def _event(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     one = call.wanted[0]
     assert one.mirrored is not None
     if call.verb is Verb.CREATE:
@@ -65,15 +64,15 @@ def _created(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     return Done({by_marker[event.marker]: event.id for event in made if event.marker in by_marker})
 
 
-def _users(client: WpsClient, on: Admitted, call: Call, _walk: Walk | None) -> Outcome:
+def _users(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     return Done(users=tuple(client.users_by_ex_ids(on, call.codes)))
 
 
-def _walk(client: WpsClient, on: Admitted, _call: Call, walk: Walk | None) -> Outcome:
-    assert walk is not None
-    page = client.calendars_page(on, walk.page_token)
+def _walk(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+    assert call.walk is not None
+    page = client.calendars_page(on, call.walk.page_token)
     live = tuple(one for one in page.items if not one.deleted)
-    return Done(calendars=live, next_token=page.next_token, walk_id=walk.id)
+    return Done(calendars=live, next_token=page.next_token, walk_id=call.walk.id)
 
 
 _SENDERS = {"calendar": _calendar, "members": _members, "event": _event, "users": _users, "walk": _walk}

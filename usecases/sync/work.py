@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from db.mirror import GroupRef, Wanted
+from db.walks import Walk
 from domain.calendars import DirectoryUser, EventBody, RemoteCalendar
 from domain.settlement import MemberCall, Mirrored, Verb
 from remote.wps.errors import WpsError
@@ -23,6 +24,7 @@ class Call:
     members: MemberCall | None = None
     roll_hash: str = ""
     codes: tuple[str, ...] = ()
+    walk: Walk | None = None
 
     @property
     def writes(self) -> bool:
