@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_many_writers_of_one_target_leave_one_open_row(database: Engine) -> None
     def one(number: int) -> None:
         put(database, *(wanted(f"evt:{n}", f"h{number}") for n in range(3)), run_id=f"r{number}")
 
-    race([lambda n=n: one(n) for n in range(10)])
+    race([partial(one, n) for n in range(10)])
     for n in range(3):
         assert states(database, f"evt:{n}") == ["queued"]
     planned = sum(counts(database, f"r{n}").get("planned", 0) for n in range(10))
@@ -253,7 +254,7 @@ def test_many_askers_of_one_task_make_one_row(database: Engine) -> None:
     """Two schedulers tick in the same moment."""
     race([lambda: ask(database, "warms the connections up")] * 6)
     for n in range(5):
-        assert len(set(race([lambda n=n: ask(database, f"run:{n}")] * 6))) == 1  # type: ignore[misc]
+        assert len(set(race([partial(ask, database, f"run:{n}")] * 6))) == 1
         assert row_of(database, f"run:{n}").rev == 6
 
 

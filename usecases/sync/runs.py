@@ -205,7 +205,7 @@ class _Runner:
                 )
                 held, rejected = sum(report.held.values()), report.rejected
                 self._progress(stage.position, done=report.rows_in, total=report.rows_in)
-                return _Done(f"{report.rows_in} rows, {rejected} rejected, {held} held")
+                return _Done(f"{rejected:,} rejected, {held:,} held")
         return _More()
 
     def _aggregate(self, stage: Any) -> _Step:
@@ -274,7 +274,7 @@ class _Runner:
                 self._deps.ring("lanes")
             if self._deps.stopping.is_set():
                 return _More()
-        return _Done(f"{done} operations")
+        return _Done("operations" if done else "nothing to send")
 
     def _await_lanes(self, stage: Any) -> _Step:
         kind = _DRAINED[stage.step]

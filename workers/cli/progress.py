@@ -6,33 +6,38 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 _MARKS = {"waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]"}
 _STEPS = {
-    "import": "read the source 读取数据",
-    "sessions": "courses into sessions 聚合课次",
-    "accounts": "WPS accounts 匹配账号",
-    "plan": "differences 计算差异",
+    "import": "read 读取数据",
+    "sessions": "sessions 聚合课次",
+    "accounts": "accounts 匹配账号",
+    "plan": "plan 计算差异",
     "calendars": "calendars 日历",
     "members": "members 成员",
     "events": "events 日程",
     "report": "report 报告",
 }
+_BAR = 28
 
 
 def tree(run: dict[str, Any]) -> Table:
-    """The stages of a run as a table."""
+    """The stages of a run as a table: a bar while a stage works, a note when it is over."""
     made = Table.grid(padding=(0, 1))
-    for width in (2, 26, 34, 18, 9):
-        made.add_column(min_width=width, no_wrap=True)
+    made.add_column(width=1)
+    made.add_column(min_width=18, no_wrap=True)
+    made.add_column(min_width=_BAR, max_width=44, no_wrap=True)
+    made.add_column(justify="right", no_wrap=True)
+    made.add_column(justify="right", no_wrap=True, style="dim")
     for stage in run["stages"]:
-        total, done = stage["total"], stage["done"]
-        bar = ProgressBar(total=max(total, 1), completed=done if total else 0, width=32) if total else ""
-        count = f"{done:,}/{total:,}" if total else ""
+        total, done, running = stage["total"], stage["done"], stage["state"] == "running"
+        middle: ProgressBar | Text = Text(stage["note"] or "", style="red" if stage["state"] == "failed" else "dim")
+        if running:
+            middle = ProgressBar(total=max(total, 1), completed=done if total else 0, width=_BAR)
+        count = f"{done:,}/{total:,}" if total and running else f"{total:,}" if total else ""
         took = "" if stage["took_ms"] is None else f"{stage['took_ms'] / 1000:.1f} s"
-        made.add_row(_MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), bar, count, took)
-        if stage["note"] and stage["state"] != "running":
-            made.add_row("", f"  [dim]{stage['note']}[/]", "", "", "")
+        made.add_row(_MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), middle, count, took)
     return made
 
 
