@@ -26,6 +26,9 @@ def _mysql(_element: Any, _compiler: Any, **_: Any) -> str:
     return "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
 
 
+_NOW = select(db_now_ms())
+
+
 def now_ms(connection: Connection) -> int:
     """The database's time, milliseconds UTC."""
-    return int(connection.execute(select(db_now_ms())).scalar_one())
+    return int(connection.execute(_NOW).scalar_one())

@@ -230,16 +230,23 @@ def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: i
 # --- closing lane jobs -----------------------------------------------------------------------------------------------
 
 
+_CLOSE = (
+    update(jobs)
+    .where(
+        jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.rev == bindparam("b_rev"), jobs.c.state == "queued"
+    )
+    .values(state=bindparam("b_state"), open_key=None, finished_ms=db_now_ms())
+)
+
+
 def close(connection: Connection, closed: Sequence[tuple[str, int]], *, state: str = "done") -> set[str]:
     """Close the jobs `(id, rev)` that still are at that rev; the others stay queued. Returns the ids closed."""
-    now = db_now_ms()
     by_rev: dict[int, list[str]] = {}
     for job_id, rev in closed:
         by_rev.setdefault(rev, []).append(job_id)
     gone: set[str] = set()
     for rev, ids in by_rev.items():
-        where = (jobs.c.id.in_(ids), jobs.c.rev == rev, jobs.c.state == "queued")
-        hit = connection.execute(update(jobs).where(*where).values(state=state, open_key=None, finished_ms=now))
+        hit = connection.execute(_CLOSE, {"b_ids": ids, "b_rev": rev, "b_state": state})
         if hit.rowcount == len(ids):
             gone.update(ids)
         else:

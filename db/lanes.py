@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
 
 from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
@@ -83,16 +83,24 @@ def release(connection: Connection, held: Held, *, park_ms: int = 0, note: str |
     )
 
 
+_MINE = (
+    lanes.c.tenant_id == bindparam("b_tenant"),
+    lanes.c.lane == bindparam("b_lane"),
+    lanes.c.fence == bindparam("b_fence"),
+)
+_ENTER = update(lanes).where(*_MINE).values(effects=lanes.c.effects + 1)
+_PAUSED = select(lanes.c.paused).where(*_MINE)
+
+
 def enter(connection: Connection, held: Held) -> bool:
     """First statement of every effect: locks the lane's row under our fence, or raises `FenceLost`.
 
     An UPDATE, because it locks on every database and a plain read does not. Returns whether the lane is paused.
     """
-    where = (lanes.c.tenant_id == held.tenant, lanes.c.lane == held.lane, lanes.c.fence == held.fence)
-    hit = connection.execute(update(lanes).where(*where).values(effects=lanes.c.effects + 1))
-    if hit.rowcount != 1:
+    key = {"b_tenant": held.tenant, "b_lane": held.lane, "b_fence": held.fence}
+    if connection.execute(_ENTER, key).rowcount != 1:
         raise FenceLost(f"lane {held.lane} is no longer held with fence {held.fence}")
-    return bool(connection.execute(select(lanes.c.paused).where(*where)).scalar_one())
+    return bool(connection.execute(_PAUSED, key).scalar_one())
 
 
 def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | None, paused: bool) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, or_, select, update
 
 from db.tables import AnyRow, jobs, members, mirror
+from db.upsert import update_rows
 from domain.settlement import Intent, Mirrored, Verb
 
 
@@ -73,102 +74,114 @@ def mirrored_of(row: AnyRow) -> Mirrored:
     )
 
 
+# Statements of the drain are built once: building one costs more than carrying it out.
+_KEY = (
+    mirror.c.tenant_id == bindparam("b_tenant"),
+    mirror.c.term == bindparam("b_term"),
+    mirror.c.target == bindparam("b_target"),
+)
+_ONE = select(mirror).where(*_KEY)
+_PARK = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"))
+_calendar = mirror.alias("calendar")
+_UNSETTLED = (
+    select(mirror.c.term, mirror.c.group_id)
+    .join(
+        _calendar,
+        (_calendar.c.tenant_id == mirror.c.tenant_id)
+        & (_calendar.c.term == mirror.c.term)
+        & (_calendar.c.target == mirror.c.group_id),
+    )
+    .where(
+        mirror.c.tenant_id == bindparam("b_tenant"),
+        mirror.c.lane == bindparam("b_lane"),
+        mirror.c.settle_at <= bindparam("b_now"),
+        mirror.c.group_id != bindparam("b_busy"),
+        _calendar.c.parked_until <= bindparam("b_now"),
+    )
+    .order_by(mirror.c.settle_at)
+    .limit(1)
+)
+_NEXT_JOB = (
+    select(jobs.c.term, jobs.c.group_id)
+    .join(
+        _calendar,
+        (_calendar.c.tenant_id == jobs.c.tenant_id)
+        & (_calendar.c.term == jobs.c.term)
+        & (_calendar.c.target == jobs.c.group_id),
+        isouter=True,
+    )
+    .where(
+        jobs.c.tenant_id == bindparam("b_tenant"),
+        jobs.c.lane == bindparam("b_lane"),
+        jobs.c.state == "queued",
+        jobs.c.run_at <= bindparam("b_now"),
+        jobs.c.group_id != bindparam("b_busy"),
+        or_(
+            jobs.c.kind.in_(("users", "walk")),
+            (_calendar.c.parked_until <= bindparam("b_now"))
+            & or_(_calendar.c.state == "live", jobs.c.kind == "calendar"),
+        ),
+    )
+    .order_by(jobs.c.tier, jobs.c.priority, jobs.c.id)
+    .limit(1)
+)
+_NONE_BUSY = ""  # no calendar has a blank target
+
+
 def due_group(connection: Connection, *, tenant: str, lane: str, now: int, busy: str | None = None) -> GroupRef | None:
     """The next calendar of the lane: one to settle first, else the one of the most urgent due job. `busy` is left out."""
-    calendar = mirror.alias("calendar")
-    unsettled = (
-        select(mirror.c.term, mirror.c.group_id)
-        .join(
-            calendar,
-            (calendar.c.tenant_id == mirror.c.tenant_id)
-            & (calendar.c.term == mirror.c.term)
-            & (calendar.c.target == mirror.c.group_id),
-        )
-        .where(
-            mirror.c.tenant_id == tenant,
-            mirror.c.lane == lane,
-            mirror.c.settle_at <= now,
-            calendar.c.parked_until <= now,
-        )
-        .order_by(mirror.c.settle_at)
-        .limit(1)
-    )
-    if busy is not None:
-        unsettled = unsettled.where(mirror.c.group_id != busy)
-    found = connection.execute(unsettled).one_or_none()
+    where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": busy or _NONE_BUSY}
+    found = connection.execute(_UNSETTLED, where).one_or_none()
     if found is not None:
         return GroupRef(found.term, found.group_id, settle=True)
-    next_job = (
-        select(jobs.c.term, jobs.c.group_id)
-        .join(
-            calendar,
-            (calendar.c.tenant_id == jobs.c.tenant_id)
-            & (calendar.c.term == jobs.c.term)
-            & (calendar.c.target == jobs.c.group_id),
-            isouter=True,
-        )
-        .where(
-            jobs.c.tenant_id == tenant,
-            jobs.c.lane == lane,
-            jobs.c.state == "queued",
-            jobs.c.run_at <= now,
-            or_(
-                jobs.c.kind.in_(("users", "walk")),
-                (calendar.c.parked_until <= now) & or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
-            ),
-        )
-        .order_by(jobs.c.tier, jobs.c.priority, jobs.c.id)
-        .limit(1)
-    )
-    if busy is not None:
-        next_job = next_job.where(jobs.c.group_id != busy)
-    found = connection.execute(next_job).one_or_none()
+    found = connection.execute(_NEXT_JOB, where).one_or_none()
     return None if found is None else GroupRef(found.term, found.group_id, settle=False)
 
 
 def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> Mirrored | None:
     """The mirror of one target, None when nothing was ever put for it."""
-    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == target)
-    row = connection.execute(select(mirror).where(*where)).one_or_none()
+    row = connection.execute(_ONE, {"b_tenant": tenant, "b_term": term, "b_target": target}).one_or_none()
     return None if row is None else mirrored_of(row)
+
+
+_DUE_JOBS = (
+    select(
+        jobs.c.id,
+        jobs.c.kind.label("job_kind"),
+        jobs.c.target.label("job_target"),
+        jobs.c.group_id.label("job_group"),
+        jobs.c.term.label("job_term"),
+        jobs.c.rev,
+        jobs.c.attempts,
+        jobs.c.payload,
+        jobs.c.desired_hash,
+        jobs.c.run_id,
+        jobs.c.last_error,
+        mirror,
+    )
+    .join(
+        mirror,
+        (mirror.c.tenant_id == jobs.c.tenant_id) & (mirror.c.term == jobs.c.term) & (mirror.c.target == jobs.c.target),
+        isouter=True,
+    )
+    .where(
+        jobs.c.tenant_id == bindparam("b_tenant"),
+        jobs.c.lane == bindparam("b_lane"),
+        jobs.c.group_id == bindparam("b_group"),
+        jobs.c.state == "queued",
+        jobs.c.run_at <= bindparam("b_now"),
+    )
+    .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
+    .limit(bindparam("b_limit"))
+)
 
 
 def due_jobs(
     connection: Connection, *, tenant: str, lane: str, ref: GroupRef, now: int, limit: int = 120
 ) -> list[Wanted]:
     """The due jobs of one calendar in the order in which they go, with their mirror rows."""
-    rows = connection.execute(
-        select(
-            jobs.c.id,
-            jobs.c.kind.label("job_kind"),
-            jobs.c.target.label("job_target"),
-            jobs.c.group_id.label("job_group"),
-            jobs.c.term.label("job_term"),
-            jobs.c.rev,
-            jobs.c.attempts,
-            jobs.c.payload,
-            jobs.c.desired_hash,
-            jobs.c.run_id,
-            jobs.c.last_error,
-            mirror,
-        )
-        .join(
-            mirror,
-            (mirror.c.tenant_id == jobs.c.tenant_id)
-            & (mirror.c.term == jobs.c.term)
-            & (mirror.c.target == jobs.c.target),
-            isouter=True,
-        )
-        .where(
-            jobs.c.tenant_id == tenant,
-            jobs.c.lane == lane,
-            jobs.c.group_id == ref.group_id,
-            jobs.c.state == "queued",
-            jobs.c.run_at <= now,
-        )
-        .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
-        .limit(limit)
-    )
+    key = {"b_tenant": tenant, "b_lane": lane, "b_group": ref.group_id}
+    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit})
     return [
         Wanted(
             row.id,
@@ -188,14 +201,17 @@ def due_jobs(
     ]
 
 
+_STILL_WANTED = (
+    select(jobs.c.id, jobs.c.rev)
+    .where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+
+
 def still_wanted(connection: Connection, revs: Mapping[str, int]) -> set[str]:
     """Which of the jobs (id → rev) are still queued at the rev that was read; their rows stay locked to the end of the unit."""
-    rows = connection.execute(
-        select(jobs.c.id, jobs.c.rev)
-        .where(jobs.c.id.in_(list(revs)), jobs.c.state == "queued")
-        .order_by(jobs.c.id)
-        .with_for_update()
-    )
+    rows = connection.execute(_STILL_WANTED, {"b_ids": list(revs)})
     return {row.id for row in rows if revs[row.id] == row.rev}
 
 
@@ -214,18 +230,9 @@ def open_intents(connection: Connection, *, tenant: str, term: str, group_id: st
 
 def park_group(connection: Connection, *, tenant: str, term: str, group_id: str, until: int) -> None:
     """Send nothing of the calendar before `until` (0: at once)."""
-    connection.execute(
-        update(mirror)
-        .where(mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == group_id)
-        .values(parked_until=until)
-    )
+    connection.execute(_PARK, {"b_tenant": tenant, "b_term": term, "b_target": group_id, "b_until": until})
 
 
-_KEY = (
-    mirror.c.tenant_id == bindparam("b_tenant"),
-    mirror.c.term == bindparam("b_term"),
-    mirror.c.target == bindparam("b_target"),
-)
 _NO_INTENT: dict[str, Any] = {
     "intent_verb": None,
     "intent_hash": None,
@@ -236,33 +243,6 @@ _NO_INTENT: dict[str, Any] = {
     "intent_ids": None,
     "settle_at": None,
 }
-_WRITE_INTENT = (
-    update(mirror)
-    .where(*_KEY)
-    .values(
-        intent_verb=bindparam("b_verb"),
-        intent_hash=bindparam("b_hash"),
-        intent_rev=bindparam("b_rev"),
-        intent_ms=bindparam("b_now"),
-        intent_from_ms=bindparam("b_from"),
-        intent_until_ms=bindparam("b_until"),
-        intent_ids=bindparam("b_ids"),
-        settle_at=bindparam("b_settle"),
-    )
-)
-_WRITE_SENT = (
-    update(mirror)
-    .where(*_KEY)
-    .values(
-        state="live",
-        remote_id=bindparam("b_remote"),
-        sent_hash=bindparam("b_hash"),
-        from_ms=bindparam("b_from"),
-        until_ms=bindparam("b_until"),
-        list_max=bindparam("b_list_max"),
-        **_NO_INTENT,
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,24 +262,26 @@ def write_intents(
     connection: Connection, rows: Sequence[IntentRow], *, tenant: str, term: str, now: int, settle_at: int
 ) -> None:
     """Say what is about to be sent, with the time from which its outcome can be read off WPS."""
-    connection.execute(
-        _WRITE_INTENT,
+    update_rows(
+        connection,
+        mirror,
         [
             {
-                "b_tenant": tenant,
-                "b_term": term,
-                "b_target": row.target,
-                "b_verb": row.verb.value,
-                "b_hash": row.hash,
-                "b_rev": row.rev,
-                "b_now": now,
-                "b_from": row.from_ms,
-                "b_until": row.until_ms,
-                "b_ids": row.ids,
-                "b_settle": settle_at,
+                "target": row.target,
+                "intent_verb": row.verb.value,
+                "intent_hash": row.hash,
+                "intent_rev": row.rev,
+                "intent_ms": now,
+                "intent_from_ms": row.from_ms,
+                "intent_until_ms": row.until_ms,
+                "intent_ids": row.ids,
+                "settle_at": settle_at,
             }
             for row in rows
         ],
+        same={"tenant_id": tenant, "term": term},
+        key="target",
+        fields=tuple(_NO_INTENT),
     )
 
 
@@ -326,23 +308,26 @@ class SentRow:
 
 def write_sent(connection: Connection, rows: Sequence[SentRow], *, tenant: str, term: str) -> None:
     """Mirror := what was sent; the intent is answered."""
-    if rows:
-        connection.execute(
-            _WRITE_SENT,
-            [
-                {
-                    "b_tenant": tenant,
-                    "b_term": term,
-                    "b_target": row.target,
-                    "b_remote": row.remote_id,
-                    "b_hash": row.hash,
-                    "b_from": row.from_ms,
-                    "b_until": row.until_ms,
-                    "b_list_max": row.list_max,
-                }
-                for row in rows
-            ],
-        )
+    update_rows(
+        connection,
+        mirror,
+        [
+            {
+                "target": row.target,
+                "state": "live",
+                "remote_id": row.remote_id,
+                "sent_hash": row.hash,
+                "from_ms": row.from_ms,
+                "until_ms": row.until_ms,
+                "list_max": row.list_max,
+                **_NO_INTENT,
+            }
+            for row in rows
+        ],
+        same={"tenant_id": tenant, "term": term},
+        key="target",
+        fields=("state", "remote_id", "sent_hash", "from_ms", "until_ms", "list_max", *_NO_INTENT),
+    )
 
 
 def clear_intents(connection: Connection, targets: Sequence[str], *, tenant: str, term: str) -> None:

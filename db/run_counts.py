@@ -1,24 +1,33 @@
 """Counters of a run, one row per lane and kind of object, summed on reading."""
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from db.tables import run_counts
 from db.upsert import insert_missing
 
 FIELDS = ("planned", "done", "failed", "superseded")
+_ADD = (
+    update(run_counts)
+    .where(
+        run_counts.c.run_id == bindparam("b_run"),
+        run_counts.c.lane == bindparam("b_lane"),
+        run_counts.c.kind == bindparam("b_kind"),
+    )
+    .values({name: run_counts.c[name] + bindparam(f"b_{name}") for name in FIELDS})
+)
 
 
 def add(connection: Connection, *, run_id: str, lane: str, kind: str, **by: int) -> None:
     """Add to the counters of one lane; the row is made at its first count."""
-    where = (run_counts.c.run_id == run_id, run_counts.c.lane == lane, run_counts.c.kind == kind)
-    values = {name: run_counts.c[name] + count for name, count in by.items() if count}
-    if not values:
+    if not any(by.values()):
         return
-    if connection.execute(update(run_counts).where(*where).values(**values)).rowcount == 1:
+    counts = {f"b_{name}": by.get(name, 0) for name in FIELDS}
+    values = {"b_run": run_id, "b_lane": lane, "b_kind": kind, **counts}
+    if connection.execute(_ADD, values).rowcount == 1:
         return
     zero = dict.fromkeys(FIELDS, 0)
     insert_missing(connection, run_counts, [{"run_id": run_id, "lane": lane, "kind": kind, **zero}])
-    connection.execute(update(run_counts).where(*where).values(**values))
+    connection.execute(_ADD, values)
 
 
 def totals(connection: Connection, *, run_id: str) -> dict[str, dict[str, int]]:

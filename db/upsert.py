@@ -1,9 +1,11 @@
-"""Insert-or-nothing and insert-or-update, one spelling per dialect."""
+"""Insert-or-nothing, insert-or-update, and many rows updated by one statement: one spelling per dialect."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Column, Connection, String, Table, TextClause, text
 from sqlalchemy.dialects import mysql, sqlite
 
 Row = Mapping[str, Any]
@@ -40,3 +42,45 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row], *, update:
         inserted = mysql.insert(table)
         statement = inserted.on_duplicate_key_update({name: inserted.inserted[name] for name in update})
     connection.execute(statement, list(rows))
+
+
+def update_rows(
+    connection: Connection, table: Table, rows: Sequence[Row], *, same: Row, key: str, fields: Sequence[str]
+) -> None:
+    """Overwrite `fields` of the rows where the columns of `same` have its values and `key` has that of the row.
+
+    One statement for all: PyMySQL sends a prepared list of updates one by one, and each is a round trip. The rows travel
+    as one JSON text; a value that does not fit its column fails the statement. A row that is not there is left out.
+    """
+    if not rows:
+        return
+    statement = _update_rows(connection.dialect.name, table, tuple(same), key, tuple(fields))
+    values = json.dumps([[row[key], *(row[field] for field in fields)] for row in rows], ensure_ascii=False)
+    connection.execute(statement, {"rows": values, **{f"same_{name}": value for name, value in same.items()}})
+
+
+@lru_cache(maxsize=32)
+def _update_rows(dialect: str, table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> TextClause:
+    name = table.name
+    wanted = " AND ".join(f"{name}.{column} = :same_{column}" for column in same)
+    if dialect == "sqlite":
+        given = [f"json_extract(given.value, '$[{position}]')" for position in range(len(fields) + 1)]
+        assigned = ", ".join(f"{field} = {value}" for field, value in zip(fields, given[1:], strict=True))
+        return text(
+            f"UPDATE {name} SET {assigned} FROM json_each(:rows) AS given WHERE {wanted} AND {name}.{key} = {given[0]}"
+        )
+    columns = ", ".join(
+        f"v{position} {_mysql_type(table.c[column])} PATH '$[{position}]' ERROR ON ERROR"
+        for position, column in enumerate((key, *fields))
+    )
+    assigned = ", ".join(f"{name}.{field} = given.v{position}" for position, field in enumerate(fields, start=1))
+    return text(
+        f"UPDATE {name} JOIN JSON_TABLE(:rows, '$[*]' COLUMNS ({columns})) AS given"
+        f" ON {name}.{key} = given.v0 SET {assigned} WHERE {wanted}"
+    )
+
+
+def _mysql_type(column: Column[Any]) -> str:
+    """As in the table, collation included: another one would keep the join from using the key."""
+    described = str(column.type.compile(dialect=mysql.dialect()))  # type: ignore[no-untyped-call]
+    return f"{described} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if isinstance(column.type, String) else described

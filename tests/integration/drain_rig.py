@@ -326,7 +326,21 @@ def world(simulator: Simulator, engine: Engine, valkey: Valkey, data_dir: Path) 
         ring=lambda _: None,
         data_dir=data_dir,
     )
-    holdings, over = Holdings(engine, TIMES, new_id), threading.Event()
+    with _worker(deps, simulator) as made:
+        yield made
+    transport.close()
+
+
+@contextmanager
+def another_worker(beside: World) -> Iterator[World]:
+    """One more process, as far as lanes are concerned: claims, leases and keeper of its own."""
+    with _worker(beside.deps, beside.simulator) as made:
+        yield made
+
+
+@contextmanager
+def _worker(deps: Deps, simulator: Simulator) -> Iterator[World]:
+    holdings, over = Holdings(deps.engine, TIMES, new_id), threading.Event()
 
     def keep() -> None:
         while not over.wait(TIMES.renew_ms / 1000):
@@ -339,10 +353,9 @@ def world(simulator: Simulator, engine: Engine, valkey: Valkey, data_dir: Path) 
         finally:
             over.set()
             keeper.result()
-    transport.close()
 
 
 __all__ = [
-    "LANE", "TENANT", "TERM", "TIMES", "KilledHere", "World", "calendar", "event", "event_target", "gone", "lost",
-    "members", "world",
+    "LANE", "TENANT", "TERM", "TIMES", "KilledHere", "World", "another_worker", "calendar", "event", "event_target",
+    "gone", "lost", "members", "world",
 ]  # fmt: skip

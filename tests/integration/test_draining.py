@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from tests.integration.drain_rig import (
     TIMES,
     KilledHere,
     World,
+    another_worker,
     calendar,
     event,
     gone,
@@ -447,6 +450,23 @@ def test_a_second_copy_of_an_event_is_found_and_deleted(here: World) -> None:
     assert here.events()[0]["id"] == here.mirrored(event(1).target).remote_id
 
 
+@pytest.mark.parametrize("wanted", [True, False], ids=["update", "delete"])
+def test_an_event_that_somebody_moved_far_away_is_still_ours(here: World, wanted: bool) -> None:
+    """A change of it is in doubt, and no list of its old week or its new one has it: it must not be made a second time."""
+    here.put(calendar(), event(1))
+    here.drain()
+    (made,) = here.events()
+    hours = (("start_time", "08"), ("end_time", "09"))
+    far = {name: {"datetime": f"2025-06-02T{hour}:00:00+08:00"} for name, hour in hours}
+    path = f"/v7/calendars/{here.the_calendar()['id']}/events/{made['id']}/update"
+    here.simulator.ok("POST", path, far)
+    here.faults({"match": {"path": "/(update|delete)$"}, "times": 1, "do": "refused_connection_drop"})
+    changed = event(1, room="202")
+    here.put(changed if wanted else gone(changed), import_no=2)
+    here.drain()
+    assert [one["id"] for one in here.events()] == ([made["id"]] if wanted else [])
+
+
 # --- people
 
 
@@ -512,3 +532,41 @@ def test_calls_of_one_lane_never_overlap(here: World) -> None:
     calls = sorted((one["start"], one["end"]) for one in here.log("/v7/") if one["lane"] == f"{TENANT}/{LANE}")
     assert len(calls) == 6
     assert all(end <= start for (_, end), (start, _) in pairwise(calls))
+
+
+def test_several_workers_with_lost_answers_and_an_emptied_redis_do_everything_once(here: World, valkey: Valkey) -> None:
+    """The acceptance in small: three workers race for five lanes, every eighth write's answer is lost, Redis forgets."""
+    here.simulator.desk("settings", {"latency_ms": 10})
+    here.faults({"match": {"method": "POST"}, "rate": 0.12, "do": "applied_reply_lost"})
+    courses = {f"c{n}": f"学院{n % 5}" for n in range(10)}
+    for course, lane in courses.items():
+        here.put(
+            calendar(course, name=f"{course} ·abcdefg", lane=lane), *(event(n, course, lane=lane) for n in range(5))
+        )
+    over = threading.Event()
+
+    def work() -> None:
+        with another_worker(here) as worker:
+            worker.drain(within_s=25, until=lambda: over.is_set() or worker.at_rest())
+
+    def forget() -> None:
+        client = valkey.client()
+        while not over.wait(0.15):
+            client.flushall()
+
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        forgetting = threads.submit(forget)
+        workers = [threads.submit(work) for _ in range(3)]
+        try:
+            for worker in workers:
+                worker.result()
+        finally:
+            over.set()
+        forgetting.result()
+    every = [(f"线性代数 {n}", "101") for n in range(5)]
+    assert {course: here.say(course) for course in courses} == dict.fromkeys(courses, every)
+    assert len(here.calendars()) == len(courses)
+    assert (here.count("calendar"), here.count("event")) == ((10, 10, 0, 0), (50, 50, 0, 0))
+    for lane in set(courses.values()):
+        calls = sorted((one["start"], one["end"]) for one in here.log("/v7/") if one["lane"] == f"{TENANT}/{lane}")
+        assert all(end <= start for (_, end), (start, _) in pairwise(calls)), lane

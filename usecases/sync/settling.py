@@ -55,11 +55,18 @@ def look(client: WpsClient, read: Read, engine: Engine, work: Settling, *, tenan
 
 
 def _inside(client: WpsClient, read: Read, remote_id: str, work: Settling) -> Answers:  # type: ignore[type-arg]
-    events = [one for one in work.open if one.kind == "event"]
     settled: list[tuple[Mirrored, Settled]] = []
-    if events:
-        seen = [_seen(event) for event in _events(client, read, remote_id, events)]
-        settled = [(one, settle(one, key=one.marker, seen=seen)) for one in events]
+    created: list[Mirrored] = []
+    for one in work.open:
+        if one.kind == "event" and one.remote_id is None:
+            created.append(one)
+        elif one.kind == "event":
+            settled.append(
+                (one, settle(one, key=one.marker, seen=_known(client, read, remote_id, one.remote_id or "")))
+            )
+    if created:
+        seen = [_seen(event) for event in _events(client, read, remote_id, created)]
+        settled += [(one, settle(one, key=one.marker, seen=seen)) for one in created]
     members: tuple[RemoteMember, ...] | None = None
     if any(one.kind == "members" for one in work.open):
         members = tuple(_pages(lambda token: read(lambda on: client.members_page(on, remote_id, token))))
@@ -84,6 +91,15 @@ def _calendar(client: WpsClient, read: Read, engine: Engine, calendar: Mirrored,
     except WpsGone:
         seen = []
     return Answers(((calendar, settle(calendar, key=None, seen=seen)),))
+
+
+def _known(client: WpsClient, read: Read, calendar_id: str, event_id: str) -> list[Seen]:  # type: ignore[type-arg]
+    """An event that was to be changed or deleted, by its id: somebody may have moved it out of every window."""
+    try:
+        event: RemoteEvent = read(lambda on: client.get_event(on, calendar_id, event_id))
+    except WpsGone:
+        return []
+    return [] if event.cancelled else [_seen(event)]
 
 
 def _seen(event: RemoteEvent) -> Seen:
