@@ -219,12 +219,14 @@ def _change(one: Put, row: AnyRow, *, import_no: int, run_id: str | None, now: i
 def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: int) -> None:
     """What a dead calendar had blocked is queued again when the calendar is put again."""
     calendars = [one.target for one in puts if one.kind == "calendar"]
-    if calendars:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.tenant_id == tenant, jobs.c.group_id.in_(calendars), jobs.c.state == "blocked")
-            .values(state="queued", run_at=now)
-        )
+    if not calendars:
+        return
+    where = (jobs.c.tenant_id == tenant, jobs.c.group_id.in_(calendars), jobs.c.state == "blocked")
+    blocked = connection.execute(select(jobs.c.run_id, jobs.c.lane, jobs.c.kind).where(*where)).all()
+    connection.execute(update(jobs).where(*where).values(state="queued", run_at=now))
+    # They had been counted as failed with their calendar, which they are not any more.
+    for (run_id, lane, kind), count in sorted(Counter(tuple(row) for row in blocked if row.run_id).items()):
+        run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, failed=-count)
 
 
 # --- closing lane jobs -----------------------------------------------------------------------------------------------

@@ -49,38 +49,46 @@ def update_rows(
 ) -> None:
     """Overwrite `fields` of the rows where the columns of `same` have its values and `key` has that of the row.
 
-    One statement for all: PyMySQL sends a prepared list of updates one by one, and each is a round trip. The rows travel
-    as one JSON text; a value that does not fit its column fails the statement. A row that is not there is left out.
+    SQLite takes the rows one by one without leaving its library. PyMySQL would send one statement for each, so they
+    travel there as one JSON text; a value that does not fit its column fails the unit. A row that is not there is
+    left out.
     """
     if not rows:
         return
-    statement = _update_rows(connection.dialect.name, table, tuple(same), key, tuple(fields))
+    if connection.dialect.name == "sqlite":
+        statement = _update_one(table, tuple(same), key, tuple(fields))
+        fixed = tuple(same.values())
+        connection.exec_driver_sql(statement, [(*(row[f] for f in fields), *fixed, row[key]) for row in rows])
+        return
     values = json.dumps([[row[key], *(row[field] for field in fields)] for row in rows], ensure_ascii=False)
-    connection.execute(statement, {"rows": values, **{f"same_{name}": value for name, value in same.items()}})
+    where = {f"same_{name}": value for name, value in same.items()}
+    connection.execute(_update_listed(table, tuple(same), key, tuple(fields)), {"listed": values, **where})
 
 
 @lru_cache(maxsize=32)
-def _update_rows(dialect: str, table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> TextClause:
+def _update_one(table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> str:
+    assigned = ", ".join(f"{field} = ?" for field in fields)
+    where = " AND ".join(f"{column} = ?" for column in (*same, key))
+    return f"UPDATE {table.name} SET {assigned} WHERE {where}"  # noqa: S608 (names of our own columns)
+
+
+@lru_cache(maxsize=32)
+def _update_listed(table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> TextClause:
     name = table.name
-    wanted = " AND ".join(f"{name}.{column} = :same_{column}" for column in same)
-    if dialect == "sqlite":
-        given = [f"json_extract(given.value, '$[{position}]')" for position in range(len(fields) + 1)]
-        assigned = ", ".join(f"{field} = {value}" for field, value in zip(fields, given[1:], strict=True))
-        return text(
-            f"UPDATE {name} SET {assigned} FROM json_each(:rows) AS given WHERE {wanted} AND {name}.{key} = {given[0]}"
-        )
     columns = ", ".join(
         f"v{position} {_mysql_type(table.c[column])} PATH '$[{position}]' ERROR ON ERROR"
         for position, column in enumerate((key, *fields))
     )
     assigned = ", ".join(f"{name}.{field} = given.v{position}" for position, field in enumerate(fields, start=1))
+    where = " AND ".join(f"{name}.{column} = :same_{column}" for column in same)
+    # The join is straight because nobody can know how few rows are listed: the other order would read the whole table.
     return text(
-        f"UPDATE {name} JOIN JSON_TABLE(:rows, '$[*]' COLUMNS ({columns})) AS given"
-        f" ON {name}.{key} = given.v0 SET {assigned} WHERE {wanted}"
+        f"UPDATE JSON_TABLE(:listed, '$[*]' COLUMNS ({columns})) AS given"  # noqa: S608 (as above)
+        f" STRAIGHT_JOIN {name} ON {name}.{key} = given.v0 SET {assigned} WHERE {where}"
     )
 
 
 def _mysql_type(column: Column[Any]) -> str:
     """As in the table, collation included: another one would keep the join from using the key."""
-    described = str(column.type.compile(dialect=mysql.dialect()))  # type: ignore[no-untyped-call]
+    described = str(column.type.compile(dialect=mysql.dialect()))
     return f"{described} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin" if isinstance(column.type, String) else described

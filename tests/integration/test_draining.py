@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, delete, update
+from sqlalchemy import event as sqlalchemy_event
 
 from db import lanes
 from db.engine import in_unit
@@ -400,6 +402,22 @@ def test_a_drain_whose_lease_is_nearly_over_gives_the_lane_back(here: World) -> 
     here.drain()
     assert len(here.calendars()) == 3
     assert {here.job(f"cal:c{n}").attempts for n in range(3)} <= {0, 1}
+
+
+def test_a_call_whose_intent_took_too_long_to_commit_does_not_go_out(here: World) -> None:
+    """The settlement wait counts from the time in the intent: a call that starts long after it could land after the look."""
+    here.put(calendar())
+
+    def slow(_: object) -> None:
+        time.sleep(2 * TIMES.guard_ms / 1000)
+
+    sqlalchemy_event.listen(here.engine, "commit", slow)
+    here.slice()
+    sqlalchemy_event.remove(here.engine, "commit", slow)
+    assert here.log("/v7/") == []
+    assert (here.unsettled(), here.job("cal:c1").attempts) == ([], 0)
+    here.drain()
+    assert len(here.calendars()) == 1
 
 
 # --- what people do in WPS meanwhile

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 from db import accounts, jobs, lanes, run_counts, sync_runs
 from db.clock import now_ms
@@ -354,14 +355,35 @@ def _refusal(tx: Connection, tenant: str) -> str | None:
     ).scalar()
 
 
-def wait(deps: Deps, run_id: str, *, every_s: float = 0.3, show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Follow a run until it ends, showing it each time. Stopping to look does not stop the run."""
+def wait(
+    deps: Deps,
+    run_id: str,
+    *,
+    every_s: float = 0.3,
+    patience_s: float = 60.0,
+    show: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Follow a run until it ends, showing it each time. Stopping to look does not stop the run.
+
+    A database that is away for less than `patience_s` is waited for: the run waits for it too.
+    """
+    seen = time.monotonic()
     while True:
-        with reading(deps.engine) as tx:
-            row = sync_runs.get(tx, run_id)
-            assert row is not None
-            run = sync_runs.as_dict(tx, row, now=now_ms(tx))
-        show(run)
-        if run["state"] in sync_runs.ENDED:
-            return run
+        try:
+            run = _look(deps, run_id)
+        except DBAPIError:
+            if time.monotonic() - seen > patience_s:
+                raise
+        else:
+            seen = time.monotonic()
+            show(run)
+            if run["state"] in sync_runs.ENDED:
+                return run
         time.sleep(every_s)
+
+
+def _look(deps: Deps, run_id: str) -> dict[str, Any]:
+    with reading(deps.engine) as tx:
+        row = sync_runs.get(tx, run_id)
+        assert row is not None
+        return sync_runs.as_dict(tx, row, now=now_ms(tx))
