@@ -413,6 +413,15 @@ def keep_task(connection: Connection, task: Task, *, visibility_ms: int) -> None
         raise ClaimLost(f"task {task.kind} {task.id} was claimed by another worker")
 
 
+def made_progress(connection: Connection, task: Task) -> None:
+    """A page of the task is done: whatever kills its worker from now on is not what killed the one before."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
+        .values(attempts=0)
+    )
+
+
 def finish_task(connection: Connection, task: Task) -> None:
     """Close the task unless it was asked for again meanwhile; then it stays queued, due now."""
     now = db_now_ms()

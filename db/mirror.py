@@ -58,6 +58,7 @@ def mirrored_of(row: AnyRow) -> Mirrored:
         target=row.target,
         kind=row.kind,
         group_id=row.group_id,
+        lane=row.lane,
         state=row.state,
         remote_id=row.remote_id,
         marker=row.marker,

@@ -251,8 +251,8 @@ mirror = _table(
     Column("intent_until_ms", BigInteger),
     Column("intent_ids", Text),  # members: JSON of the ids and roles named by the call
     _instant("settle_at"),
-    UniqueConstraint("tenant_id", "term", "marker"),
-    UniqueConstraint("tenant_id", "term", "name"),
+    UniqueConstraint("tenant_id", "marker", "term"),
+    UniqueConstraint("tenant_id", "name", "term"),
     Index(None, "tenant_id", "lane", "settle_at"),
     Index(None, "tenant_id", "term", "group_id"),
 )

@@ -50,13 +50,6 @@ class Times:
     def renew_ms(self) -> int:
         return self.lease_ms // 4
 
-    def problem(self) -> str | None:
-        """Why these times cannot work, or None: a lease must outlast a call that starts just before a late renewal."""
-        need = self.budget_ms + self.lease_ms / 4 + self.lease_ms / 8
-        if self.lease_ms < need:
-            return f"lease {self.lease_ms} ms is shorter than budget + lease/4 + lease/8 = {need:.0f} ms"
-        return None
-
 
 class OnClaim(Enum):
     """What a claim of a lane does."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 LIST_LIMIT = 100  # batch_create of events and of permissions take 1 to 100 items
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 6  # the first try and the five that the most patient error class allows
 
 
 class Verb(StrEnum):
@@ -48,6 +48,7 @@ class Mirrored:
     target: str
     kind: str
     group_id: str
+    lane: str
     state: str  # none, live, gone
     remote_id: str | None
     marker: str | None

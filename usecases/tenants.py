@@ -57,9 +57,19 @@ def credentials(connection: Connection, *, tenant: str, encryption_keys: str) ->
     return row.wps_app_id, unseal(row.wps_app_key, encryption_keys=encryption_keys, place=_place(tenant))
 
 
+def app_of(connection: Connection, *, tenant: str) -> str | None:
+    """The id of the tenant's WPS app; None when there is no such tenant."""
+    return connection.execute(select(tenants.c.wps_app_id).where(tenants.c.id == tenant)).scalar()
+
+
 def settings(connection: Connection, *, tenant: str) -> dict[str, Any]:
     """The tenant's own settings. Raises `UnknownTenant`."""
-    text = connection.execute(select(tenants.c.settings).where(tenants.c.id == tenant)).scalar()
+    return _settings(connection, tenant, locked=False)
+
+
+def _settings(connection: Connection, tenant: str, *, locked: bool) -> dict[str, Any]:
+    statement = select(tenants.c.settings).where(tenants.c.id == tenant)
+    text = connection.execute(statement.with_for_update() if locked else statement).scalar()
     if text is None:
         raise UnknownTenant(f"tenant {tenant!r} is not in the database; run `obsync migrate`")
     found: dict[str, Any] = json.loads(text)
@@ -68,7 +78,7 @@ def settings(connection: Connection, *, tenant: str) -> dict[str, Any]:
 
 def change_settings(connection: Connection, *, tenant: str, **values: Any) -> None:
     """Overwrite some of the tenant's settings."""
-    now = settings(connection, tenant=tenant) | values
+    now = _settings(connection, tenant, locked=True) | values
     connection.execute(
         update(tenants).where(tenants.c.id == tenant).values(settings=json.dumps(now, ensure_ascii=False))
     )

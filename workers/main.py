@@ -47,6 +47,8 @@ def run_worker(name: str, settings: Settings) -> None:
     keeper = Keeper(deps, holdings, cap, wired.redis, lane_threads=threads if name == "lanes" else 0)
     worker.start()
     keeper.start()
+    for warning in settings.warnings():
+        log.warning("worker.promise_off", what=warning)
     log.info("worker.started", process=name, threads=threads, pid=os.getpid())
     _watch(worker, keeper, stopping)
     worker.stop(timeout=round(settings.wps_timeout_s * 1000) + 4000)

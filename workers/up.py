@@ -20,7 +20,8 @@ from rich.console import Console
 
 from bootstrap.settings import Settings
 from bootstrap.wiring import wire
-from db.engine import in_unit
+from db.engine import in_unit, make_engine, reading
+from db.migrate import current
 from db.sync_runs import RunActive
 from simulator.campus import generate, read_summary
 from usecases import tenants
@@ -33,6 +34,7 @@ from workers.supervisor import Event, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATOR_PORT = 8765
+SIMULATED_APP = "sim-app"
 SIMULATOR_LATENCY_MS = 20
 SIMULATOR_RATE = 50.0
 LATE_S, LAG_S = 3.0, 1.0  # how late our simulator applies a request, and how long its lists lag
@@ -41,6 +43,10 @@ _POLL_S = 0.2
 
 class AlreadyUp(Exception):
     """Another `obsync up` works on this data folder."""
+
+
+class RealApp(Exception):
+    """The database has the credentials of a real WPS app, and the environment names none."""
 
 
 class NeverReady(Exception):
@@ -94,7 +100,7 @@ class Up:
         return replace(
             settings,
             wps_base_url=f"http://127.0.0.1:{self._port}",
-            wps_app_id="sim-app",
+            wps_app_id=SIMULATED_APP,
             wps_app_key="sim-key",
             wps_rate=min(settings.wps_rate, self._options.rate),
             wps_late_s=min(settings.wps_late_s, LATE_S),
@@ -107,6 +113,7 @@ class Up:
             self._say(f"[yellow]![/] {warning}")
         try:
             self._start_stores()
+            self._keep_real_app()
             prepare_database(self.settings)
             campus = self._campus()
             self._start_processes(campus)
@@ -127,14 +134,27 @@ class Up:
         for server in servers:
             server.prepare()
             self._stores.add(
-                f"valkey-{server.name}",
+                server.name,
                 server.argv,
                 self.settings.child_env(),
-                log_path=self._logs / f"valkey-{server.name}.log",
+                log_path=self._logs / f"{server.name}.log",
             )
         self._tell(self._stores.start())
         for server in servers:
             server.wait_ready()
+
+    def _keep_real_app(self) -> None:
+        """A database that speaks to the real WPS is not turned over to the simulator by a forgotten variable."""
+        engine = make_engine(self.settings.database_url)
+        try:
+            if not self._simulated or current(engine) is None:
+                return
+            with reading(engine) as tx:
+                app_id = tenants.app_of(tx, tenant=self.settings.tenant)
+        finally:
+            engine.dispose()
+        if app_id not in (None, "", SIMULATED_APP):
+            raise RealApp(f"the database belongs to the WPS app {app_id}, and OBSYNC_WPS_APP_ID is not set")
 
     def _campus(self) -> Path:
         if self._options.campus is not None:

@@ -79,7 +79,7 @@ POLICIES: Final[Mapping[Kind, Policy]] = MappingProxyType(
     {
         #                          class                  retries  base   cap     to a person at once
         Kind.THROTTLED: Policy(ErrorClass.RATE_LIMIT, UNLIMITED, 1_000, 60_000, False),
-        Kind.LOCKED: Policy(ErrorClass.CONFLICT, 8, 250, 5_000, False),
+        Kind.LOCKED: Policy(ErrorClass.CONFLICT, 5, 250, 5_000, False),
         Kind.CONFLICT: Policy(ErrorClass.CONFLICT, 3, 1_000, 30_000, False),
         Kind.AUTH: Policy(ErrorClass.AUTH, 3, 1_000, 30_000, False),
         Kind.FORBIDDEN: Policy(ErrorClass.AUTH, 0, 0, 0, True),

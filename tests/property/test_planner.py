@@ -47,7 +47,23 @@ class Course:
     def put(self, operations: list[Operation]) -> None:
         for one in operations:
             fresh = Mirrored(
-                one.target, one.kind, CALENDAR, "none", None, None, None, 0, "", None, None, 100, 1, None, None, None
+                one.target,
+                one.kind,
+                CALENDAR,
+                "_",
+                "none",
+                None,
+                None,
+                None,
+                0,
+                "",
+                None,
+                None,
+                100,
+                1,
+                None,
+                None,
+                None,
             )
             self.mirror.setdefault(one.target, fresh)
             self.queue[one.target] = one.desired.hash if one.desired is not None else ""

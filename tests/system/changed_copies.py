@@ -65,7 +65,9 @@ def operations_between(before: Path, after: Path) -> Counter[tuple[str, str]]:
     Within an offering a session keeps its identity while its date (week and weekday) and first period do, which here
     means: while it starts at the same minute.
     """
-    was, becomes = ({course.key: _by_start(course) for course in checker.read_campus(one)[0]} for one in (before, after))
+    was, becomes = (
+        {course.key: _by_start(course) for course in checker.read_campus(one)[0]} for one in (before, after)
+    )
     assert was.keys() == becomes.keys(), "the change makes or ends an offering"
     found: Counter[tuple[str, str]] = Counter()
     for key, old in was.items():

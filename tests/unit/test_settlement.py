@@ -24,7 +24,7 @@ from domain.settlement import (
 
 def mirrored(**values: Any) -> Mirrored:
     base: dict[str, Any] = {
-        "target": "evt:1", "kind": "event", "group_id": "cal:1", "state": "none", "remote_id": None, "marker": "m1",
+        "target": "evt:1", "kind": "event", "group_id": "cal:1", "lane": "_", "state": "none", "remote_id": None, "marker": "m1",
         "name": None, "generation": 0, "sent_hash": "", "from_ms": None, "until_ms": None, "list_max": 100,
         "import_no": 1, "intent": None, "intent_ids": None, "settle_at": None,
     }  # fmt: skip

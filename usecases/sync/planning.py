@@ -105,7 +105,7 @@ class Planner:
             state = _State.read(tx, self.tenant, term, [calendar_target(one) for one in ids])
             held = _sessions(tx, self.tenant, term, ids)
             people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
-            taken = _Names(tx, self.tenant, term)
+            taken = _Names(tx, self.tenant)
             for course in mine:
                 plan = self._plan(course, held.get(course.id, []), people.get(course.id, {}), state, taken)
                 if plan.operations:
@@ -117,11 +117,12 @@ class Planner:
     ) -> CoursePlan:
         target = calendar_target(course.id)
         there = state.mirrored.get(target, [])
-        lane = course.lane or course.college or ANY_COLLEGE
+        calendar = next((one for one in there if one.target == target), None)
+        # What was sent by a lane is changed by that lane, even for a course that went away and came back elsewhere.
+        lane = (calendar and calendar.lane) or course.lane or course.college or ANY_COLLEGE
         plan = CoursePlan(course.term, course.id, lane, [])
         wanted: list[Desired] = []
         if held:
-            calendar = next((one for one in there if one.target == target), None)
             name = self._name(course, calendar, taken)
             plan.calendar_names[target] = name
             payload = json.dumps({"name": name}, ensure_ascii=False)
@@ -319,19 +320,14 @@ class _State:
 class _Names:
     """Calendar names in use, as far as this page asks for them."""
 
-    def __init__(self, tx: Connection, tenant: str, term: str) -> None:
+    def __init__(self, tx: Connection, tenant: str) -> None:
         self._tx = tx
         self._tenant = tenant
-        self._term = term
         self._taken: set[str] = set()
 
     def take(self, name: str) -> bool:
-        """Whether the name was free; it is not any more."""
-        where = (
-            mirror_table.c.tenant_id == self._tenant,
-            mirror_table.c.term == self._term,
-            mirror_table.c.name == name,
-        )
+        """Whether the name was free, in every term; it is not any more."""
+        where = (mirror_table.c.tenant_id == self._tenant, mirror_table.c.name == name)
         used = self._tx.execute(select(mirror_table.c.target).where(*where)).first() is not None
         if used or name in self._taken:
             return False

@@ -167,7 +167,13 @@ class _Runner:
         in_unit(self._deps.engine, fenced)
 
     def _progress(self, position: int, **values: Any) -> None:
-        self._unit(lambda tx: sync_runs.change_stage(tx, self._run_id, position, **values))
+        """A page is done and stored."""
+
+        def work(tx: Connection) -> None:
+            jobs.made_progress(tx, self._task)
+            sync_runs.change_stage(tx, self._run_id, position, **values)
+
+        self._unit(work)
 
     def _step(self, stage: Any) -> _Step:
         if stage.step == "import":

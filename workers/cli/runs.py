@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from usecases.sync import runs as run_cases
 from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
 from workers.cli.progress import RunScreen, tree
 
+_PATIENCE_S = 10.0
 _EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, "failed": FAILED, "cancelled": FAILED}
 
 
@@ -89,9 +91,24 @@ def sync(directory: Path | None, wait: bool, as_json: bool) -> None:
         )
         return
     with RunScreen(err, quiet=as_json) as screen:
-        run = run_cases.wait(deps, run_id, show=screen)
+        run = run_cases.wait(deps, run_id, show=_Watch(screen))
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
+
+
+class _Watch:
+    """Shows a run, and says once when no worker seems to take it."""
+
+    def __init__(self, screen: RunScreen) -> None:
+        self._screen = screen
+        self._since = time.monotonic()
+        self._told = False
+
+    def __call__(self, run: dict[str, Any]) -> None:
+        self._screen(run)
+        if run["state"] == "queued" and not self._told and time.monotonic() - self._since > _PATIENCE_S:
+            self._told = True
+            err.print("no worker has taken the run yet: is `obsync up` or `obsync worker jobs` running?")
 
 
 @click.group(invoke_without_command=True)
@@ -133,6 +150,7 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
         with RunScreen(err, quiet=as_json) as screen:
             run = run_cases.wait(wired.deps, run_id, show=screen)
     answer(as_json, run, lambda: _print(run))
+    raise SystemExit(_EXIT.get(run["state"], 0))
 
 
 def _print(run: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from remote.sources.registry import open_source
 from workers.cli.console import FAILED, PARTIAL, command, err, fail
 from workers.embedded import NoValkey, UnsafeSocketFolder, ValkeyNotReady
 from workers.supervisor import CannotStart
-from workers.up import SIMULATOR_LATENCY_MS, SIMULATOR_RATE, AlreadyUp, NeverReady, Options, Up, locked
+from workers.up import SIMULATOR_LATENCY_MS, SIMULATOR_RATE, AlreadyUp, NeverReady, Options, RealApp, Up, locked
 
 
 @click.command()
@@ -55,6 +55,8 @@ def up(
         return
     except AlreadyUp as error:
         fail(str(error), "Stop it first, or set OBSYNC_DATA_DIR to another folder.")
+    except RealApp as error:
+        fail(str(error), "Set OBSYNC_WPS_APP_ID and OBSYNC_WPS_APP_KEY, or OBSYNC_DATA_DIR to another folder.")
     except (NoValkey, UnsafeSocketFolder, ValkeyNotReady, CannotStart, NeverReady) as error:
         fail(str(error), "")
     raise SystemExit({"succeeded": 0, "partially_succeeded": PARTIAL}.get(state or "", FAILED))
