@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -76,11 +77,11 @@ def _sqlite(url: str, pool_size: int) -> Engine:
         writes = connection.get_execution_options().get("obsync_unit")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    _writer_locks[id(engine)] = lock
+    _writer_locks[engine] = lock
     return engine
 
 
-_writer_locks: dict[int, threading.RLock] = {}
+_writer_locks: WeakKeyDictionary[Engine, threading.RLock] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def unit(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes: commits at the end, rolls everything back on any error."""
-    lock = _writer_locks.get(id(engine))
+    lock = _writer_locks.get(engine)
     if lock is None:
         with engine.begin() as connection:
             yield connection

@@ -75,7 +75,7 @@ def put(
             if row.run_id is not None and row.state == "queued":
                 superseded[row.run_id, row.lane, one.kind] += 1
         if row.desired_hash == one.desired_hash and row.state == "queued":
-            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no})
+            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
     if fresh:
@@ -96,7 +96,7 @@ def put(
 _MOVE = (
     update(jobs)
     .where(jobs.c.id == bindparam("b_id"))
-    .values(run_id=bindparam("b_run"), import_no=bindparam("b_import"))
+    .values(run_id=bindparam("b_run"), import_no=bindparam("b_import"), tier=bindparam("b_tier"))
 )
 _CHANGE = (
     update(jobs)

@@ -51,7 +51,7 @@ if verb == 'release' then
 end
 
 if verb == 'hold' then
-  for i = 3, #ARGV do redis.call('ZADD', held, now + tonumber(ARGV[2]), ARGV[i]) end
+  for i = 3, #ARGV do redis.call('ZADD', held, 'XX', now + tonumber(ARGV[2]), ARGV[i]) end
   return 1
 end
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select, update
 
 from db import imports, jobs
 from db.jobs import Put
+from db.tables import AnyRow
 from db.tables import jobs as job_table
 
 
@@ -22,7 +23,7 @@ def requeue(connection: Connection, *, tenant: str, job_ids: Sequence[str] | Non
     where = [job_table.c.tenant_id == tenant, job_table.c.state == "dead"]
     if job_ids is not None:
         where.append(job_table.c.id.in_(job_ids))
-    rows = connection.execute(select(job_table).where(*where).order_by(job_table.c.target)).all()
+    rows = _with_calendars(connection, tenant, connection.execute(select(job_table).where(*where)).all())
     import_no = imports.latest_complete(connection, tenant) or 0
     count = 0
     for row in rows:
@@ -42,6 +43,18 @@ def requeue(connection: Connection, *, tenant: str, job_ids: Sequence[str] | Non
         )
         count += jobs.put(connection, [one], tenant=tenant, import_no=import_no, run_id=None, new_id=new_id)
     return count
+
+
+def _with_calendars(connection: Connection, tenant: str, rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """The rows, and the dead calendars that they would wait for, in the order in which writers lock them."""
+    dead_calendars = select(job_table).where(
+        job_table.c.tenant_id == tenant,
+        job_table.c.state == "dead",
+        job_table.c.kind == "calendar",
+        job_table.c.target.in_(sorted({row.group_id for row in rows})),
+    )
+    found = {row.id: row for row in (*rows, *connection.execute(dead_calendars))}
+    return sorted(found.values(), key=lambda row: str(row.target))
 
 
 def discard(connection: Connection, *, tenant: str, job_ids: Sequence[str]) -> int:

@@ -169,6 +169,11 @@ class Transport:
         self._measure(started_s)
         return self._read(on, call, answer, token)
 
+    def check_credentials(self) -> None:
+        """Get a token, which spends nothing and belongs to no lane. Raises WpsMisconfigured when WPS does not know the
+        app or its key, WpsThrottled and WpsNotSent when it cannot be asked now."""
+        self._tokens.get(Deadline(self._budget_s, monotonic=self._monotonic))
+
     def close(self) -> None:
         """Close all connections."""
         self._exchange.close()

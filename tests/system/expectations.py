@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 from urllib.parse import unquote
 
@@ -102,7 +103,7 @@ def never_two_calls_in_a_lane(calls: Iterable[Call]) -> None:
     overlaps = [
         f"{lane}: call {after['n']} started {before['end'] - after['start']:.3f} s before the end of {before['n']}"
         for lane, ordered in lanes.items()
-        for before, after in zip(ordered, ordered[1:], strict=False)
+        for before, after in pairwise(ordered)
         if after["start"] < before["end"]
     ]
     assert not overlaps, "\n".join(overlaps)

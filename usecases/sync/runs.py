@@ -27,6 +27,7 @@ from domain.ids import key_of
 from observability.log import get_logger
 from remote.sources.base import BadSource
 from remote.sources.registry import open_source
+from remote.wps.errors import WpsError, WpsMisconfigured
 from usecases.deps import Deps
 from usecases.sync import aggregating, importing
 from usecases.sync.planning import ANY_COLLEGE, Planner
@@ -39,6 +40,7 @@ VISIBILITY_MS = 15_000
 POLL_MS = 400
 USERS_PER_CALL = 100
 SCOPE_MUTEX = "timetable"
+_CREDENTIALS_REMEDY = "Check OBSYNC_WPS_APP_ID, OBSYNC_WPS_APP_KEY and OBSYNC_WPS_BASE_URL, then sync again"
 
 IMPORT_STAGES = (("prepare", "import"), ("aggregate", "sessions"))
 FULL_STAGES = (
@@ -75,10 +77,14 @@ _Step = _Done | _More
 def begin(deps: Deps, *, kind: str, source: str) -> tuple[str, str]:
     """Start a run on a source (the path of a campus folder). Returns the ids of the run and of its task.
 
-    Raises `BadSource` when the source cannot be opened (nothing is written then) and `RunActive`.
+    Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
     """
     path = str(Path(source).resolve())
-    open_source(path)
+    opened = open_source(path)
+    try:
+        opened.check()
+    finally:
+        opened.close()
     run_id = deps.new_id()
     stages = FULL_STAGES if kind == "full" else (*IMPORT_STAGES, ("finish", "report"))
 
@@ -191,6 +197,8 @@ class _Runner:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     def _import(self, stage: Any) -> _Step:
+        if self._run.kind == "full":
+            self._check_credentials()
         source = open_source(self._source_path)
         import_no = importing.begin(
             self._deps.engine, tenant=self._deps.tenant, run_id=self._run_id, source=source, fence=self._fence
@@ -214,6 +222,15 @@ class _Runner:
                 self._progress(stage.position, done=report.rows_in, total=report.rows_in)
                 return _Done(f"{rejected:,} rejected, {held:,} held")
         return _More()
+
+    def _check_credentials(self) -> None:
+        """A wrong key is found out before anything is read. WPS being away is no reason: the lanes wait for it."""
+        try:
+            self._deps.remote.transport.check_credentials()
+        except WpsMisconfigured as error:
+            raise RunFailed(f"WPS refuses us: {error.message}. {_CREDENTIALS_REMEDY}") from error
+        except WpsError as error:
+            log.warning("runs.credentials_unchecked", run_id=self._run_id, reason=str(error))
 
     def _aggregate(self, stage: Any) -> _Step:
         import_no = self._import_no()
@@ -290,9 +307,7 @@ class _Runner:
             open_ = jobs.open_count(tx, run_id=self._run_id, kinds=[kind])
             refused = _refusal(tx, self._deps.tenant) if open_ else None
         if refused is not None:
-            raise RunFailed(
-                f"{refused}. Check OBSYNC_WPS_APP_ID, OBSYNC_WPS_APP_KEY and OBSYNC_WPS_BASE_URL, then sync again"
-            )
+            raise RunFailed(f"{refused}. {_CREDENTIALS_REMEDY}")
         closed = counts["done"] + counts["failed"] + counts["superseded"]
         self._progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
         if open_:

@@ -46,7 +46,9 @@ def up(
     if campus is not None:
         _check(campus)
     options = Options(campus, colleges, offerings, students, seed, latency_ms, rate, faults, once)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: _interrupt())
+    # SIGINT too: a shell starts background jobs with it ignored, and then `kill -INT` would do nothing.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: _interrupt())
     try:
         with locked(settings.data_dir):
             state = Up(settings, options, err).run()
