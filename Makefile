@@ -31,7 +31,7 @@ up: $(RUNTIME) ## Run everything against the simulator; CAMPUS=DIR takes a folde
 .PHONY: test
 test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest $(SUITE) -n 2 --dist worksteal $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/system $(PYTEST_ARGS)  # alone: they time whole installations
+	$(BIN)/python -m pytest tests/system -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
 
 .PHONY: lint
 lint: $(TOOLS) ## Style, types, and which folder may import which
@@ -48,6 +48,7 @@ bench: $(TOOLS) ## Measure; BENCH=NAME for one, BENCH_ARGS for its options
 
 .PHONY: lock
 lock: $(TOOLS) ## Resolve requirements*.in again into the hashed locks
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.13'
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	  requirements.in -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
@@ -182,7 +182,7 @@ def due_jobs(
 ) -> list[Wanted]:
     """The due jobs of one calendar in the order in which they go, with their mirror rows."""
     key = {"b_tenant": tenant, "b_lane": lane, "b_group": ref.group_id}
-    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit})
+    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit}).all()
     return [
         Wanted(
             row.id,
@@ -202,17 +202,22 @@ def due_jobs(
     ]
 
 
-_STILL_WANTED = (
-    select(jobs.c.id, jobs.c.rev)
-    .where(jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
-    .order_by(jobs.c.id)
-    .with_for_update()
+_QUEUED = (jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
+_STILL_WANTED = select(jobs.c.id, jobs.c.rev).where(*_QUEUED).order_by(jobs.c.id).with_for_update()
+_HOW_MANY_AT = (
+    select(func.count()).select_from(jobs).where(*_QUEUED, jobs.c.rev == bindparam("b_rev")).with_for_update()
 )
 
 
 def still_wanted(connection: Connection, revs: Mapping[str, int]) -> set[str]:
     """Which of the jobs (id → rev) are still queued at the rev that was read; their rows stay locked to the end of the unit."""
-    rows = connection.execute(_STILL_WANTED, {"b_ids": list(revs)})
+    ids, seen = sorted(revs), set(revs.values())
+    if len(seen) == 1:
+        # The usual case, without fetching a row for each: all are as they were read.
+        count = connection.execute(_HOW_MANY_AT, {"b_ids": ids, "b_rev": seen.pop()}).scalar_one()
+        if count == len(ids):
+            return set(ids)
+    rows = connection.execute(_STILL_WANTED, {"b_ids": ids})
     return {row.id for row in rows if revs[row.id] == row.rev}
 
 
@@ -272,17 +277,15 @@ def write_intents(
                 "intent_verb": row.verb.value,
                 "intent_hash": row.hash,
                 "intent_rev": row.rev,
-                "intent_ms": now,
                 "intent_from_ms": row.from_ms,
                 "intent_until_ms": row.until_ms,
                 "intent_ids": row.ids,
-                "settle_at": settle_at,
             }
             for row in rows
         ],
         same={"tenant_id": tenant, "term": term},
         key="target",
-        fields=tuple(_NO_INTENT),
+        also={"intent_ms": now, "settle_at": settle_at},
     )
 
 
@@ -315,19 +318,17 @@ def write_sent(connection: Connection, rows: Sequence[SentRow], *, tenant: str, 
         [
             {
                 "target": row.target,
-                "state": "live",
                 "remote_id": row.remote_id,
                 "sent_hash": row.hash,
                 "from_ms": row.from_ms,
                 "until_ms": row.until_ms,
                 "list_max": row.list_max,
-                **_NO_INTENT,
             }
             for row in rows
         ],
         same={"tenant_id": tenant, "term": term},
         key="target",
-        fields=("state", "remote_id", "sent_hash", "from_ms", "until_ms", "list_max", *_NO_INTENT),
+        also={"state": "live", **_NO_INTENT},
     )
 
 

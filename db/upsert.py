@@ -45,46 +45,51 @@ def upsert(connection: Connection, table: Table, rows: Sequence[Row], *, update:
 
 
 def update_rows(
-    connection: Connection, table: Table, rows: Sequence[Row], *, same: Row, key: str, fields: Sequence[str]
+    connection: Connection, table: Table, rows: Sequence[Row], *, same: Row, key: str, also: Row | None = None
 ) -> None:
-    """Overwrite `fields` of the rows where the columns of `same` have its values and `key` has that of the row.
+    """Overwrite many rows by one statement: each of `rows` has the value of the column `key` and the new values of others.
 
-    SQLite takes the rows one by one without leaving its library. PyMySQL would send one statement for each, so they
-    travel there as one JSON text; a value that does not fit its column fails the unit. A row that is not there is
-    left out.
+    `same` are the other columns of the table's key, equal for all; `also` are columns that get the same value in all. The
+    rows travel as one JSON text: a list of parameters is a round trip for each on MySQL, and on SQLite a turn at the
+    interpreter's lock for each. A value that does not fit its column fails the unit; a row that is not there is left out.
     """
     if not rows:
         return
-    if connection.dialect.name == "sqlite":
-        statement = _update_one(table, tuple(same), key, tuple(fields))
-        fixed = tuple(same.values())
-        connection.exec_driver_sql(statement, [(*(row[f] for f in fields), *fixed, row[key]) for row in rows])
-        return
-    values = json.dumps([[row[key], *(row[field] for field in fields)] for row in rows], ensure_ascii=False)
-    where = {f"same_{name}": value for name, value in same.items()}
-    connection.execute(_update_listed(table, tuple(same), key, tuple(fields)), {"listed": values, **where})
+    fields = tuple(name for name in rows[0] if name != key)
+    also = also or {}
+    make = _update_on_sqlite if connection.dialect.name == "sqlite" else _update_on_mysql
+    statement = make(table, (*same, key), fields, tuple(also))
+    start = tuple(same.values())
+    listed = [(*start, row[key], *(row[field] for field in fields)) for row in rows]
+    values = {f"also_{name}": value for name, value in also.items()}
+    connection.execute(statement, {"listed": json.dumps(listed, ensure_ascii=False), **values})
 
 
 @lru_cache(maxsize=32)
-def _update_one(table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> str:
-    assigned = ", ".join(f"{field} = ?" for field in fields)
-    where = " AND ".join(f"{column} = ?" for column in (*same, key))
-    return f"UPDATE {table.name} SET {assigned} WHERE {where}"  # noqa: S608 (names of our own columns)
+def _update_on_sqlite(
+    table: Table, keys: tuple[str, ...], fields: tuple[str, ...], also: tuple[str, ...]
+) -> TextClause:
+    name = table.name
+    given = {column: f"json_extract(given.value, '$[{at}]')" for at, column in enumerate((*keys, *fields))}
+    assigned = ", ".join([*(f"{f} = {given[f]}" for f in fields), *(f"{a} = :also_{a}" for a in also)])
+    # The whole key comes from the list, so that reading the table first and the list for each row looks as bad as it is.
+    where = " AND ".join(f"{name}.{column} = {given[column]}" for column in keys)
+    return text(f"UPDATE {name} SET {assigned} FROM json_each(:listed) AS given WHERE {where}")  # noqa: S608 (our names)
 
 
 @lru_cache(maxsize=32)
-def _update_listed(table: Table, same: tuple[str, ...], key: str, fields: tuple[str, ...]) -> TextClause:
+def _update_on_mysql(table: Table, keys: tuple[str, ...], fields: tuple[str, ...], also: tuple[str, ...]) -> TextClause:
     name = table.name
     columns = ", ".join(
-        f"v{position} {_mysql_type(table.c[column])} PATH '$[{position}]' ERROR ON ERROR"
-        for position, column in enumerate((key, *fields))
+        f"{column} {_mysql_type(table.c[column])} PATH '$[{at}]' ERROR ON ERROR"
+        for at, column in enumerate((*keys, *fields))
     )
-    assigned = ", ".join(f"{name}.{field} = given.v{position}" for position, field in enumerate(fields, start=1))
-    where = " AND ".join(f"{name}.{column} = :same_{column}" for column in same)
-    # The join is straight because nobody can know how few rows are listed: the other order would read the whole table.
+    assigned = ", ".join([*(f"{name}.{f} = given.{f}" for f in fields), *(f"{name}.{a} = :also_{a}" for a in also)])
+    where = " AND ".join(f"{name}.{column} = given.{column}" for column in keys)
+    # Straight, because nobody can tell the server how few rows are listed.
     return text(
-        f"UPDATE JSON_TABLE(:listed, '$[*]' COLUMNS ({columns})) AS given"  # noqa: S608 (as above)
-        f" STRAIGHT_JOIN {name} ON {name}.{key} = given.v0 SET {assigned} WHERE {where}"
+        f"UPDATE JSON_TABLE(:listed, '$[*]' COLUMNS ({columns})) AS given"  # noqa: S608 (our names)
+        f" STRAIGHT_JOIN {name} ON {where} SET {assigned}"
     )
 
 

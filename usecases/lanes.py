@@ -77,8 +77,10 @@ class Holdings:
         alive_since = time.monotonic() - 2 * self._times.budget_ms / 1000
         with self._lock:
             alive = [one for one in self._all.values() if one.last_step >= alive_since]
-        for one in sorted(alive, key=lambda holding: (holding.held.tenant, holding.held.lane)):
-            before = time.monotonic()
-            held = one.held
-            if in_unit(self._engine, lambda tx, held=held: lanes.renew(tx, held, times=self._times)):  # type: ignore[misc]
+        if not alive:
+            return
+        before, held = time.monotonic(), [one.held for one in alive]
+        ours = in_unit(self._engine, lambda tx: lanes.renew_all(tx, held, times=self._times))
+        for one in alive:
+            if one.held.claim in ours:
                 one.deadline = before + self._times.lease_ms / 1000

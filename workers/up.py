@@ -20,7 +20,7 @@ from rich.console import Console
 
 from bootstrap.settings import Settings
 from bootstrap.wiring import wire
-from db.engine import in_unit, make_engine, reading
+from db.engine import check, make_engine, reading
 from db.migrate import current
 from db.sync_runs import RunActive
 from simulator.campus import generate, read_summary
@@ -30,6 +30,7 @@ from usecases.sync import runs
 from workers import embedded, procfile
 from workers.cli.migrate import prepare_database
 from workers.cli.progress import RunScreen
+from workers.ports import claim_port
 from workers.supervisor import Event, Supervisor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,7 +92,9 @@ class Up:
         self._workers = Supervisor()
         self._logs = settings.data_dir / "log"
         self._deaths: dict[str, int] = {}
-        self._port = free_port(SIMULATOR_PORT) if self._simulated else 0
+        self._port = 0
+        if self._simulated:
+            self._port, self._port_claim = claim_port(SIMULATOR_PORT)
         self.settings = self._for_children(settings)
 
     def _for_children(self, settings: Settings) -> Settings:
@@ -145,9 +148,12 @@ class Up:
 
     def _keep_real_app(self) -> None:
         """A database that speaks to the real WPS is not turned over to the simulator by a forgotten variable."""
+        if not self._simulated:
+            return
         engine = make_engine(self.settings.database_url)
         try:
-            if not self._simulated or current(engine) is None:
+            check(engine)
+            if current(engine) is None:
                 return
             with reading(engine) as tx:
                 app_id = tenants.app_of(tx, tenant=self.settings.tenant)
@@ -213,7 +219,6 @@ class Up:
         """The run that was going on, if any; then one over `campus`, unless that was the one."""
         deps = wire(self.settings, ring=lambda _what: None).deps
         source = str(campus)
-        in_unit(deps.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, source=source))
         try:
             while True:
                 try:
@@ -257,7 +262,7 @@ class Up:
             self._say(f"simulator  http://127.0.0.1:{self._port}/_sim/state?counts=1")
         self._say(f"database   {self.settings.database_url}" if self.settings.is_sqlite else "database   as configured")
         self._say(f"logs       {self._logs}")
-        self._say("look around with: obsync runs · obsync plan · obsync lanes · obsync quarantine · obsync limit")
+        self._say("look around with .venv/bin/obsync: runs · plan · lanes · quarantine · limit · dead")
         self._say("Ctrl-C stops; `make up` again continues.")
 
     def _poll(self) -> None:
@@ -283,16 +288,3 @@ class Up:
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def free_port(wanted: int) -> int:
-    """`wanted` if nobody listens there, else any free port of the loopback address."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise NeverReady("no free port on 127.0.0.1")

@@ -39,7 +39,6 @@ QUICK = {
     "OBSYNC_WPS_LATE_S": "0.6",
     "OBSYNC_WPS_LIST_LAG_S": "0.2",
 }
-BUDGET_S, LEASE_S = 1.0, 1.6
 SMALL_CAMPUS = ("--colleges", "6", "--offerings", "60", "--students", "300")
 
 _READY = re.compile(r'"ready": true, "port": (\d+)')
@@ -170,11 +169,11 @@ class Product:
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
-    def obsync(self, *arguments: str, timeout_s: float = 60, **environ: str) -> Answer:
-        """Run a command on this installation; `environ` overrides settings."""
+    def obsync(self, *arguments: str, settings: Mapping[str, str] | None = None, timeout_s: float = 60) -> Answer:
+        """Run a command on this installation; `settings` override its own."""
         done = subprocess.run(
             [str(OBSYNC), *arguments],
-            env={**self.environ, **environ},
+            env={**self.environ, **(settings or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -20,9 +20,9 @@ Spoil = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
-def serving(make_product: Make) -> Product:
+def serving(make_shared_product: Make) -> Product:
     """A product with a synced term, so that there is something that an error could change."""
-    product = make_product()
+    product = make_shared_product()
     product.start()
     product.until_succeeded(60)
     return product
@@ -140,7 +140,7 @@ def test_a_wrong_key_of_the_wps_app_ends_the_run_with_the_remedy(serving: Produc
     credentials = {"OBSYNC_WPS_APP_ID": "sim-app", "OBSYNC_WPS_APP_KEY": "wrong"}
     address = {"OBSYNC_WPS_BASE_URL": f"http://127.0.0.1:{serving.port}"}
     with unchanged(serving):
-        product = make_product(**credentials, **address)
+        product = make_product(settings={**credentials, **address})
         answer = product.obsync("up", "--once", *product.arguments)
     assert answer.code == 1
     assert "OBSYNC_WPS_APP_KEY" in answer.err and "Traceback" not in answer.err
@@ -151,9 +151,9 @@ def test_a_wrong_key_of_the_wps_app_ends_the_run_with_the_remedy(serving: Produc
 def _run(command: str, serving: Product, make_product: Make, **settings: str) -> Answer:
     """`obsync sync` on the synced product, or `obsync up` on a new folder, with other settings."""
     if command == "sync":
-        return serving.obsync("sync", **settings)
+        return serving.obsync("sync", settings=settings)
     product = make_product()
-    return product.obsync("up", "--once", *product.arguments, **settings)
+    return product.obsync("up", "--once", *product.arguments, settings=settings)
 
 
 def closed_port() -> int:

@@ -9,13 +9,14 @@ import pytest
 from tests.system.conftest import Make
 from tests.system.expectations import exactly_the_campus
 from tests.system.product import Product
+from workers.ports import claim_port
 
 pytestmark = pytest.mark.system
 
 
 def test_stopped_in_the_middle_the_same_run_goes_on_and_doubles_nothing(make_product: Make) -> None:
     """Ctrl-C, a shutdown of the machine, and a kill -9 of all: the same command again goes on where it was."""
-    product = make_product("--latency-ms", "60", OBSYNC_WPS_RATE="60", OBSYNC_WPS_BURST="8")
+    product = make_product("--latency-ms", "60", settings={"OBSYNC_WPS_RATE": "60", "OBSYNC_WPS_BURST": "8"})
     seen = set()
     for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
         product.start()
@@ -40,6 +41,14 @@ def _in_the_middle(product: Product) -> str:
     run = product.newest_run()
     assert run is not None and run["state"] == "running"
     return str(run["id"])
+
+
+def test_two_that_look_for_a_port_at_the_same_moment_get_two() -> None:
+    """Between choosing a port and listening on it lie seconds, in which a second clone would choose the same one."""
+    first, held = claim_port(0)
+    second, also_held = claim_port(first)
+    with held, also_held:
+        assert second != first
 
 
 def test_a_second_up_on_a_folder_is_refused_and_another_folder_runs_beside_it(make_product: Make) -> None:

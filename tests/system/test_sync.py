@@ -16,13 +16,13 @@ SUMMER = "sjtu-2018-2019-3-summer"
 
 
 @pytest.fixture(scope="module", params=["generated", SUMMER])
-def synced(request: pytest.FixtureRequest, make_product: Make, tmp_path_factory: pytest.TempPathFactory) -> Product:
+def synced(request: pytest.FixtureRequest, make_shared_product: Make) -> Product:
     """A product that has synced its campus and keeps serving."""
     campus = None if request.param == "generated" else request.getfixturevalue("shared_data") / request.param
-    product = make_product(campus=campus)
+    product = make_shared_product(campus=campus)
+    request.addfinalizer(product.stop)
     product.start()
     product.until_succeeded(90)
-    request.addfinalizer(product.stop)
     return product
 
 

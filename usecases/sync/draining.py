@@ -37,6 +37,7 @@ T = TypeVar("T")
 log = get_logger("lanes")
 
 _FLUSH_BEFORE_SLEEP_MS = 20
+_ASK_EVERY_S = 0.5  # how often a lane whose slice is over asks whether another one waits
 
 
 class _Stop(Exception):
@@ -113,6 +114,7 @@ class _Drain:
         self._finished: tuple[Call, Outcome] | None = None
         self._slot: Admitted | None = None
         self._started = time.monotonic()
+        self._ask_again = self._started
         self.calls = 0
 
     def run(self) -> bool:
@@ -139,8 +141,11 @@ class _Drain:
     def _must_yield(self) -> bool:
         if self._deps.stopping.is_set():
             return True
-        elapsed = (time.monotonic() - self._started) * 1000
-        return slice_is_over(calls=self.calls, elapsed_ms=elapsed) and self._deps.hints.others_wait()
+        now = time.monotonic()
+        if now < self._ask_again or not slice_is_over(calls=self.calls, elapsed_ms=(now - self._started) * 1000):
+            return False
+        self._ask_again = now + _ASK_EVERY_S
+        return self._deps.hints.others_wait()
 
     # --- one call -----------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from observability.log import get_logger
 from remote.sources.base import BadSource
 from remote.sources.registry import open_source
 from remote.wps.errors import WpsError, WpsMisconfigured
+from usecases import tenants
 from usecases.deps import Deps
 from usecases.sync import aggregating, importing
 from usecases.sync.planning import ANY_COLLEGE, Planner
@@ -220,6 +221,10 @@ class _Runner:
                 )
                 held, rejected = sum(report.held.values()), report.rejected
                 self._progress(stage.position, done=report.rows_in, total=report.rows_in)
+                if self._run.kind == "full":
+                    self._unit(
+                        lambda tx: tenants.change_settings(tx, tenant=self._deps.tenant, source=self._source_path)
+                    )
                 return _Done(f"{rejected:,} rejected, {held:,} held")
         return _More()
 

@@ -76,7 +76,8 @@ def command(function: F) -> F:
 def open_product(*, need_redis: bool = False) -> tuple[Settings, Wired]:
     """Settings and everything a use case needs; the messages of `command` are for what this raises."""
     settings = Settings.from_env()
-    configure(settings.log_level if settings.log_level != "INFO" else "WARNING")
+    # The command's own words say what went wrong; a log is for who asks for one.
+    configure(settings.log_level if settings.log_level != "INFO" else "CRITICAL")
     engine = make_engine(settings.database_url)
     if settings.is_sqlite and not settings.data_dir.exists():
         raise DatabaseUnreachable(settings.database_url, "its folder does not exist")

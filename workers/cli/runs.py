@@ -10,7 +10,7 @@ import click
 
 from db import sync_runs
 from db.clock import now_ms
-from db.engine import in_unit, reading
+from db.engine import reading
 from usecases import tasks, tenants
 from usecases.deps import Deps
 from usecases.sync import runs as run_cases
@@ -50,14 +50,14 @@ def show_end(run: dict[str, Any]) -> None:
     """How it ended, in words."""
     took = (run["took_ms"] or 0) / 1000
     if run["state"] == "succeeded":
-        out.print(f"[green]✓[/] run {run['id']} succeeded in {took:.1f} s")
+        out.print(f"[green]✓[/] run {run['id']} succeeded in {took:.1f} s", soft_wrap=True)
     elif run["state"] == "partially_succeeded":
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
             f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed} failed; see `obsync dead`"
         )
     else:
-        out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}")
+        out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}", soft_wrap=True)
 
 
 @click.command("import")
@@ -84,7 +84,6 @@ def sync(directory: Path | None, wait: bool, as_json: bool) -> None:
     deps = wired.deps
     source = source_of(deps, directory)
     run_id, _ = run_cases.begin(deps, kind="full", source=source)
-    in_unit(deps.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, source=source))
     if not wait:
         answer(
             as_json, {"id": run_id}, lambda: out.print(f"run {run_id} started; `obsync runs show {run_id} --follow`")

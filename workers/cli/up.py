@@ -10,6 +10,7 @@ from observability.log import configure
 from remote.sources.registry import open_source
 from workers.cli.console import FAILED, PARTIAL, command, err, fail
 from workers.embedded import NoValkey, UnsafeSocketFolder, ValkeyNotReady
+from workers.ports import NoFreePort
 from workers.supervisor import CannotStart
 from workers.up import SIMULATOR_LATENCY_MS, SIMULATOR_RATE, AlreadyUp, NeverReady, Options, RealApp, Up, locked
 
@@ -59,7 +60,7 @@ def up(
         fail(str(error), "Stop it first, or set OBSYNC_DATA_DIR to another folder.")
     except RealApp as error:
         fail(str(error), "Set OBSYNC_WPS_APP_ID and OBSYNC_WPS_APP_KEY, or OBSYNC_DATA_DIR to another folder.")
-    except (NoValkey, UnsafeSocketFolder, ValkeyNotReady, CannotStart, NeverReady) as error:
+    except (NoValkey, UnsafeSocketFolder, ValkeyNotReady, CannotStart, NoFreePort, NeverReady) as error:
         fail(str(error), "")
     raise SystemExit({"succeeded": 0, "partially_succeeded": PARTIAL}.get(state or "", FAILED))
 
