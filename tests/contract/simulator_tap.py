@@ -18,11 +18,12 @@ from tests.contract.openapi_contract import DOCUMENT
 class Report:
     """What the tap has written so far. A line is there before the answer it is about."""
 
-    path: Path
+    path: Path | None
+    """None where nobody listens. Else it is there from the start: a missing one is an error."""
 
     def lines(self) -> list[dict[str, Any]]:
         """All of it, oldest first."""
-        if not self.path.exists():
+        if self.path is None:
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
@@ -39,12 +40,12 @@ class Report:
 def simulator_command(document: Path = DOCUMENT) -> Iterator[tuple[list[str], Report]]:
     """The start of a command line, and the report, which is empty without a document."""
     with tempfile.TemporaryDirectory(prefix="tap-") as folder:
-        report = Report(Path(folder) / "report.jsonl")
         if document.is_file():
-            command = [sys.executable, "-m", "tests.contract.tapped_simulator", str(report.path), str(document)]
+            path = Path(folder) / "report.jsonl"
+            tapped = [sys.executable, "-m", "tests.contract.tapped_simulator", str(path), str(document)]
+            yield tapped, Report(path)
         else:
-            command = [sys.executable, "-m", "simulator"]
-        yield command, report
+            yield [sys.executable, "-m", "simulator"], Report(None)
 
 
 def must_keep_the_contract(report: Report) -> None:
