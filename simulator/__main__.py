@@ -70,14 +70,14 @@ def _build(args: argparse.Namespace, clock: Clock) -> Service:
     return control.service
 
 
-async def _serve(service: Service, clock: Clock, host: str, port: int) -> None:
+async def _serve(service: Service, clock: Clock, host: str, port: int, wire: type[Connection]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     connections: set[Connection] = set()
     server = await loop.create_server(
-        lambda: Connection(service.receive, clock.wall_s, connections), host, port, backlog=_BACKLOG
+        lambda: wire(service.receive, clock.wall_s, connections), host, port, backlog=_BACKLOG
     )
     chosen = server.sockets[0].getsockname()[1]
     sys.stdout.write(json.dumps({"ready": True, "port": chosen}) + "\n")
@@ -88,8 +88,8 @@ async def _serve(service: Service, clock: Clock, host: str, port: int) -> None:
         connection.drop(reset=True)
 
 
-def main() -> int:
-    """Exit code: 0 after a signal, 1 when it cannot start."""
+def main(wire: type[Connection] = Connection) -> int:
+    """Exit code: 0 after a signal, 1 when it cannot start. `wire` is what serves a connection."""
     args = _arguments()
     clock = Clock()
     try:
@@ -97,7 +97,7 @@ def main() -> int:
         # What was loaded stays: full collections over it would hold every call up for nothing.
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)
-        asyncio.run(_serve(service, clock, args.host, args.port))
+        asyncio.run(_serve(service, clock, args.host, args.port, wire))
     except (BadScript, BrokenJournal, UnreadableDirectory, OSError, ValueError) as problem:
         sys.stderr.write(f"simulator: {problem}\n")
         return 1

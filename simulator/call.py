@@ -18,9 +18,12 @@ _ID_TYPES = ("internal", "external")
 
 
 class Answer:
-    """What goes back: status line, envelope code (None where the body is no envelope), body, and what it did."""
+    """What goes back: status line, envelope code (None where the body is no envelope), body, and what it did.
 
-    __slots__ = ("applied", "body", "code", "content_type", "headers", "items", "status")
+    `made_up` is one that a fault put in the place of the API's own.
+    """
+
+    __slots__ = ("applied", "body", "code", "content_type", "headers", "items", "made_up", "status")
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Answer:
         self.items = items
         self.content_type = content_type
         self.headers = headers
+        self.made_up = False
 
 
 def success(data: Any = None, *, applied: bool = False, items: int = 0) -> Answer:

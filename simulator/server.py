@@ -105,6 +105,7 @@ class Service:
         return answer
 
     def _answer(self, exchange: Exchange, answer: Answer) -> None:
+        answer.made_up = exchange.fault is not None and exchange.fault.name != "slow"
         exchange.entry.delivered = exchange.connection.respond(answer)
         exchange.entry.status = answer.status
         exchange.entry.code = answer.code

@@ -39,6 +39,7 @@ class ScriptedServer:
     answers: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     token_answers: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     received: list[Received] = field(default_factory=list)
+    token_requests: list[Received] = field(default_factory=list)
     tokens_given: int = 0
     connections: int = 0
 
@@ -105,6 +106,7 @@ class ScriptedServer:
             if request.target != "/oauth2/token":
                 self.received.append(request)
                 return self.answers.get(timeout=5)
+            self.token_requests.append(request)
             self.tokens_given += 1
             if not self.token_answers.empty():
                 return self.token_answers.get()

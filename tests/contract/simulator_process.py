@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 
 from simulator.signing import authorization, sign
+from tests.contract.simulator_tap import must_keep_the_contract, simulator_command
 
 ROOT = Path(__file__).resolve().parents[2]
 APP_ID, APP_KEY = "sim-app", "sim-key"
@@ -112,20 +112,23 @@ class Simulator:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[Simulator]:
-    """A simulator on a free port, gone at the end."""
-    command = [sys.executable, "-m", "simulator", "--port", "0", "--latency-ms", "0", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        ready = json.loads(process.stdout.readline())
-        assert ready["ready"] is True
-        yield Simulator(process, ready["port"])
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait(timeout=10)
-        if process.stdout is not None:
-            process.stdout.close()
+    """A simulator on a free port, gone at the end; what was said must have kept the OpenAPI document, if there is one."""
+    with simulator_command() as (command, report):
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--latency-ms", "0", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stdout is not None
+            ready = json.loads(process.stdout.readline())
+            assert ready["ready"] is True
+            yield Simulator(process, ready["port"])
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait(timeout=10)
+            if process.stdout is not None:
+                process.stdout.close()
+        must_keep_the_contract(report)
 
 
 def event(number: int = 1, **changes: Any) -> dict[str, Any]:

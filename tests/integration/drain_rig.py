@@ -71,18 +71,18 @@ def calendar(course: str = "c1", *, name: str = "线性代数 ·abcdefg", lane: 
     return replace(one, **changes)
 
 
-def event(number: int, course: str = "c1", *, room: str = "101", lane: str = LANE, summary: str | None = None) -> Put:
+def event(number: int, course: str = "c1", *, room: str = "101", lane: str = LANE, minutes: int = 95) -> Put:
     """The event of the course's session on the given day of the term."""
     start_ms = FIRST_MS + number * DAY_MS
     session = SessionView(
         f"{course}-{number:03d}",
         f"day {number}",
         start_ms,
-        start_ms + 5_700_000,
+        start_ms + minutes * 60_000,
         (("东", "东上院", room),),
         ("鲍老师",),
     )
-    want = desired_event(session, summary=summary or f"线性代数 {number}")
+    want = desired_event(session, summary=f"线性代数 {number}")
     return event_put(want, course, lane=lane)
 
 
