@@ -8,6 +8,8 @@ from domain.calendars import EventBody
 from domain.settlement import Mirrored, Verb, verb_for
 
 GONE = "null"
+_PLACE_CHARS = 1024  # of a location's name
+_LINE_CHARS = 1900  # a description has 2,000, and the marker needs a line of it
 PRIORITY = {"calendar": 0, "members": 1, "event": 2}
 
 
@@ -61,8 +63,12 @@ def event_target(session_id: str) -> str:
 def event_of(session: SessionView, *, summary: str) -> EventBody:
     """The event of a session, without its marker: rooms as one place, teachers as a line."""
     places = sorted({lq + room for _, lq, room in session.rooms if lq + room})
-    line = f"教师：{'、'.join(session.teachers)}" if session.teachers else ""
-    return EventBody(summary, line, session.start_ms, session.end_ms, "、".join(places) or None)
+    line = _cut(f"教师：{'、'.join(session.teachers)}", _LINE_CHARS) if session.teachers else ""
+    return EventBody(summary, line, session.start_ms, session.end_ms, _cut("、".join(places), _PLACE_CHARS) or None)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def desired_event(session: SessionView, *, summary: str) -> Desired:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from actors.dispatch import dispatch
 from bootstrap.broker import NAMESPACE
-from db.engine import reading
+from db.engine import checkpoint, reading
 from domain.lanes import active_cap
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway, Limits
@@ -29,6 +29,7 @@ log = get_logger("keeper")
 
 _DISPATCH_S = 1.0
 _TIDY_S = 30.0
+_CHECKPOINT_S = 1.0
 _DEAD_BROKER_S = 60.0
 
 
@@ -74,8 +75,14 @@ class Keeper(threading.Thread):
         self._lane_threads = lane_threads
         self.last_beat = time.monotonic()
 
+    def _checkpoint(self) -> None:
+        """In a thread of its own: on a slow disk it takes longer than a lease may wait."""
+        while not self._deps.stopping.wait(_CHECKPOINT_S):
+            self._guarded("checkpoint", lambda: checkpoint(self._deps.engine))
+
     def run(self) -> None:
         """Each duty in its own rhythm; the shortest one, the leases, sets the pace."""
+        threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True).start()
         renew_s = self._deps.times.renew_ms / 1000
         due = {"renew": 0.0, "dispatch": 0.0, "tidy": time.monotonic() + _TIDY_S}
         while not self._deps.stopping.is_set():

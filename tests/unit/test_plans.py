@@ -146,3 +146,12 @@ def test_a_roll_is_known_by_its_people_and_roles(one: dict[str, str], other: dic
     """In any order; an empty roll is blank, which is what a new calendar has."""
     assert (roll_hash(one) == roll_hash(other)) is same
     assert roll_hash({}) == ""
+
+
+def test_a_session_with_too_many_rooms_and_teachers_still_fits_its_event() -> None:
+    """WPS refuses longer texts, and a refused event is a class that nobody sees."""
+    rooms = tuple(("", "实验楼", f"{number:03d}室") for number in range(300))
+    teachers = tuple(f"教师{number:04d}" for number in range(500))
+    body = event_of(SessionView("s", "2026-09-01", 0, 1, rooms, teachers), summary="课")
+    assert body.location is not None and len(body.location) == 1024 and body.location.endswith("…")
+    assert len(body.description) == 1900 and body.description.startswith("教师：教师0000、")
