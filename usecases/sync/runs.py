@@ -23,6 +23,7 @@ from db.engine import in_unit, reading
 from db.jobs import Put, Task
 from db.tables import lanes as lane_table
 from db.tables import mirror
+from db.timetable import UnknownRule
 from domain.ids import key_of
 from observability.log import get_logger
 from remote.sources.base import BadSource
@@ -135,7 +136,7 @@ class _Runner:
     def work(self) -> None:
         try:
             self._work()
-        except (BadSource, RunFailed) as error:
+        except (BadSource, RunFailed, UnknownRule) as error:
             self._fail(str(error))
 
     def _work(self) -> None:
