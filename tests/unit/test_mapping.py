@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from remote.sources.address import absolute, has_password, shown
 from remote.sources.base import BadSource, TimetableSource, pages
-from remote.sources.registry import absolute, has_password, open_source, shown
+from remote.sources.registry import open_source
 from tests.unit.test_itc2019 import place
 
 HEADER = "COURSE_NO,Teacher,xnxq,rq,jc,st\n"
