@@ -26,7 +26,7 @@ from db.sync_runs import RunActive
 from simulator.campus import generate, read_summary
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import runs
+from usecases.sync import runs, sources
 from workers import embedded, procfile
 from workers.cli.migrate import prepare_database
 from workers.cli.progress import RunScreen
@@ -213,7 +213,8 @@ class Up:
         """The run that was going on, if any; then one over `campus`, unless that was the one."""
         deps = wire(self.settings, ring=lambda _what: None).deps
         source = str(campus)
-        in_unit(deps.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, source=source))
+        chosen = sources.choose(deps, source, None)
+        in_unit(deps.engine, lambda tx: sources.remember(tx, deps, chosen))
         try:
             while True:
                 try:

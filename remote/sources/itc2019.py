@@ -1,7 +1,7 @@
 """A timetable of the International Timetabling Competition 2019: a problem as XML, and a solution that decides it.
 
-The mapping (ADR 0015): a *class* is an offering number, its *course* the course code, each week and day of its decided
-time a row of meetings; a slot is a part of the day. There are no names, teachers, colleges or period numbers.
+What becomes what (docs/adr has the reasons): a *class* is an offering number, its *course* the course code, each week and
+day of its decided time a row of meetings; a slot is a part of the day. There are no names, teachers, colleges or periods.
 """
 
 import hashlib
