@@ -84,11 +84,15 @@ def private_mariadb(directory: Path, *options: str) -> Iterator[MariaDb]:
     server, installer = found
     home = directory / "mariadb"
     home.mkdir()
+    # A server that starts deletes the temporary tables it finds, those of another one in the same folder too.
+    temporary = home / "tmp"
+    temporary.mkdir()
+    environ = {**os.environ, "TMPDIR": str(temporary)}
     as_root = ["--user=root"] if os.geteuid() == 0 else []
     made = subprocess.run(
         [installer, "--no-defaults", f"--datadir={home / 'data'}", *as_root, "--auth-root-authentication-method=normal",
          "--skip-test-db", "--skip-name-resolve"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=environ,
     )  # fmt: skip
     if made.returncode:
         raise MariaDbUnavailable(f"{installer} failed: {made.stderr[-800:]}")
@@ -97,7 +101,7 @@ def private_mariadb(directory: Path, *options: str) -> Iterator[MariaDb]:
         [server, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={socket}", "--skip-networking",
          f"--pid-file={home / 'pid'}", "--skip-name-resolve", f"--log-error={log}", *as_root,
          *AS_IN_PRODUCTION, *SMALL, *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=environ,
     )  # fmt: skip
     try:
         running = MariaDb(socket)

@@ -90,6 +90,7 @@ def wire(settings: Settings, *, ring: Callable[[str], None], need_redis: bool = 
         new_id=new_id,
         ring=ring,
         data_dir=settings.data_dir,
+        encryption_keys=settings.encryption_keys,
     )
     return Wired(deps, client)
 

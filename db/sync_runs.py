@@ -121,7 +121,7 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "stage": row.stage,
-        "scope": json.loads(row.scope),
+        "scope": {name: value for name, value in json.loads(row.scope).items() if name != "sealed"},
         "import_no": row.import_no,
         "error": row.error,
         "created_ms": row.created_ms,

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
 from db.upsert import insert_missing, upsert
-from domain.aggregation import Rules, Session
+from domain.aggregation import CONSECUTIVE, RULES, Rules, Session
 from domain.terms import OPEN, PeriodRow, PeriodTable, Term, later_status
 from domain.timetable import Calendar, Room, read_clock
 
@@ -27,11 +27,21 @@ def load_zone(connection: Connection, tenant: str) -> ZoneInfo:
     return ZoneInfo(connection.execute(select(tenants.c.zone).where(tenants.c.id == tenant)).scalar_one())
 
 
+class UnknownRule(Exception):
+    """The tenant's setting `rule` names none that there is."""
+
+
 def load_rules(connection: Connection, *, tenant: str, zone: ZoneInfo) -> Rules:
-    """How the tenant wants its sessions made: setting `lunch`, a time as HH:MM, none by default."""
+    """How the tenant wants its sessions made: settings `rule` and `lunch`, a time as HH:MM, none by default.
+
+    Raises UnknownRule.
+    """
     said = connection.execute(select(tenants.c.settings).where(tenants.c.id == tenant)).scalar_one_or_none()
-    lunch = json.loads(said or "{}").get("lunch")
-    return Rules(zone=zone, lunch_s=read_clock(str(lunch)) if lunch else None)
+    settings = json.loads(said or "{}")
+    lunch, rule = settings.get("lunch"), settings.get("rule", CONSECUTIVE)
+    if rule not in RULES:
+        raise UnknownRule(f"the setting rule is {rule!r}; it may be {' or '.join(RULES)}")
+    return Rules(zone=zone, lunch_s=read_clock(str(lunch)) if lunch else None, rule=rule)
 
 
 def load_terms(connection: Connection, tenant: str) -> dict[str, Term]:

@@ -2,8 +2,11 @@
 
 1. Rows of one date and period are united: rooms as a set, teachers as a set, hours from the least start to the greatest
    end. A row without a period is united with those of exactly its hours.
-2. Neighbours of one date with equal rooms and teachers are merged when the next period number follows and the gap is
-   between -10 and 35 minutes, or when one ends as the next starts.
+2. Rule `consecutive`: neighbours of one date with equal rooms and teachers are merged when the next period number
+   follows and the gap is between -10 and 35 minutes, or when one ends as the next starts.
+   Rule `half-day`: everything of one date that starts before noon is one session, and everything from noon on another,
+   whatever lies between, with the rooms and teachers of all of it. Noon is 12:00 by the clock of the tenant's zone: rows
+   have hours by now, and a period number means another hour at every school.
 3. A session is known by (offering, week, weekday, first period), or by (offering, date, start) where one of these is
    missing, so that a moved class stays the same session. Where several sessions of one import would share a key, the
    earliest keeps it and the others add their date.
@@ -25,6 +28,11 @@ from domain.timetable import local_ms
 _LEAST_GAP_MS: Final = -10 * 60_000
 _MOST_GAP_MS: Final = 35 * 60_000
 _MISSING: Final = 1 << 30
+_NOON_S: Final = 12 * 3600
+
+CONSECUTIVE: Final = "consecutive"
+HALF_DAY: Final = "half-day"
+RULES: Final = (CONSECUTIVE, HALF_DAY)
 
 Room = tuple[str, str, str]
 """Campus, building, room."""
@@ -71,10 +79,14 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a tenant may set. `lunch_s` (seconds since midnight) splits sessions whose gap it lies in; None: nothing."""
+    """What a tenant may set; see the module for `rule`.
+
+    `lunch_s` (seconds since midnight) splits the sessions of `consecutive` whose gap it lies in; None: nothing.
+    """
 
     zone: ZoneInfo
     lunch_s: int | None = None
+    rule: str = CONSECUTIVE
 
 
 @dataclass(slots=True)
@@ -137,10 +149,10 @@ def _merge(day: Sequence[_Slot], rules: Rules) -> Iterator[_Slot]:
     """One date's slots, in order, with the neighbours merged."""
     current, last = day[0], (day[0].end_ms, day[0].jc)
     for slot in day[1:]:
-        alike = slot.rooms == current.rooms and slot.teachers == current.teachers
         before, last = last, (slot.end_ms, slot.jc)
-        if alike and _joins(before, slot, rules):
+        if _same_session(current, before, slot, rules):
             current.end_ms = max(current.end_ms, slot.end_ms)
+            current.rooms |= slot.rooms
             current.names |= slot.names
             current.lines += slot.lines
             current.periods += slot.periods
@@ -148,6 +160,13 @@ def _merge(day: Sequence[_Slot], rules: Rules) -> Iterator[_Slot]:
             yield current
             current = slot
     yield current
+
+
+def _same_session(current: _Slot, before: tuple[int, int | None], slot: _Slot, rules: Rules) -> bool:
+    if rules.rule == HALF_DAY:
+        noon_ms = local_ms(date.fromisoformat(slot.date), _NOON_S, rules.zone)
+        return (current.start_ms < noon_ms) == (slot.start_ms < noon_ms)
+    return slot.rooms == current.rooms and slot.teachers == current.teachers and _joins(before, slot, rules)
 
 
 def _joins(before: tuple[int, int | None], slot: _Slot, rules: Rules) -> bool:

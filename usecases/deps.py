@@ -58,4 +58,5 @@ class Deps:
     new_id: Callable[[], str]
     ring: Callable[[str], None]  # wakes a worker for a task id, or for "lanes"
     data_dir: Path
+    encryption_keys: str = field(default="", repr=False)
     stopping: Event = field(default_factory=Event)

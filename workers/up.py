@@ -222,7 +222,7 @@ class Up:
         try:
             while True:
                 try:
-                    run_id, _ = runs.begin(deps, kind="full", source=source)
+                    run_id, _ = runs.begin(deps, kind="full", source=source, remember=True)
                     self._say(f"[bold]syncing[/] {source}")
                     return self._follow(deps, run_id)
                 except RunActive as active:

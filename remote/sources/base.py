@@ -18,6 +18,20 @@ REQUIRED_COLUMNS: Final[Mapping[str, tuple[tuple[tuple[str, ...], ...], ...]]] =
 }
 """For each part a list of demands; each is met by any one of its groups of columns. Other columns are optional."""
 
+READ_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "terms": ("xnxq", "first_monday", "weeks", "status", "exchange"),
+    "periods": ("jc", "st", "ed", "xnxq", "xq", "from", "since"),
+    "rooms": ("room", "xq", "lq", "lat", "lon"),
+    "students": ("xh", "xm", "xymc", "xydm"),
+    "teachers": ("gh", "xm", "ssdwmc", "ssdwdm"),
+    "meetings": (
+        "kkh", "kcbh", "kcmc", "xnxq", "jxz", "zc", "jc", "rq", "st", "ed", "xq", "lq", "room", "lc", "ghs", "xms",
+        "sfdk", "zt", "bz", "kkxy", "sj",
+    ),
+    "enrolments": ("xh", "kkh", "xnxq", "kcbh"),
+}  # fmt: skip
+"""All columns of each part that mean something, or that a person wants to see beside a row."""
+
 
 class BadSource(Exception):
     """A source that cannot be read: which file, what is wrong, what to do. Nothing was changed by it."""
@@ -73,20 +87,27 @@ class TimetableSource(Protocol):
         ...
 
 
-def check_columns(part: str, columns: list[str], *, file: str) -> None:
-    """Raise BadSource naming the columns that `part` needs and `columns` lacks."""
+def check_once(columns: list[str], *, file: str) -> None:
+    """Raise BadSource naming the columns that are there more than once."""
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
     if twice:
         raise BadSource(file, f"column {', '.join(twice)} is there more than once", "Keep one of them")
+
+
+def check_columns(
+    part: str,
+    columns: list[str],
+    *,
+    file: str,
+    remedy: str = "Name the columns in the first row as the README lists them, separated by commas",
+) -> None:
+    """Raise BadSource naming the columns that `part` needs and `columns` lacks, with what to do about it."""
+    check_once(columns, file=file)
     for groups in REQUIRED_COLUMNS[part]:
         if not any(set(group) <= set(columns) for group in groups):
             wanted = " or ".join(" and ".join(group) for group in groups)
             has = ", ".join(name for name in columns if name) or "none"
-            raise BadSource(
-                file,
-                f"column {wanted} is missing; it has the columns {has[:400]}",
-                "Name the columns in the first row as the README lists them, separated by commas",
-            )
+            raise BadSource(file, f"column {wanted} is missing; it has the columns {has[:400]}", remedy)
 
 
 def pages(source: TimetableSource, part: str, *, size: int) -> Iterator[list[SourceRow]]:

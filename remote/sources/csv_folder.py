@@ -13,6 +13,7 @@ from typing import IO, Final, cast
 from domain.text import clean
 from domain.timetable import SURPLUS
 from remote.sources.base import PARTS, BadSource, SourceRow, check_columns
+from remote.sources.mapping import NOTHING, ColumnMapping
 
 _ENDINGS: Final = (".csv", ".csv.gz")
 _CHUNK_BYTES: Final = 1 << 20
@@ -23,8 +24,9 @@ _WHOLE_AGAIN: Final = "Write the file again in full"
 class CsvFolder:
     """The adapter. Keeps one file open between pages, so that reading on does not begin at the top."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mapping: ColumnMapping = NOTHING) -> None:
         self._folder = folder
+        self._mapping = mapping
         self._open: _OpenFile | None = None
 
     @property
@@ -52,12 +54,12 @@ class CsvFolder:
         """Open every part and look at its header. Raises BadSource."""
         self.close()
         for part in self.parts():
-            with _OpenFile(part, self._path(part)):
+            with _OpenFile(part, self._path(part), self._mapping):
                 pass
 
     def fingerprint(self) -> str:
-        """A hash of the names and bytes of all parts."""
-        total = hashlib.sha256()
+        """A hash of the names and bytes of all parts, and of the mapping."""
+        total = hashlib.sha256(self._mapping.described().encode())
         for part in self.parts():
             path = self._path(part)
             total.update(f"{path.name}\0".encode())
@@ -76,7 +78,7 @@ class CsvFolder:
             file = self._open
             if file is None or file.part != part or file.position != after:
                 self.close()
-                file = self._open = _OpenFile(part, self._path(part))
+                file = self._open = _OpenFile(part, self._path(part), self._mapping)
                 file.skip(after)
             return file.read(limit)
         except BadSource:
@@ -105,8 +107,9 @@ class CsvFolder:
 class _OpenFile:
     """One file being read; `position` counts the rows behind it. Every failure becomes a BadSource."""
 
-    def __init__(self, part: str, path: Path) -> None:
+    def __init__(self, part: str, path: Path, mapping: ColumnMapping) -> None:
         self.part = part
+        self._mapping = mapping
         self.position = 0
         self._path = path
         self._line = 1
@@ -121,6 +124,7 @@ class _OpenFile:
         self._reader = csv.reader(_without_nul(self._text), strict=True)
         try:
             self._columns = self._header()
+            self._picks = self._picked()
         except BadSource:
             self.close()
             raise
@@ -150,12 +154,17 @@ class _OpenFile:
         first = next(self._records(), None)
         if first is None:
             raise BadSource(self._path.name, "it is empty", "Write the column names in the first row")
-        columns = [clean(name).lower() for name in first[1]]
-        check_columns(self.part, columns, file=self._path.name)
-        return columns
+        return [clean(name).lower() for name in first[1]]
+
+    def _picked(self) -> list[tuple[str, int]]:
+        picks = self._mapping.picks(self.part, self._columns, file=self._path.name)
+        names = [*(name for name, _ in picks), *self._mapping.constants(self.part)]
+        check_columns(self.part, names, file=self._path.name)
+        return picks
 
     def _values(self, record: list[str]) -> dict[str, str | None]:
-        values: dict[str, str | None] = dict(zip(self._columns, record, strict=False))
+        values: dict[str, str | None] = {name: record[place] for name, place in self._picks if place < len(record)}
+        values.update(self._mapping.constants(self.part))
         if len(record) > len(self._columns) and (surplus := ",".join(record[len(self._columns) :])).strip(", "):
             values[SURPLUS] = surplus
         return values

@@ -1,28 +1,48 @@
 """From an address to the adapter that reads it. A new kind of source is one file and one line here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from remote.sources.academic_mysql import SCHEMES, AcademicMysql
+from remote.sources.address import scheme_of, shown
 from remote.sources.base import BadSource, TimetableSource
 from remote.sources.csv_folder import CsvFolder
+from remote.sources.itc2019 import ENDINGS, SCHEME, Itc2019, holds_xml
+from remote.sources.mapping import ColumnMapping, read_mapping
+
+_REMEDY: Final = (
+    f"Give a folder with meetings.csv, an ITC-2019 problem ({SCHEME}:PATH), or mysql://user:password@host/db"
+)
 
 
-def _folder(address: str) -> TimetableSource:
+def _path(address: str, mapping: ColumnMapping) -> TimetableSource:
+    """A folder of CSV files, or an ITC-2019 timetable, by what is there."""
     parts = urlsplit(address)
-    return CsvFolder(Path(unquote(parts.path)) if parts.scheme == "file" else Path(address).expanduser())
+    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(address).expanduser()
+    has_csv = path.is_dir() and any(path.glob("meetings.csv*"))
+    if path.name.endswith(ENDINGS) or (not has_csv and holds_xml(path)):
+        return Itc2019(str(path), mapping)
+    return CsvFolder(path, mapping)
 
 
-_ADAPTERS: Final[dict[str, Callable[[str], TimetableSource]]] = {"": _folder, "file": _folder}
+_ADAPTERS: Final[dict[str, Callable[[str, ColumnMapping], TimetableSource]]] = {
+    "": _path,
+    "file": _path,
+    SCHEME: Itc2019,
+    **dict.fromkeys(SCHEMES, AcademicMysql),
+}
 """By the scheme of the address; a path has none."""
 
 
-def open_source(address: str | Path) -> TimetableSource:
-    """The source at a path or `file://` address. Nothing is read yet. Raises BadSource for an unknown kind."""
+def open_source(address: str | Path, mapping: Mapping[str, Any] | None = None) -> TimetableSource:
+    """The source at a path or address, its columns read as `mapping` says. No row is read yet.
+
+    Raises BadSource for an unknown kind, and for a mapping or an address that cannot be used.
+    """
     text = str(address)
-    scheme = text.partition("://")[0] if "://" in text else ""
-    adapter = _ADAPTERS.get(scheme)
+    adapter = _ADAPTERS.get(scheme_of(text))
     if adapter is None:
-        raise BadSource(text, f"no source speaks {scheme}://", "Give the path of a folder with meetings.csv")
-    return adapter(text)
+        raise BadSource(shown(text), f"no source speaks {scheme_of(text)}://", _REMEDY)
+    return adapter(text, read_mapping(mapping))

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, Table, func, select
 
 from db.engine import reading, unit
 from db.tables import offerings, quarantine, rolls, sessions, tenants
+from remote.sources.base import TimetableSource
 from remote.sources.csv_folder import CsvFolder
 from usecases.sync import aggregating, importing
 from usecases.sync.importing import ImportReport
@@ -39,9 +40,14 @@ def write(folder: Path, part: str, rows: Iterable[dict[str, str]], columns: Iter
 
 
 def read_in(
-    engine: Engine, folder: Path, *, run_id: str = "run", fence: importing.Fence = free, source: CsvFolder | None = None
+    engine: Engine,
+    folder: Path,
+    *,
+    run_id: str = "run",
+    fence: importing.Fence = free,
+    source: TimetableSource | None = None,
 ) -> tuple[int, ImportReport]:
-    """Import a folder to its end."""
+    """Import a folder, or any other source, to its end."""
     using = source or CsvFolder(folder)
     number = importing.begin(engine, tenant="main", run_id=run_id, source=using, fence=fence)
     while not importing.step(

@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.aggregation import Row, Rules, Session, aggregate
+from domain.aggregation import HALF_DAY, Row, Rules, Session, aggregate
 from domain.timetable import local_ms
 
 ZONE = ZoneInfo("Asia/Shanghai")
 RULES = Rules(zone=ZONE)
+HALVES = Rules(zone=ZONE, rule=HALF_DAY)
 DAY = "2024-09-02"
 
 
@@ -146,16 +147,52 @@ def test_sessions_without_periods_at_the_same_start_have_ids_of_their_own() -> N
     assert len({session.id for session in found}) == 3
 
 
+def test_by_half_days_a_morning_is_one_class_with_all_its_rooms_and_teachers() -> None:
+    """Some schools keep one entry for a morning, whatever the free hour in it."""
+    first = row(1, 1, "08:00", "08:45")
+    (session,) = sessions(row(2, 4, "10:55", "11:40", room="202", xms="乙"), first, rules=HALVES)
+    assert (session.start_ms, session.end_ms, session.jc_s) == (at("08:00"), at("11:40"), "1/4")
+    assert (session.lines, session.teachers) == ((1, 2), ("乙", "甲"))
+    assert session.rooms == (("东", "一教", "101"), ("东", "一教", "202"))
+    (alone,) = sessions(first)
+    assert session.id == alone.id
+
+
+def test_by_half_days_noon_divides_by_the_clock_and_not_by_the_period() -> None:
+    """Period 5 is at eleven in one school and at two in another; afternoon and evening are one half."""
+    rows = (
+        row(1, 5, "11:15", "12:00"), row(2, 6, "12:00", "12:45"), row(3, 7, "14:00", "14:45"), row(4, 11, "19:00", "19:45")
+    )  # fmt: skip
+    assert spans(*rows, rules=HALVES) == [(5,), (6, 7, 11)]
+    late = row(9, 4, "11:59", "12:44")
+    assert spans(late, rows[1], rules=HALVES) == [(4,), (6,)]
+    elsewhere = Rules(zone=ZoneInfo("Europe/Lisbon"), rule=HALF_DAY)
+    assert spans(*rows, rules=elsewhere) == [(5, 6, 7), (11,)]
+
+
+def test_by_half_days_dates_stay_apart_and_lunch_does_not_matter() -> None:
+    """The setting for lunch belongs to the other rule."""
+    rows = (row(1, 1, "08:00", "08:45"), row(2, 2, "09:00", "09:45", date="2024-09-03", zc=2))
+    rules = Rules(zone=ZONE, lunch_s=9 * 3600, rule=HALF_DAY)
+    assert spans(*rows, row(3, 3, "10:00", "10:45"), rules=rules) == [(1, 3), (2,)]
+
+
+def hours(day: int, start: int, length: int) -> tuple[int, int]:
+    """Start and end; `start` and `length` count five minutes, from midnight."""
+    midnight = at("0:00", f"2024-09-{day:02d}")
+    return midnight + start * 300_000, midnight + (start + length) * 300_000
+
+
 rows_strategy = st.lists(
     st.builds(
         lambda jxz, zc, jc, day, start, length, room, xms: Row(
-            0, jxz, zc, jc, f"2024-09-{day:02d}", start * 300_000, (start + length) * 300_000, "", "", room, "", xms
+            0, jxz, zc, jc, f"2024-09-{day:02d}", *hours(day, start, length), "", "", room, "", xms
         ),
         st.sampled_from([None, 1, 2]),
         st.sampled_from([None, 1, 3]),
         st.sampled_from([None, 1, 2, 3, 4]),
         st.integers(2, 4),
-        st.integers(90, 110),
+        st.integers(130, 150),
         st.integers(1, 20),
         st.sampled_from(["", "1", "2"]),
         st.sampled_from(["", "甲", "甲,乙"]),
@@ -165,27 +202,39 @@ rows_strategy = st.lists(
 ).map(lambda rows: [replace(one, line=number) for number, one in enumerate(rows)])
 
 
-@given(rows_strategy, st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_never_matters(rows: list[Row], random: object) -> None:
+either_rule = st.sampled_from([RULES, HALVES])
+
+
+@given(rows_strategy, either_rule, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_never_matters(rows: list[Row], rules: Rules, random: object) -> None:
     """The same file sorted otherwise must not touch a single event."""
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert sessions(*rows) == sessions(*shuffled)
+    assert sessions(*rows, rules=rules) == sessions(*shuffled, rules=rules)
 
 
-@given(rows_strategy)
-def test_every_row_is_in_exactly_one_session(rows: list[Row]) -> None:
+@given(rows_strategy, either_rule)
+def test_every_row_is_in_exactly_one_session(rows: list[Row], rules: Rules) -> None:
     """Rows in = rows in sessions: nothing is dropped and nothing counted twice."""
-    found = sessions(*rows)
+    found = sessions(*rows, rules=rules)
     assert sorted(line for session in found for line in session.lines) == list(range(len(rows)))
     assert len({session.id for session in found}) == len(found)
 
 
-@given(rows_strategy)
-def test_a_session_spans_its_rows_and_lies_on_one_day(rows: list[Row]) -> None:
+@given(rows_strategy, either_rule)
+def test_a_session_spans_its_rows_and_lies_on_one_day(rows: list[Row], rules: Rules) -> None:
     """From the least start to the greatest end."""
-    for session in sessions(*rows):
+    for session in sessions(*rows, rules=rules):
         own = [rows[line] for line in session.lines]
         assert {one.date for one in own} == {session.date}
         assert session.start_ms == min(one.start_ms for one in own)
         assert session.end_ms == max(one.end_ms for one in own)
+        assert session.periods == tuple(dict.fromkeys(jc for jc in session.periods))
+        assert set(session.periods) == {one.jc for one in own if one.jc is not None}
+
+
+@given(rows_strategy)
+def test_by_half_days_a_date_has_at_most_a_morning_and_an_afternoon(rows: list[Row]) -> None:
+    """The rule in one sentence, whatever the rows."""
+    halves = [(session.date, session.start_ms < at("12:00", session.date)) for session in sessions(*rows, rules=HALVES)]
+    assert len(halves) == len(set(halves))

@@ -9,9 +9,8 @@ it was whoever died. Each transaction begins with the task's fence: a worker tha
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -23,14 +22,14 @@ from db.engine import in_unit, reading
 from db.jobs import Put, Task
 from db.tables import lanes as lane_table
 from db.tables import mirror
+from db.timetable import UnknownRule
 from domain.ids import key_of
 from observability.log import get_logger
 from remote.sources.base import BadSource
-from remote.sources.registry import open_source
 from remote.wps.errors import WpsError, WpsMisconfigured
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import aggregating, importing
+from usecases.sync import aggregating, importing, sources
 from usecases.sync.planning import ANY_COLLEGE, Planner
 
 log = get_logger("runs")
@@ -75,17 +74,28 @@ class _More:
 _Step = _Done | _More
 
 
-def begin(deps: Deps, *, kind: str, source: str) -> tuple[str, str]:
-    """Start a run on a source (the path of a campus folder). Returns the ids of the run and of its task.
+def begin(
+    deps: Deps,
+    *,
+    kind: str,
+    source: str,
+    mapping: Mapping[str, Any] | None = None,
+    remember: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> tuple[str, str]:
+    """Start a run on a source (its path or address). Returns the ids of the run and of its task.
 
+    `remember` makes it the source synced last; `settings` are settings of the tenant that change with the run's start.
     Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
     """
-    path = str(Path(source).resolve())
-    opened = open_source(path)
+    chosen = sources.choose(deps, source, mapping)
+    opened = chosen.open()
     try:
         opened.check()
     finally:
         opened.close()
+    scope = sources.to_scope(deps, chosen)
+    changed = {**(sources.as_settings(deps, chosen) if remember else {}), **(settings or {})}
     run_id = deps.new_id()
     stages = FULL_STAGES if kind == "full" else (*IMPORT_STAGES, ("finish", "report"))
 
@@ -95,10 +105,12 @@ def begin(deps: Deps, *, kind: str, source: str) -> tuple[str, str]:
             tenant=deps.tenant,
             run_id=run_id,
             kind=kind,
-            scope={"source": path},
+            scope=scope,
             mutex=SCOPE_MUTEX,
             stages=stages,
         )
+        if changed:
+            tenants.change_settings(tx, tenant=deps.tenant, **changed)
         return jobs.put_task(
             tx,
             tenant=deps.tenant,
@@ -127,7 +139,6 @@ class _Runner:
             run = sync_runs.get(tx, self._run_id)
         assert run is not None
         self._run = run
-        self._source_path = str(json.loads(run.scope).get("source", ""))
         self._handled_at = 0.0
 
     def _fence(self, tx: Connection) -> None:
@@ -136,7 +147,7 @@ class _Runner:
     def work(self) -> None:
         try:
             self._work()
-        except (BadSource, RunFailed) as error:
+        except (BadSource, RunFailed, UnknownRule) as error:
             self._fail(str(error))
 
     def _work(self) -> None:
@@ -200,7 +211,7 @@ class _Runner:
     def _import(self, stage: Any) -> _Step:
         if self._run.kind == "full":
             self._check_credentials()
-        source = open_source(self._source_path)
+        source = sources.of_scope(self._deps, json.loads(self._run.scope)).open()
         import_no = importing.begin(
             self._deps.engine, tenant=self._deps.tenant, run_id=self._run_id, source=source, fence=self._fence
         )
@@ -221,10 +232,6 @@ class _Runner:
                 )
                 held, rejected = sum(report.held.values()), report.rejected
                 self._progress(stage.position, done=report.rows_in, total=report.rows_in)
-                if self._run.kind == "full":
-                    self._unit(
-                        lambda tx: tenants.change_settings(tx, tenant=self._deps.tenant, source=self._source_path)
-                    )
                 return _Done(f"{rejected:,} rejected, {held:,} held")
         return _More()
 

@@ -9,20 +9,21 @@ import click
 from usecases.sync import runs as run_cases
 from usecases.sync.planning import Planner, tally
 from workers.cli.console import FAILED, answer, command, json_option, open_product, out, table
-from workers.cli.runs import do_here, show_end
+from workers.cli.runs import do_here, mapping_in, mapping_option, show_end
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.argument("source", required=False)
+@mapping_option
 @click.option("--limit", type=click.IntRange(0, 100_000), default=50, show_default=True, help="Operations to list.")
 @json_option
 @command
-def plan(directory: Path | None, limit: int, as_json: bool) -> None:
-    """Compare what should be with what WPS has. With DIRECTORY, read that campus folder first."""
+def plan(source: str | None, mapping_file: Path | None, limit: int, as_json: bool) -> None:
+    """Compare what should be with what WPS has. With SOURCE, a campus folder or an address, read that first."""
     _, wired = open_product()
     deps = wired.deps
-    if directory is not None:
-        run_id, task_id = run_cases.begin(deps, kind="import", source=str(directory))
+    if source is not None:
+        run_id, task_id = run_cases.begin(deps, kind="import", source=source, mapping=mapping_in(mapping_file))
         run = do_here(deps, run_id, task_id, quiet=as_json)
         if run["state"] != "succeeded":
             answer(as_json, {"error": run["error"], "run": run["id"]}, lambda: show_end(run))

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import click
 from db import sync_runs
 from db.clock import now_ms
 from db.engine import reading
-from usecases import tasks, tenants
+from domain.aggregation import RULES
+from usecases import tasks
 from usecases.deps import Deps
 from usecases.sync import runs as run_cases
+from usecases.sync import sources
 from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
 from workers.cli.progress import RunScreen, tree
 
@@ -21,15 +24,26 @@ _PATIENCE_S = 10.0
 _EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, "failed": FAILED, "cancelled": FAILED}
 
 
-def source_of(deps: Deps, directory: Path | None) -> str:
-    """The folder given, or the one that was synced last. Ends the command when there is neither."""
-    if directory is not None:
-        return str(directory.resolve())
-    with reading(deps.engine) as tx:
-        known = tenants.settings(tx, tenant=deps.tenant).get("source")
+mapping_option = click.option(
+    "--mapping", "mapping_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="JSON file: which columns of the source are read under which names.",
+)  # fmt: skip
+_rule = click.option("--rule", type=click.Choice(RULES), help="How periods become classes; stays until changed.")
+
+
+def mapping_in(file: Path | None) -> Mapping[str, Any] | None:
+    """What a mapping file says; None without one. Raises BadSource."""
+    return None if file is None else sources.read_mapping_file(file.read_bytes(), file=str(file))
+
+
+def source_of(deps: Deps, said: str | None) -> str:
+    """The source given, or the one that was synced last. Ends the command when there is neither."""
+    if said is not None:
+        return said
+    known = sources.last(deps)
     if known is None:
-        fail("no source was ever given", "Name the campus folder: `obsync sync DIRECTORY`.", code=2)
-    return str(known)
+        fail("no source was ever given", "Name the campus folder: `obsync sync SOURCE`.", code=2)
+    return known.address
 
 
 def do_here(deps: Deps, run_id: str, task_id: str, *, quiet: bool) -> dict[str, Any]:
@@ -61,29 +75,45 @@ def show_end(run: dict[str, Any]) -> None:
 
 
 @click.command("import")
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("source")
+@mapping_option
+@_rule
 @json_option
 @command
-def import_(directory: Path, as_json: bool) -> None:
-    """Read a campus folder into sessions, without sending anything to WPS."""
+def import_(source: str, mapping_file: Path | None, rule: str | None, as_json: bool) -> None:
+    """Read SOURCE (a campus folder, or an address) into sessions, without sending anything to WPS."""
     _, wired = open_product()
-    run_id, task_id = run_cases.begin(wired.deps, kind="import", source=str(directory))
+    run_id, task_id = run_cases.begin(
+        wired.deps, kind="import", source=source, mapping=mapping_in(mapping_file), settings=_changed(rule)
+    )
     run = do_here(wired.deps, run_id, task_id, quiet=as_json)
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
 
 
+def _changed(rule: str | None) -> dict[str, Any]:
+    return {} if rule is None else {"rule": rule}
+
+
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path), required=False)
+@click.argument("source", required=False)
+@mapping_option
+@_rule
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end (default), or only start it.")
 @json_option
 @command
-def sync(directory: Path | None, wait: bool, as_json: bool) -> None:
-    """Make WPS what the source says: a full run over DIRECTORY, or over the folder synced last."""
+def sync(source: str | None, mapping_file: Path | None, rule: str | None, wait: bool, as_json: bool) -> None:
+    """Make WPS what the source says: a full run over SOURCE (a campus folder, or an address), or the one synced last."""
     _, wired = open_product(need_redis=True)
     deps = wired.deps
-    source = source_of(deps, directory)
-    run_id, _ = run_cases.begin(deps, kind="full", source=source)
+    run_id, _ = run_cases.begin(
+        deps,
+        kind="full",
+        source=source_of(deps, source),
+        mapping=mapping_in(mapping_file),
+        remember=True,
+        settings=_changed(rule),
+    )
     if not wait:
         answer(
             as_json, {"id": run_id}, lambda: out.print(f"run {run_id} started; `obsync runs show {run_id} --follow`")
