@@ -74,9 +74,17 @@ class _More:
 _Step = _Done | _More
 
 
-def begin(deps: Deps, *, kind: str, source: str) -> tuple[str, str]:
+def begin(
+    deps: Deps,
+    *,
+    kind: str,
+    source: str,
+    trigger: str = "user",
+    also: Callable[[Connection, str], None] | None = None,
+) -> tuple[str, str]:
     """Start a run on a source (the path of a campus folder). Returns the ids of the run and of its task.
 
+    `trigger` says who wanted it: user or schedule. `also` writes, given the run's id, in the same transaction.
     Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
     """
     path = str(Path(source).resolve())
@@ -94,10 +102,13 @@ def begin(deps: Deps, *, kind: str, source: str) -> tuple[str, str]:
             tenant=deps.tenant,
             run_id=run_id,
             kind=kind,
+            trigger=trigger,
             scope={"source": path},
             mutex=SCOPE_MUTEX,
             stages=stages,
         )
+        if also is not None:
+            also(tx, run_id)
         return jobs.put_task(
             tx,
             tenant=deps.tenant,

@@ -8,8 +8,6 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-_MYSQL = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
-
 
 def upgrade() -> None:
     op.create_table(
@@ -26,7 +24,9 @@ def upgrade() -> None:
         sa.Column("since_ms", sa.BigInteger(), nullable=False),
         sa.Column("last_slot", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "name", name=op.f("pk_schedules")),
-        **_MYSQL,
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "schedule_slots",
@@ -40,7 +40,9 @@ def upgrade() -> None:
         sa.Column("made_ms", sa.BigInteger(), nullable=False),
         sa.Column("decided_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "name", "slot", name=op.f("pk_schedule_slots")),
-        **_MYSQL,
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
     )
     op.create_table(
         "ticks",
@@ -48,7 +50,9 @@ def upgrade() -> None:
         sa.Column("ran_by", sa.String(length=12), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_ticks")),
-        **_MYSQL,
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_bin",
+        mysql_engine="InnoDB",
     )
     op.add_column("runs", sa.Column("trigger", sa.String(length=12), nullable=True))
 
