@@ -2,6 +2,7 @@
 
 LANES = "lanes"
 SYNC = "sync"
+TICK = "tick"
 
-ALL = (LANES, SYNC)
-BY_PROCESS = {"lanes": (LANES,), "jobs": (SYNC,)}
+ALL = (LANES, SYNC, TICK)
+BY_PROCESS = {"lanes": (LANES,), "jobs": (SYNC, TICK)}

@@ -32,10 +32,12 @@ def begin(
     scope: dict[str, Any],
     mutex: str,
     stages: Sequence[tuple[str, str]],
+    trigger: str = "user",
 ) -> None:
     """Write a new run with its stages `(stage, step)`. Raises `RunActive`."""
     now = now_ms(connection)
     row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
+    row["trigger"] = trigger
     active = connection.execute(select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex == mutex)).one_or_none()
     if active is not None:
         raise RunActive(active.id, active.kind, json.loads(active.scope))
@@ -119,6 +121,7 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
+        "trigger": row.trigger,
         "state": row.state,
         "stage": row.stage,
         "scope": {name: value for name, value in json.loads(row.scope).items() if name != "sealed"},

@@ -342,6 +342,7 @@ runs = _table(
     Column("id", ID, primary_key=True),
     Column("tenant_id", TENANT, nullable=False),
     Column("kind", String(12), nullable=False),  # full, import
+    Column("trigger", String(12)),  # user, schedule; NULL = before it was written down
     Column("scope", Text, nullable=False),  # JSON
     Column("mutex", String(80)),  # one active run per scope; NULL once ended
     Column("state", String(24), nullable=False),
@@ -382,4 +383,42 @@ run_counts = _table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("superseded", BigInteger, nullable=False),
+)
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+schedules = _table(
+    "schedules",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("name", String(30), primary_key=True),
+    Column("kind", String(20), nullable=False),  # what a slot starts: run
+    Column("payload", Text, nullable=False),  # JSON: what exactly
+    Column("cron", String(200), nullable=False),  # five fields; several expressions are joined by ;
+    Column("zone", String(10), nullable=False),  # utc, tenant
+    Column("policy", String(10), nullable=False),  # run_once, skip, each
+    Column("enabled", Boolean, nullable=False),
+    Column("max_queued", Integer),  # a slot is skipped while more lane jobs wait; NULL = never for that
+    _instant("since_ms", nullable=False),  # slots up to this instant do not count
+    _instant("last_slot", nullable=False),  # slots up to this one are decided
+)
+
+schedule_slots = _table(
+    "schedule_slots",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("name", String(30), primary_key=True),
+    Column("slot", BigInteger, primary_key=True),  # when it was due
+    Column("job_id", ID),  # NULL: decided without a job
+    Column("run_id", ID),
+    Column("state", String(10), nullable=False),  # waiting, started, skipped, failed
+    Column("reason", Text),
+    _instant("made_ms", nullable=False),
+    _instant("decided_ms"),
+)
+
+# The newest tick that went through; a keeper that finds it old does the next one itself.
+ticks = _table(
+    "ticks",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("ran_by", String(12), nullable=False),  # scheduler, keeper
+    _instant("at_ms", nullable=False),
 )

@@ -9,10 +9,11 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
+from bootstrap.broker import middleware
 from bootstrap.settings import Settings
 
 # An actor looks up the broker while its module is imported, and without one makes a default that waits for a server.
-dramatiq.set_broker(StubBroker(middleware=[]))
+dramatiq.set_broker(StubBroker(middleware=middleware()))
 
 pytest_plugins = ["tests.fixtures_stores"]
 

@@ -1,7 +1,8 @@
 """The keeper: one thread per worker that keeps what would otherwise be forgotten.
 
 It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
-of active lanes in step with the limiter, and clears what dead brokers left in Redis.
+of active lanes in step with the limiter, does a tick that is late (so that schedules need no scheduler to be alive), and
+clears what dead brokers left in Redis.
 """
 
 import random
@@ -21,7 +22,7 @@ from db.engine import checkpoint, reading
 from domain.lanes import active_cap
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway, Limits
-from usecases import limits
+from usecases import limits, schedules
 from usecases.deps import Deps
 from usecases.lanes import Holdings
 
@@ -30,6 +31,7 @@ log = get_logger("keeper")
 _DISPATCH_S = 1.0
 _TIDY_S = 30.0
 _CHECKPOINT_S = 1.0
+_TICK_S = 10.0
 _DEAD_BROKER_S = 60.0
 
 
@@ -65,7 +67,14 @@ class Keeper(threading.Thread):
     """Runs until the process stops. A failing duty is logged and done again; it never ends the thread."""
 
     def __init__(
-        self, deps: Deps, holdings: Holdings, cap: ActiveCap, client: redis.Redis, *, lane_threads: int
+        self,
+        deps: Deps,
+        holdings: Holdings,
+        cap: ActiveCap,
+        client: redis.Redis,
+        *,
+        lane_threads: int,
+        tick_s: float = _TICK_S,
     ) -> None:
         super().__init__(name="keeper", daemon=True)
         self._deps = deps
@@ -73,6 +82,7 @@ class Keeper(threading.Thread):
         self._cap = cap
         self._client = client
         self._lane_threads = lane_threads
+        self._tick_s = tick_s
         self.last_beat = time.monotonic()
 
     def _checkpoint(self) -> None:
@@ -84,7 +94,8 @@ class Keeper(threading.Thread):
         """Each duty in its own rhythm; the shortest one, the leases, sets the pace."""
         threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True).start()
         renew_s = self._deps.times.renew_ms / 1000
-        due = {"renew": 0.0, "dispatch": 0.0, "tidy": time.monotonic() + _TIDY_S}
+        start = time.monotonic()
+        due = {"renew": 0.0, "dispatch": 0.0, "tidy": start + _TIDY_S, "tick": start + self._tick_s}
         while not self._deps.stopping.is_set():
             now = time.monotonic()
             self.last_beat = now
@@ -97,6 +108,9 @@ class Keeper(threading.Thread):
             if now >= due["tidy"]:
                 self._guarded("tidy", lambda: tidy(self._client))
                 due["tidy"] = now + _TIDY_S
+            if now >= due["tick"]:
+                self._guarded("tick", lambda: schedules.late_tick(self._deps))
+                due["tick"] = now + self._tick_s * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
             self._deps.stopping.wait(max(0.01, min(due.values()) - time.monotonic()))
         while self._holdings.names():
             self._guarded("renew", self._renew)

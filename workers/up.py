@@ -262,7 +262,7 @@ class Up:
             self._say(f"simulator  http://127.0.0.1:{self._port}/_sim/state?counts=1")
         self._say(f"database   {self.settings.database_url}" if self.settings.is_sqlite else "database   as configured")
         self._say(f"logs       {self._logs}")
-        self._say("look around with .venv/bin/obsync: runs · plan · lanes · quarantine · limit · dead")
+        self._say("look around with .venv/bin/obsync: runs · plan · lanes · quarantine · limit · schedules · dead")
         self._say("Ctrl-C stops; `make up` again continues.")
 
     def _poll(self) -> None:

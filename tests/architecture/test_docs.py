@@ -132,7 +132,9 @@ def unknown_commands(text: str) -> list[str]:
             words = tuple(call[1].split())
             longest = max((words[:n] for n in range(len(words), 0, -1) if words[:n] in known), key=len, default=())
             rest = code[call.end() :].split("`")[0].split("(")[0]
-            options = {name for one in (known[longest].params if longest else ()) for name in one.opts}
+            options = {
+                name for one in (known[longest].params if longest else ()) for name in (*one.opts, *one.secondary_opts)
+            }
             if (not longest and words not in groups) or set(_OPTION.findall(rest)) - options - {"--help"}:
                 found.append(code)
     return found

@@ -82,10 +82,13 @@ def begin(
     mapping: Mapping[str, Any] | None = None,
     remember: bool = False,
     settings: Mapping[str, Any] | None = None,
+    trigger: str = "user",
+    also: Callable[[Connection, str], None] | None = None,
 ) -> tuple[str, str]:
     """Start a run on a source (its path or address). Returns the ids of the run and of its task.
 
     `remember` makes it the source synced last; `settings` are settings of the tenant that change with the run's start.
+    `trigger` says who wanted it: user or schedule. `also` writes, given the run's id, in the same transaction.
     Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
@@ -105,12 +108,15 @@ def begin(
             tenant=deps.tenant,
             run_id=run_id,
             kind=kind,
+            trigger=trigger,
             scope=scope,
             mutex=SCOPE_MUTEX,
             stages=stages,
         )
         if changed:
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
+        if also is not None:
+            also(tx, run_id)
         return jobs.put_task(
             tx,
             tenant=deps.tenant,

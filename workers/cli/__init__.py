@@ -10,6 +10,7 @@ from workers.cli.migrate import migrate
 from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
+from workers.cli.schedules import schedules
 from workers.cli.up import up
 from workers.cli.worker import worker
 
@@ -19,5 +20,5 @@ def main() -> None:
     """Keeps a university's timetable true in WPS 365 calendars."""
 
 
-for command in (campus, dead, import_, lanes, limit, migrate, plan, quarantine, runs, sync, up, worker):
+for command in (campus, dead, import_, lanes, limit, migrate, plan, quarantine, runs, schedules, sync, up, worker):
     main.add_command(command)

@@ -5,12 +5,12 @@ import click
 from bootstrap.settings import Settings
 from db.engine import check, make_engine, unit
 from db.migrate import newest, upgrade
-from usecases import tenants
+from usecases import schedules, tenants
 from workers.cli.console import answer, command, json_option, out
 
 
 def prepare_database(settings: Settings) -> None:
-    """Tables of this version, and the first tenant with the credentials that the environment gives."""
+    """Tables of this version, and the first tenant with its schedules and the credentials the environment gives."""
     if settings.is_sqlite:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = make_engine(settings.database_url)
@@ -26,6 +26,7 @@ def prepare_database(settings: Settings) -> None:
                 app_key=settings.wps_app_key,
                 encryption_keys=settings.encryption_keys,
             )
+            schedules.seed(tx, tenant=settings.tenant)
     finally:
         engine.dispose()
 

@@ -6,6 +6,7 @@ from bootstrap.settings import Settings
 from observability.log import configure
 from workers.cli.console import command
 from workers.main import run_worker
+from workers.scheduler import run_scheduler
 
 
 @click.group()
@@ -30,3 +31,12 @@ def lanes() -> None:
 def jobs() -> None:
     """Carry out runs and other tasks."""
     _serve("jobs")
+
+
+@worker.command()
+@command
+def scheduler() -> None:
+    """Send the tick of each minute. One is enough; two do no harm."""
+    settings = Settings.from_env()
+    configure(settings.log_level)
+    run_scheduler(settings)

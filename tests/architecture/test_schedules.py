@@ -1,0 +1,58 @@
+"""Times are rows: periodiq knows one, and the code one more, which is the default of a row."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from actors.schedules import tick
+from tests.architecture import sources
+from usecases.schedules import NAME
+
+_CRON = re.compile(r"(?<!\S)(?:[\d*][\d*/,-]* +){4}[\d*A-Z][\d*/,A-Z-]*(?!\S)")
+TICK = ("actors/schedules.py", "* * * * *")
+DEFAULT = ("usecases/schedules.py", "0 * * * *")
+MAY_KNOW_PERIODIQ = {"actors/schedules.py", "bootstrap/broker.py", "workers/scheduler.py"}
+
+
+def cron_texts(tree: ast.Module) -> list[str]:
+    """String constants that are a cron text and nothing else."""
+    constants = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return [value for value in constants if isinstance(value, str) and _CRON.fullmatch(value)]
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """The packages a module imports."""
+    found = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def modules() -> dict[str, ast.Module]:
+    return {path.relative_to(sources.PROJECT).as_posix(): sources.tree(path) for path in sources.python_files()}
+
+
+def test_the_only_cron_texts_are_the_tick_and_the_default_of_a_row() -> None:
+    """A second time in the code is one that no college can change, and that is not caught up when it was missed."""
+    found = [(name, text) for name, tree in modules().items() for text in cron_texts(tree)]
+    assert sorted(found) == sorted([TICK, DEFAULT])
+
+
+@pytest.mark.parametrize("text", ["* * * * *", "*/5 7-22 * * 1-5", "0 0 1,15 * SUN"])
+def test_a_cron_text_would_be_found(text: str) -> None:
+    """The test above is worth what this one shows."""
+    assert cron_texts(ast.parse(f"x = {text!r}")) == [text]
+
+
+def test_periodiq_schedules_the_tick_and_nothing_else() -> None:
+    """It drops messages that waited, and knows nothing of what it missed."""
+    assert {name for name, tree in modules().items() if "periodiq" in imports(tree)} == MAY_KNOW_PERIODIQ
+    periodic = [name for name, actor in tick.broker.actors.items() if "periodic" in actor.options]
+    assert periodic == ["tick"]
+    assert NAME not in tick.broker.actors
