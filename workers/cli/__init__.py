@@ -11,6 +11,7 @@ from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.up import up
+from workers.cli.verify import repair, verify
 from workers.cli.worker import worker
 
 
@@ -19,5 +20,7 @@ def main() -> None:
     """Keeps a university's timetable true in WPS 365 calendars."""
 
 
-for command in (campus, dead, import_, lanes, limit, migrate, plan, quarantine, runs, sync, up, worker):
+for command in (
+    campus, dead, import_, lanes, limit, migrate, plan, quarantine, repair, runs, sync, up, verify, worker,
+):  # fmt: skip
     main.add_command(command)

@@ -3,6 +3,7 @@
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,14 @@ def sync(directory: Path | None, wait: bool, as_json: bool) -> None:
         )
         return
     with RunScreen(err, quiet=as_json) as screen:
-        run = run_cases.wait(deps, run_id, show=_Watch(screen))
+        run = run_cases.wait(deps, run_id, show=watch(screen))
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
+
+
+def watch(screen: RunScreen) -> Callable[[dict[str, Any]], None]:
+    """Shows a run on the screen each time it is given one."""
+    return _Watch(screen)
 
 
 class _Watch:
