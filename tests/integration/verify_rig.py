@@ -78,7 +78,7 @@ class Term:
             new_id = self.here.deps.new_id
             self._planner.put(plans, import_no=1, run_id="run", new_id=new_id, fence=lambda _: None)
         if drain:
-            self.here.drain()
+            self.here.drain(until=self._only_the_run_is_left)
 
     @property
     def _planner(self) -> Planner:
@@ -88,20 +88,26 @@ class Term:
 
     def verify(self, **scope: Any) -> dict[str, Any]:
         """Look at everything."""
-        return self._run("verify", **scope)
+        return self.go_on(runs.begin_look(self.here.deps, kind="verify", **scope))
 
-    def repair(self) -> dict[str, Any]:
+    def repair(self, *, ends: str = "succeeded") -> dict[str, Any]:
         """Put right what can be."""
-        return self._run("repair")
+        return self.go_on(runs.begin_look(self.here.deps, kind="repair"), ends=ends)
 
-    def _run(self, kind: str, **scope: Any) -> dict[str, Any]:
-        run_id = runs.begin_look(self.here.deps, kind=kind, **scope)
+    def begin(self) -> str:
+        """Ask for a look at everything and go no further. Returns the run's id."""
+        run_id = runs.begin_look(self.here.deps, kind="verify")
+        self._advance(run_id)
+        return run_id
+
+    def go_on(self, run_id: str, *, ends: str = "succeeded") -> dict[str, Any]:
+        """Carry a run to its end, as workers would."""
         give_up = time.monotonic() + 20
         while True:
             self._advance(run_id)
             run = self._look(run_id)
             if run["state"] in sync_runs.ENDED:
-                assert run["state"] == "succeeded", run
+                assert run["state"] == ends, run
                 return run
             self.here.drain(until=self._only_the_run_is_left)
             assert time.monotonic() < give_up, run
