@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from db import discrepancies
-from db.tables import AnyRow
+from db.tables import AnyRow, mirror, users
 from domain.verification import SURPLUS, Action, What, action_for
 from usecases.deps import Deps
 from usecases.sync.planning import Planner
@@ -52,7 +52,40 @@ def listing(
             plan = planner.of_offering(connection, term=row.term, offering_id=offering)
             mine = [one.target for one in rows if (one.term, one.group_id) == (row.term, row.group_id)]
             changing[row.term, row.group_id] = changing_targets(plan, mine)
-    return [_as_dict(row, changing[row.term, row.group_id]) for row in rows]
+    names = _names(connection, deps.tenant, rows)
+    people = _people(connection, deps.tenant, rows)
+    found = []
+    for row in rows:
+        one = _as_dict(row, changing[row.term, row.group_id])
+        one["calendar_name"] = names.get((row.term, row.group_id))
+        if row.kind == "member":
+            one["person"] = people.get(row.thing)
+        found.append(one)
+    return found
+
+
+def _names(connection: Connection, tenant: str, rows: Sequence[AnyRow]) -> dict[tuple[str, str], str | None]:
+    """The names that we gave to the calendars."""
+    found: dict[tuple[str, str], str | None] = {}
+    for part in _parts(sorted({row.group_id for row in rows})):
+        where = (mirror.c.tenant_id == tenant, mirror.c.target.in_(part))
+        for row in connection.execute(select(mirror.c.term, mirror.c.target, mirror.c.name).where(*where)):
+            found[row.term, row.target] = row.name
+    return found
+
+
+def _people(connection: Connection, tenant: str, rows: Sequence[AnyRow]) -> dict[str, dict[str, str]]:
+    """WPS id → number and name of the people the rows are about, as far as the school knows them."""
+    found: dict[str, dict[str, str]] = {}
+    for part in _parts(sorted({row.thing for row in rows if row.kind == "member"})):
+        where = (users.c.tenant_id == tenant, users.c.wps_id.in_(part))
+        for row in connection.execute(select(users.c.wps_id, users.c.code, users.c.name).where(*where)):
+            found[row.wps_id] = {"code": row.code, "name": row.name}
+    return found
+
+
+def _parts(values: list[str]) -> list[list[str]]:
+    return [values[start : start + 500] for start in range(0, len(values), 500)]
 
 
 def _as_dict(row: AnyRow, changing: set[str]) -> dict[str, Any]:

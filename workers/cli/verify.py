@@ -16,6 +16,7 @@ from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, jso
 from workers.cli.progress import RunScreen
 from workers.cli.runs import show_end, watch
 
+_MOST = 100_000  # rows read for the counts; only `--limit` of them are listed
 _limit = click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Rows to list.")
 
 
@@ -49,9 +50,9 @@ def repair(dry_run: bool, limit: int, as_json: bool) -> None:
     _, wired = open_product(need_redis=not dry_run)
     if dry_run:
         with reading(wired.deps.engine) as tx:
-            items = discrepancies.listing(tx, wired.deps, states=NOT_HEALED, limit=limit)
-        payload = {"discrepancies": len(items), "items": items}
-        answer(as_json, payload, lambda: _show(wired.deps, items, "would be done"))
+            items = discrepancies.listing(tx, wired.deps, states=NOT_HEALED, limit=_MOST)
+        payload = {"discrepancies": len(items), "counts": _counts(items), "items": items[:limit]}
+        answer(as_json, payload, lambda: _show(wired.deps, items, limit, "would be done"))
         return
     run = _follow(wired.deps, "repair", sample=None, as_json=as_json)
     _end(wired.deps, run, limit=limit, as_json=as_json)
@@ -67,11 +68,11 @@ def _end(deps: Deps, run: dict[str, Any], *, limit: int, as_json: bool) -> None:
     """Show what the run has to say and end with its exit code."""
     report = run["report"] or {}
     with reading(deps.engine) as tx:
-        items = discrepancies.listing(tx, deps, run_id=run["id"], states=NOT_HEALED, limit=limit)
+        items = discrepancies.listing(tx, deps, run_id=run["id"], states=NOT_HEALED, limit=_MOST)
         healed = discrepancies.listing(tx, deps, run_id=run["id"], states=(HEALED,), limit=limit)
     totals = {name: report.get(name, 0) for name in ("calendars", "events", "members", "strangers", "discrepancies")}
     payload = {"run": run["id"], "state": run["state"], "error": run["error"], **totals}
-    payload |= {"healed": report.get("healed", 0), "items": items}
+    payload |= {"healed": report.get("healed", 0), "counts": _counts(items), "items": items[:limit]}
     if run["kind"] == "repair":
         payload["repaired"] = healed
 
@@ -85,7 +86,7 @@ def _end(deps: Deps, run: dict[str, Any], *, limit: int, as_json: bool) -> None:
         )
         if healed:
             out.print(f"[green]✓[/] {payload['healed']:,} as they should be again")
-        _show(deps, items, "to do")
+        _show(deps, items, limit, "to do")
 
     answer(as_json, payload, show)
     if run["state"] in ("failed", "cancelled"):
@@ -93,15 +94,30 @@ def _end(deps: Deps, run: dict[str, Any], *, limit: int, as_json: bool) -> None:
     raise SystemExit(PARTIAL if totals["discrepancies"] or run["state"] != "succeeded" else 0)
 
 
-def _show(deps: Deps, items: list[dict[str, Any]], what_to_do: str) -> None:
+def _counts(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each cause and what is to be done about it, the most frequent first."""
+    counted = Counter((one["what"], one["cause"], one["action"], one["remedy"], one["command"]) for one in items)
+    names = ("what", "cause", "action", "remedy", "command")
+    return [{**dict(zip(names, key, strict=True)), "count": count} for key, count in counted.most_common()]
+
+
+def _show(deps: Deps, items: list[dict[str, Any]], limit: int, what_to_do: str) -> None:
     if not items:
         out.print("[green]✓[/] nothing differs from what was sent")
         return
-    counted = Counter((one["cause"], one["remedy"], one["command"]) for one in items)
-    rows = [(cause, count, remedy, call) for (cause, remedy, call), count in counted.most_common()]
+    rows = [(one["cause"], one["count"], one["remedy"], one["command"]) for one in _counts(items)]
     table("discrepancies", ("cause", "count", what_to_do, "command"), rows, empty="")
-    listed = [(one["lane"], one["what"], _side(one["ours"], deps), _side(one["theirs"], deps)) for one in items]
-    table(f"the last {len(items)}", ("lane", "what", "sent", "in WPS"), listed, empty="")
+    listed = [
+        (one["calendar_name"], one["what"], _whose(one) + _side(one["ours"], deps), _side(one["theirs"], deps))
+        for one in items[:limit]
+    ]
+    title = f"the last {len(listed)} of {len(items):,}"
+    table(title, ("calendar", "what", "sent", "in WPS"), listed, empty="")
+
+
+def _whose(one: dict[str, Any]) -> str:
+    person = one.get("person")
+    return f"{person['name']} {person['code']} " if person else ""
 
 
 def _side(side: dict[str, Any], deps: Deps) -> str:
