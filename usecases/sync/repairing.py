@@ -5,7 +5,7 @@ their description. What a person has to decide stays a ticket: above all where t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -49,8 +49,13 @@ def heal(
     *,
     planner: Planner,
     plan: CoursePlan | None,
+    unfinished: Collection[str],
 ) -> None:
-    """Act on the differences of one calendar. The lane has been entered by the same unit."""
+    """Act on the differences of one calendar. The lane has been entered by the same unit.
+
+    `unfinished` are targets that an earlier repair asked for and that have not been sent yet: they are asked for again, which
+    brings dead letters back.
+    """
     changing = changing_targets(plan, [difference.target for _, difference, _ in named])
     now, run_id = now_ms(connection), work.wanted.run_id
     by_target = {row.target: row for row in rows}
@@ -64,7 +69,7 @@ def heal(
         log.info("repair", discrepancy=row_id, what=difference.what.value, action=action.value, run_id=run_id)
         if action not in _DOES_NOT_CHANGE:
             healed.append((difference, action))
-    if not healed:
+    if not healed and not unfinished:
         return
     import_no = imports.latest_complete(connection, scope.tenant) or 0
     if any(action is Action.REBUILD for _, action in healed):
@@ -74,7 +79,7 @@ def heal(
             _face(connection, scope, work, difference, action, by_target)
         if any(action is Action.MEMBERS for _, action in healed):
             _face_members(connection, scope, work, by_target, seen)
-    puts = _puts(connection, scope, work, healed, planner)
+    puts = _puts(connection, scope, work, healed, planner, unfinished)
     puts += [_delete(scope, work, difference) for difference, action in healed if action is Action.DELETE]
     puts.sort(key=lambda one: one.target)
     for start in range(0, len(puts), 500):
@@ -138,9 +143,11 @@ def _puts(
     work: Verifying,
     healed: Sequence[tuple[Difference, Action]],
     planner: Planner,
+    unfinished: Collection[str],
 ) -> list[Put]:
     """What the planner asks for now, as far as it is about what is being healed."""
     targets = {one.target for one, action in healed if action not in (Action.DELETE, Action.MEMBERS)}
+    targets |= set(unfinished)
     rebuild = any(action is Action.REBUILD for _, action in healed)
     plan = planner.of_offering(connection, term=work.ref.term, offering_id=_offering(work))
     if plan is None:

@@ -108,8 +108,9 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
     now, run_id = now_ms(connection), work.wanted.run_id
     planner = Planner(scope.deps.engine, scope.tenant, scope.secret)
     known = discrepancies.of_calendar(connection, **key)
-    repairing_now = any(row.state == discrepancies.REPAIRING for row in known)
-    plan = _plan(connection, planner, work) if verdict.differences or repairing_now else None
+    asked_for = {row.target for row in known if row.state == discrepancies.REPAIRING}
+    plan = _plan(connection, planner, work) if verdict.differences or asked_for else None
+    to_send = repairing.changing_targets(plan, ())
     found = {one.id: (one, difference) for one, difference in _found(verdict, work, rows, plan)}
     looks = discrepancies.note(
         connection,
@@ -117,7 +118,7 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
         lane=scope.lane,
         run_id=run_id,
         now=now,
-        still_to_send=repairing.changing_targets(plan, ()),
+        still_to_send=to_send,
         **key,
     )
     discrepancies.verified(
@@ -134,7 +135,17 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
     )
     if json.loads(work.wanted.payload)["repair"]:
         named = [(row_id, difference, looks[row_id]) for row_id, (_, difference) in sorted(found.items())]
-        repairing.heal(connection, scope, work, rows, walk.seen(), named, planner=planner, plan=plan)
+        repairing.heal(
+            connection,
+            scope,
+            work,
+            rows,
+            walk.seen(),
+            named,
+            planner=planner,
+            plan=plan,
+            unfinished=asked_for & to_send,
+        )
     closing.done(connection, [work.wanted], lane=scope.lane)
 
 
