@@ -21,6 +21,7 @@ from domain.verification import (
     compare,
     doubtful,
 )
+from usecases.sync.walking import Walk, shown
 
 NAME = "线性代数 ·abcdefg"
 
@@ -160,3 +161,16 @@ def test_the_line_of_a_restored_event_is_no_part_of_its_content() -> None:
     assert find_marker(told.description) == "a" * 20
     assert plain_text(told.description) == "教师：甲"
     assert plain_text(with_restored_line("")) == ""
+
+
+def test_half_a_character_in_a_strangers_event_stops_nobody() -> None:
+    """What no database can store would end the lane's turn again and again."""
+    assert shown("课\ud800" + "x" * 500) == "课?" + "x" * 198
+
+
+def test_an_interrupted_walk_goes_on_from_what_was_stored() -> None:
+    """What it has seen travels as text between two workers."""
+    walk = Walk("f", 1, 2, "members", "next", False, NAME, {"r1": ["m", "h", 1, 2, "课", None]}, {"u": ["reader", "p"]})
+    again = Walk.load(walk.dump())
+    assert again == walk
+    assert again.seen().members == (SeenMember("u", "reader", "p"),)

@@ -88,7 +88,7 @@ def look(client: WpsClient, read: Read, walk: Walk, remote_id: str, rows: Sequen
 
 def _calendar(client: WpsClient, read: Read, walk: Walk, remote_id: str) -> None:  # type: ignore[type-arg]
     found = read(lambda on: client.get_calendar(on, remote_id))
-    walk.gone, walk.name = found.deleted, found.name
+    walk.gone, walk.name = found.deleted, shown(found.name)
     walk.phase = "done" if found.deleted else "events"
 
 
@@ -138,15 +138,20 @@ def _keep(walk: Walk, event: RemoteEvent) -> None:
         walk.events.pop(event.id, None)
         return
     body = event.body
-    location = body.location[:_SHOWN] if body.location else None
+    location = shown(body.location) if body.location else None
     walk.events[event.id] = [
         event.marker,
         body.content_hash(),
         body.start_ms,
         body.end_ms,
-        body.summary[:_SHOWN],
+        shown(body.summary),
         location,
     ]
+
+
+def shown(text: str) -> str:
+    """A text of somebody else as it is stored: its beginning, and without halves of characters, which no database takes."""
+    return text[:_SHOWN].encode("utf-8", "replace").decode("utf-8")
 
 
 def _seen_event(event_id: str, rest: Sequence[Any]) -> SeenEvent:
