@@ -15,6 +15,10 @@ T = TypeVar("T")
 MARKER: Final = re.compile(r"⟦ob:([A-Za-z2-7]{20})⟧")
 """Twenty base32 characters; matched against a whole line."""
 
+RESTORED_LINE: Final = "（由课表自动恢复 · restored from the timetable）"
+"""Stands in the description of an event that came back after a person deleted or changed it. Like the marker it is no part of
+the content: whether it stands there or not, the event is what the timetable says."""
+
 CALENDAR_NAME_CHARS: Final = 40
 """Longest calendar name the service accepts, in characters."""
 
@@ -44,6 +48,17 @@ def find_marker(description: str) -> str | None:
 def without_marker(description: str) -> str:
     """What a person reads: `description` without marker lines, line ends as \\n, no blank end."""
     return "\n".join(line for line in _lines(description) if not MARKER.fullmatch(line.strip())).rstrip()
+
+
+def plain_text(description: str) -> str:
+    """What the timetable wrote: `description` without marker lines and without the line that explains a restored event."""
+    return "\n".join(line for line in _lines(without_marker(description)) if line.strip() != RESTORED_LINE).rstrip()
+
+
+def with_restored_line(text: str) -> str:
+    """`text` with the line that tells people why an event they deleted or changed is back."""
+    plain = plain_text(text)
+    return f"{plain}\n{RESTORED_LINE}" if plain else RESTORED_LINE
 
 
 def with_marker(text: str, marker: str) -> str:
@@ -81,13 +96,14 @@ class EventBody:
         return find_marker(self.description)
 
     def content_hash(self) -> str:
-        """Hash of what a person sees (32 hex digits), the same in every process; the marker line is left out.
+        """Hash of what a person sees (32 hex digits), the same in every process; the marker line and the line of a
+        restored event are left out.
 
         No location and a blank one read the same, so they hash the same.
         """
         parts = (
             self.summary,
-            without_marker(self.description),
+            plain_text(self.description),
             str(self.start_ms),
             str(self.end_ms),
             self.location or "",

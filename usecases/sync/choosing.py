@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 from db import mirror, rolls
 from db.clock import now_ms
 from db.mirror import GroupRef, Wanted
-from domain.calendars import EventBody, with_marker
+from domain.calendars import EventBody, with_marker, with_restored_line
 from domain.rolls import roll_hash
 from domain.settlement import MAX_ATTEMPTS, Candidate, Mirrored, Verb, choose_events, member_call, verb_for
-from usecases.sync.work import Burying, Call, Closing, Settling, Work
+from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
 
 
 def choose(connection: Connection, *, tenant: str, lane: str, busy: str | None = None) -> Work | None:
@@ -58,7 +58,8 @@ def _of_calendar(
         return _members(connection, ref, by_kind["members"][0], calendar.remote_id, tenant=tenant)
     if "event" in by_kind:
         return _events(ref, by_kind["event"], calendar.remote_id)
-    return None
+    # Last of all, and only looked at: what is about to change would be reported as a difference.
+    return next((Verifying(ref, calendar, one) for one in wanted if one.kind == "verify"), None)
 
 
 def _calendar(ref: GroupRef, one: Wanted, calendar: Mirrored) -> Work:
@@ -103,9 +104,10 @@ def body_of(one: Wanted) -> EventBody:
     """The event that a job asks for, with the marker of its target."""
     assert one.mirrored is not None and one.mirrored.marker is not None
     want = json.loads(one.payload)
+    text = with_restored_line(want["description"]) if want.get("restored") else want["description"]
     return EventBody(
         summary=want["summary"],
-        description=with_marker(want["description"], one.mirrored.marker),
+        description=with_marker(text, one.mirrored.marker),
         start_ms=want["start_ms"],
         end_ms=want["end_ms"],
         location=want["location"],

@@ -26,11 +26,11 @@ from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured,
 from remote.wps.transport import Admitted, Parked
 from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
-from usecases.sync import recording, settling
+from usecases.sync import recording, settling, verifying, walking
 from usecases.sync.choosing import choose
 from usecases.sync.recording import GO_ON, Rest, Scope
 from usecases.sync.sending import send
-from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Work
+from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
 
 T = TypeVar("T")
 
@@ -38,14 +38,16 @@ log = get_logger("lanes")
 
 _FLUSH_BEFORE_SLEEP_MS = 20
 _ASK_EVERY_S = 0.5  # how often a lane whose slice is over asks whether another one waits
+_NOT_ITS_FAULT = (WpsThrottled, GuardRefused, WpsMisconfigured, WpsNotSent, WpsAuth)
 
 
 class _Stop(Exception):
-    """The slice ends here; the lane rests as told."""
+    """The slice ends here; the lane rests as told. `more`: it was only its turn that ended."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, rest: Rest, *, more: bool = False) -> None:
         super().__init__(rest.note)
         self.rest = rest
+        self.more = more
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Exec
         try:
             more = drain.run()
         except _Stop as stop:
-            rest = stop.rest
+            rest, more = stop.rest, stop.more
         drain.give_back_slot()
         holdings.release(holding, park_ms=rest.ms, note=rest.note)
         released = True
@@ -237,9 +239,12 @@ class _Drain:
 
     # --- work without a write -----------------------------------------------------------------------------------------
 
-    def _without_sending(self, work: Closing | Burying | Settling) -> None:
+    def _without_sending(self, work: Closing | Burying | Settling | Verifying) -> None:
         if isinstance(work, Settling):
             self._settle(work)
+            return
+        if isinstance(work, Verifying):
+            self._verify(work)
             return
         step = recording.close if isinstance(work, Closing) else recording.bury
 
@@ -257,13 +262,8 @@ class _Drain:
             answers = settling.look(
                 self._deps.remote.client, self._read, self._deps.engine, work, tenant=self._scope.tenant
             )
-        except WpsThrottled as error:
-            raise _Stop(Rest(max(100, error.retry_after_ms), "throttled by WPS")) from error
-        except GuardRefused as error:
-            raise _Stop(Rest(1, error.message)) from error
-        except (WpsMisconfigured, WpsNotSent, WpsAuth) as error:
-            rest = recording.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else recording.NO_CONNECTION_MS
-            raise _Stop(Rest(rest, f"cannot look: {error}"[:200])) from error
+        except _NOT_ITS_FAULT as error:
+            raise _Stop(_rest_of_look(error)) from error
         except WpsError as error:
             # It may be this calendar alone that cannot be read: the lane goes on with the others.
             log.warning("lanes.cannot_look", lane=self._scope.lane, group=work.ref.group_id, reason=str(error))
@@ -282,6 +282,47 @@ class _Drain:
         if answers is not None and answers.waits_for_walk:
             self._deps.hints.mark([(self._scope.tenant, "_")])
 
+    def _verify(self, work: Verifying) -> None:
+        """Read a calendar as a whole and write down what differs. What was seen before an interruption is kept."""
+        with reading(self._deps.engine) as connection:
+            ready = verifying.prepare(connection, self._scope, work)
+        if ready is None:
+            self._effect(lambda tx: verifying.postpone(tx, self._scope, work))
+            return
+        walk, failure = ready.walk, None
+        try:
+            walking.look(self._deps.remote.client, self._look, walk, work.calendar.remote_id or "", ready.rows)
+        except _Stop:
+            self._effect(lambda tx: verifying.keep(tx, self._scope, work, walk))
+            raise
+        except _NOT_ITS_FAULT as error:
+            self._effect(lambda tx: verifying.keep(tx, self._scope, work, walk))
+            raise _Stop(_rest_of_look(error)) from error
+        except WpsError as error:
+            failure = error
+        if failure is not None:
+            log.warning("lanes.cannot_verify", lane=self._scope.lane, group=work.ref.group_id, reason=str(failure))
+            self._effect(lambda tx: verifying.cannot_read(tx, self._scope, work, failure))
+            return
+        self._effect(lambda tx: verifying.record(tx, self._scope, work, walk))
+
+    def _effect(self, write: Callable[[Connection], None]) -> None:
+        """A unit under the lane's fence; the slice ends here when the lane was paused."""
+
+        def work(tx: Connection) -> bool:
+            paused = lanes.enter(tx, self._scope_held)
+            write(tx)
+            return paused
+
+        if in_unit(self._deps.engine, work):
+            raise _Stop(Rest(0, "paused"))
+
+    def _look(self, fetch: Callable[[Admitted], T]) -> T:
+        """One reading call of many: between two of them the lane may have to let others go first."""
+        if self._must_yield():
+            raise _Stop(GO_ON, more=True)
+        return self._read(fetch)
+
     def _read(self, fetch: Callable[[Admitted], T]) -> T:
         """One reading call, paid for and within the lease."""
         on = self._admit()
@@ -299,6 +340,16 @@ class _Drain:
         if self._slot is not None:
             self._deps.remote.transport.release(self._slot)
             self._slot = None
+
+
+def _rest_of_look(error: WpsError) -> Rest:
+    """How long the lane rests when it could not look, for a reason that is not in what it looked at."""
+    if isinstance(error, WpsThrottled):
+        return Rest(max(100, error.retry_after_ms), "throttled by WPS")
+    if isinstance(error, GuardRefused):
+        return Rest(1, error.message)
+    rest = recording.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else recording.NO_CONNECTION_MS
+    return Rest(rest, f"cannot look: {error}"[:200])
 
 
 def call_threads(threads: int) -> ThreadPoolExecutor:

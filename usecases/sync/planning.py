@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, select, update
 from db import jobs, lanes, mirror, rolls
 from db.engine import in_unit, reading
 from db.jobs import Put
+from db.tables import AnyRow, offerings, sessions
 from db.tables import jobs as job_table
 from db.tables import mirror as mirror_table
-from db.tables import offerings, sessions
 from domain.calendars import calendar_name
 from domain.ids import calendar_tag, key_of, marker_of
 from domain.plans import (
@@ -65,6 +65,7 @@ class CoursePlan:
     lane: str
     operations: list[Operation]
     calendar_names: dict[str, str] = field(default_factory=dict)
+    wanted: dict[str, Desired] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,19 @@ class Planner:
             wanted.append(Desired("members", members_target(course.id), roll_hash(people), members, label))
             wanted += [desired_event(session, summary=course.title) for session in held]
         plan.operations = diff(wanted, there, queued=state.queued, calendar=target)
+        plan.wanted = {one.target: one for one in wanted}
         return plan
+
+    def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
+        """What one course needs, as the given transaction sees it; None when the timetable has no such course."""
+        where = (offerings.c.tenant_id == self.tenant, offerings.c.term == term, offerings.c.id == offering_id)
+        row = tx.execute(select(offerings).where(*where)).one_or_none()
+        if row is None:
+            return None
+        state = _State.read(tx, self.tenant, term, [calendar_target(offering_id)])
+        held = _sessions(tx, self.tenant, term, [offering_id]).get(offering_id, [])
+        people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
+        return self._plan(_course(row), held, people.get(offering_id, {}), state, _Names(tx, self.tenant))
 
     def _name(self, course: Course, calendar: Mirrored | None, taken: "_Names") -> str:
         """The calendar's name keeps the tag it once got; a new one takes the first that is free."""
@@ -181,7 +194,7 @@ class Planner:
         for start in range(0, len(rows), UNIT):
             chunk = rows[start : start + UNIT]
             names = {plan.lane for plan, _ in chunk}
-            puts = [self._put(plan, operation) for plan, operation in chunk]
+            puts = [self.as_put(plan, operation) for plan, operation in chunk]
 
             def work(
                 tx: Connection,
@@ -199,7 +212,8 @@ class Planner:
             time.sleep(PAUSE_S)
         return touched
 
-    def _put(self, plan: CoursePlan, operation: Operation) -> Put:
+    def as_put(self, plan: CoursePlan, operation: Operation) -> Put:
+        """The operation as a job."""
         want = operation.desired
         group = operation.target if operation.kind == "calendar" else calendar_target(plan.offering_id or "")
         event = operation.kind == "event"
@@ -238,7 +252,11 @@ def _courses(tx: Connection, tenant: str, term: str, last: str) -> list[Course]:
         .order_by(offerings.c.term, offerings.c.id)
         .limit(PAGE)
     )
-    return [Course(row.term, row.id, row.kkh, row.kcbh, row.name, row.college, row.lane) for row in rows]
+    return [_course(row) for row in rows]
+
+
+def _course(row: AnyRow) -> Course:
+    return Course(row.term, row.id, row.kkh, row.kcbh, row.name, row.college, row.lane)
 
 
 def _calendars(tx: Connection, tenant: str, term: str, last: str) -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
     full:    prepare ─▶ aggregate ─▶ users ─▶ calendars ─▶ events ─▶ finish
     import:  prepare ─▶ aggregate ─▶ finish
+    verify, repair: see `verify_runs`
 
 A step does a page or waits for the lanes; everything it has done is in the database when it returns, so a run goes on where
 it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more.
@@ -29,7 +30,7 @@ from remote.sources.base import BadSource
 from remote.wps.errors import WpsError, WpsMisconfigured
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import aggregating, importing, sources
+from usecases.sync import aggregating, importing, sources, verify_runs
 from usecases.sync.planning import ANY_COLLEGE, Planner
 
 log = get_logger("runs")
@@ -52,7 +53,14 @@ FULL_STAGES = (
     ("events", "events"),
     ("finish", "report"),
 )
-_DRAINED = {"accounts": "users", "calendars": "calendar", "members": "members", "events": "event"}
+_DRAINED = {
+    "accounts": "users",
+    "calendars": "calendar",
+    "members": "members",
+    "events": "event",
+    "verify": "verify",
+    "repair": "verify",
+}
 
 
 class RunFailed(Exception):
@@ -129,6 +137,11 @@ def begin(
         )
 
     return run_id, in_unit(deps.engine, work)
+
+
+def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
+    """Start a run of kind `verify` or `repair`. Returns its id. Raises `RunActive` while another one looks."""
+    return verify_runs.begin(deps, kind=kind, sample=sample, queue=QUEUE, task_kind=KIND)
 
 
 def advance(deps: Deps, task: Task) -> None:
@@ -208,6 +221,8 @@ class _Runner:
             return self._ask_for_accounts(stage)
         if stage.step == "plan":
             return self._plan(stage)
+        if stage.step in verify_runs.ASKING:
+            return self._ask_to_look(stage)
         if stage.step in _DRAINED:
             return self._await_lanes(stage)
         return self._report(stage)
@@ -318,6 +333,19 @@ class _Runner:
                 return _More()
         return _Done("operations" if done else "nothing to send")
 
+    def _ask_to_look(self, stage: Any) -> _Step:
+        asked = verify_runs.ask(
+            self._deps,
+            step=stage.step,
+            run_id=self._run_id,
+            sample=json.loads(self._run.scope).get("sample"),
+            cursor=stage.cursor,
+            fence=self._fence,
+        )
+        done = stage.done + asked.count
+        self._progress(stage.position, cursor=asked.cursor, done=done, total=done)
+        return _More() if asked.cursor is not None else _Done("calendars" if done else "nothing to look at")
+
     def _await_lanes(self, stage: Any) -> _Step:
         kind = _DRAINED[stage.step]
         with reading(self._deps.engine) as tx:
@@ -344,6 +372,8 @@ class _Runner:
             state = "partially_succeeded" if failed else "succeeded"
             report = {"counts": counts, "unmapped_people": accounts.unmapped_count(tx, tenant=self._deps.tenant)}
             report["live"] = _live(tx, self._deps.tenant)
+            if self._run.kind in verify_runs.KINDS:
+                report |= verify_runs.report(tx, tenant=self._deps.tenant, run_id=self._run_id)
             sync_runs.end(tx, self._run_id, state=state, report=report)
             jobs.finish_task(tx, self._task)
             return state

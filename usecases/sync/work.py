@@ -63,7 +63,16 @@ class Settling:
     open: tuple[Mirrored, ...]
 
 
-Work = Call | Closing | Burying | Settling
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """A calendar that is to be read as a whole and compared with its mirror."""
+
+    ref: GroupRef
+    calendar: Mirrored
+    wanted: Wanted
+
+
+Work = Call | Closing | Burying | Settling | Verifying
 
 
 @dataclass(frozen=True, slots=True)

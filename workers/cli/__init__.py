@@ -12,6 +12,7 @@ from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
 from workers.cli.up import up
+from workers.cli.verify import repair, verify
 from workers.cli.worker import worker
 
 
@@ -20,5 +21,7 @@ def main() -> None:
     """Keeps a university's timetable true in WPS 365 calendars."""
 
 
-for command in (campus, dead, import_, lanes, limit, migrate, plan, quarantine, runs, schedules, sync, up, worker):
+for command in (
+    campus, dead, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up, verify, worker,
+):  # fmt: skip
     main.add_command(command)

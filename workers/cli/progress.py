@@ -17,6 +17,11 @@ _STEPS = {
     "calendars": "calendars 日历",
     "members": "members 成员",
     "events": "events 日程",
+    "choose": "choose 选择日历",
+    "verify": "verify 核对",
+    "suspects": "suspects 存疑日历",
+    "repair": "repair 修复",
+    "again": "again 复核",
     "report": "report 报告",
 }
 _BAR = 28

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,14 @@ def sync(source: str | None, mapping_file: Path | None, rule: str | None, wait: 
         )
         return
     with RunScreen(err, quiet=as_json) as screen:
-        run = run_cases.wait(deps, run_id, show=_Watch(screen))
+        run = run_cases.wait(deps, run_id, show=watch(screen))
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
+
+
+def watch(screen: RunScreen) -> Callable[[dict[str, Any]], None]:
+    """Shows a run on the screen each time it is given one."""
+    return _Watch(screen)
 
 
 class _Watch:

@@ -1,0 +1,152 @@
+"""Runs that look at WPS: which calendars they ask the lanes to look at, and what they have to say in the end.
+
+verify:  verify ─▶ finish
+repair:  repair (look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from db import discrepancies, imports, jobs, lanes, sync_runs
+from db.clock import now_ms
+from db.discrepancies import LiveCalendar
+from db.engine import in_unit, reading
+from db.jobs import Put
+from db.tables import sessions
+from usecases.deps import Deps
+
+KINDS = ("verify", "repair")
+MUTEX = "verify"
+VERIFY_STAGES = (("verify", "choose"), ("verify", "verify"), ("finish", "report"))
+REPAIR_STAGES = (
+    ("repair", "suspects"),
+    ("repair", "repair"),
+    ("calendars", "calendars"),
+    ("calendars", "members"),
+    ("events", "events"),
+    ("verify", "again"),
+    ("verify", "verify"),
+    ("finish", "report"),
+)
+ASKING = ("choose", "suspects", "again")
+PAGE = 200
+_TIER = 9  # whatever has to be sent goes before what is only looked at
+
+Span = tuple[int, int]
+
+
+def begin(deps: Deps, *, kind: str, sample: int | None = None, queue: str, task_kind: str) -> str:
+    """Start a run of kind `verify` (of all live calendars, or of the `sample` seen longest ago) or `repair`. Returns its id.
+
+    Raises `RunActive` while another one looks.
+    """
+    run_id = deps.new_id()
+    stages = VERIFY_STAGES if kind == "verify" else REPAIR_STAGES
+
+    def work(tx: Connection) -> None:
+        sync_runs.begin(
+            tx,
+            tenant=deps.tenant,
+            run_id=run_id,
+            kind=kind,
+            scope={} if sample is None else {"sample": sample},
+            mutex=MUTEX,
+            stages=stages,
+        )
+        jobs.put_task(
+            tx,
+            tenant=deps.tenant,
+            queue=queue,
+            kind=task_kind,
+            target=run_id,
+            payload="{}",
+            run_id=run_id,
+            new_id=deps.new_id,
+        )
+
+    in_unit(deps.engine, work)
+    return run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A page of calendars was asked to be looked at."""
+
+    count: int
+    cursor: str | None  # None: that was the last page
+
+
+def ask(
+    deps: Deps, *, step: str, run_id: str, sample: int | None, cursor: str | None, fence: Callable[[Connection], None]
+) -> Asked:
+    """Put the jobs for the next page of calendars: one for each, in the calendar's own lane."""
+    with reading(deps.engine) as tx:
+        chosen = _choose(tx, deps.tenant, step=step, run_id=run_id, sample=sample, cursor=cursor)
+        spans = {term: _span(tx, deps.tenant, term) for term in {one.term for one in chosen}}
+        number = imports.latest_complete(tx, deps.tenant) or 0
+    puts = [_look_at(one, spans[one.term], repair=step == "suspects") for one in chosen]
+    puts.sort(key=lambda one: one.target)
+
+    def work(tx: Connection, part: Sequence[Put]) -> None:
+        fence(tx)
+        lanes.make(tx, tenant=deps.tenant, names={one.lane for one in part})
+        jobs.put(tx, part, tenant=deps.tenant, import_no=number, run_id=run_id, new_id=deps.new_id)
+
+    def tidy(tx: Connection) -> None:
+        fence(tx)
+        discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now_ms(tx))
+
+    if step == "choose" and cursor is None:
+        in_unit(deps.engine, tidy)
+    for start in range(0, len(puts), PAGE):
+        in_unit(deps.engine, partial(work, part=puts[start : start + PAGE]))
+    if chosen:
+        deps.hints.mark({(deps.tenant, one.lane) for one in chosen})
+        deps.ring("lanes")
+    return Asked(len(chosen), _cursor(chosen) if step == "choose" and sample is None else None)
+
+
+def _choose(
+    tx: Connection, tenant: str, *, step: str, run_id: str, sample: int | None, cursor: str | None
+) -> list[LiveCalendar]:
+    """All live calendars page by page; every other list is read at once, because looking changes it."""
+    if step == "suspects":
+        return discrepancies.calendars_with_discrepancies(tx, tenant=tenant)
+    if step == "again":
+        return discrepancies.calendars_of_run(tx, tenant=tenant, run_id=run_id)
+    if sample is not None:
+        return discrepancies.longest_unseen(tx, tenant=tenant, limit=sample)
+    term, target = json.loads(cursor) if cursor is not None else ("", "")
+    return discrepancies.calendars_after(tx, tenant=tenant, term=term, target=target, limit=PAGE)
+
+
+def _cursor(page: Sequence[LiveCalendar]) -> str | None:
+    return json.dumps([page[-1].term, page[-1].target]) if len(page) == PAGE else None
+
+
+def _span(tx: Connection, tenant: str, term: str) -> Span:
+    """From the first class of the term to the end of its last, in ms UTC; zeros when it has none."""
+    where = (sessions.c.tenant_id == tenant, sessions.c.term == term)
+    row = tx.execute(select(func.min(sessions.c.start_ms), func.max(sessions.c.end_ms)).where(*where)).one()
+    return int(row[0] or 0), int(row[1] or 0)
+
+
+def _look_at(one: LiveCalendar, span: Span, *, repair: bool) -> Put:
+    payload = json.dumps({"repair": repair, "from_ms": span[0], "until_ms": span[1]})
+    target = f"ver:{one.target.partition(':')[2]}"
+    word = "repair" if repair else "verify"
+    return Put("verify", target, one.target, one.term, one.lane, payload, word, _TIER, _TIER)
+
+
+def report(tx: Connection, *, tenant: str, run_id: str) -> dict[str, Any]:
+    """What a run of ours looked at, and what of it is not as it should be: `discrepancies` counts what is left."""
+    counted = discrepancies.counts(tx, tenant=tenant, run_id=run_id)
+    left = sum(count for _, state, count in counted if state != discrepancies.HEALED)
+    healed = sum(count for _, state, count in counted if state == discrepancies.HEALED)
+    found = [{"what": what, "state": state, "count": count} for what, state, count in counted]
+    return {**discrepancies.totals(tx, run_id=run_id), "discrepancies": left, "healed": healed, "found": found}
