@@ -15,9 +15,9 @@ pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")
-def synced(request: pytest.FixtureRequest, make_product: Make) -> Product:
+def synced(request: pytest.FixtureRequest, make_shared_product: Make) -> Product:
     """A product that has synced a generated campus and keeps serving."""
-    product = make_product()
+    product = make_shared_product()
     product.start()
     product.until_succeeded(90)
     request.addfinalizer(product.stop)
