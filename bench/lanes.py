@@ -14,7 +14,7 @@ import contextlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def measure(plan: Plan, directory: Path) -> dict[str, Figure]:
             }
             spent = _cpu(pids)
             go(engine, settings)
-            _wait_until_done(engine, running, plan, directory)
+            _wait_until_done(lambda: anything_queued(engine, settings.tenant), running, plan, directory)
             spent = _difference(_cpu(pids), spent)
             left = jobs_by_state(engine)
         return _figures(plan, wps, before, spent, left)
@@ -147,12 +147,14 @@ def _wait_until_up(client: redis.Redis, running: Sequence[subprocess.Popen[bytes
         time.sleep(0.05)
 
 
-def _wait_until_done(engine: Engine, running: Sequence[subprocess.Popen[bytes]], plan: Plan, directory: Path) -> None:
+def _wait_until_done(
+    busy: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], plan: Plan, directory: Path
+) -> None:
     give_up = time.monotonic() + plan.give_up_s
-    while anything_queued(engine):
+    while busy():
         _still_alive(running, directory)
         if time.monotonic() > give_up:
-            raise NotMeasured(f"after {plan.give_up_s:.0f} s there are still {jobs_by_state(engine)}")
+            raise NotMeasured(f"after {plan.give_up_s:.0f} s there are work left")
         time.sleep(_POLL_S)
 
 
@@ -208,8 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--database", default="sqlite", help="sqlite, mariadb (both private), or an empty one's address"
     )
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=16, help="per process")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=8, help="per process")
     parser.add_argument("--rate", type=float, default=0, help="calls per second of the limiter; 0: 4 times the need")
     given = parser.parse_args(arguments)
     plan = Plan(

@@ -2,18 +2,20 @@
 
 A unit is all or nothing: any error rolls the whole of it back, because MySQL rolls back only the statement on a lock-wait
 time-out and a half-applied unit would be committed by whoever goes on. SQLite has one writer at a time: a unit takes the
-process's writer lock first (waiting there is fair and cheap) and then BEGIN IMMEDIATE, so that it never has to upgrade a
+machine's writer lock first (waiting there is cheap) and then BEGIN IMMEDIATE, so that it never has to upgrade a
 read lock and fail in the middle.
 """
 
+import fcntl
+import os
 import random
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -88,7 +90,7 @@ def _sqlite(url: str, pool_size: int) -> Engine:
         max_overflow=32,
         connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
     )
-    lock = threading.RLock()
+    parsed = make_url(url)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: Any) -> None:
@@ -103,20 +105,60 @@ def _sqlite(url: str, pool_size: int) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        statement = "BEGIN IMMEDIATE" if connection.get_execution_options().get("obsync_unit") else "BEGIN"
-        driver: Any = connection.connection.driver_connection
-        try:
-            driver.execute(statement)
-        except sqlite3.Error as error:
-            raise OperationalError(statement, None, error) from error
-
-    _writer_locks[engine] = lock
+    # Not a listener of the "begin" event: a single one makes the engine look for listeners at every statement.
+    engine.dialect.do_begin = _begin  # type: ignore[method-assign, assignment]
+    _writer_locks[engine] = _WriterLock(parsed.database)
     return engine
 
 
-_writer_locks: WeakKeyDictionary[Engine, threading.RLock] = WeakKeyDictionary()
+_beginning = threading.local()
+
+
+def _begin(connection: Any) -> None:
+    connection.execute("BEGIN IMMEDIATE" if getattr(_beginning, "unit", False) else "BEGIN")
+
+
+class _WriterLock:
+    """One writer at a time, among the threads of this process and the processes of this machine.
+
+    SQLite would see to that too, but who finds its lock taken looks again after up to a tenth of a second; this one wakes
+    the next at once. It dies with its process.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._threads = threading.RLock()
+        self._depth = 0
+        self._path = f"{path}-writer" if path and path != ":memory:" else None
+        self._file: int | None = None
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if self._depth == 0:
+                self._open()
+                if self._file is not None:
+                    fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._depth += 1
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def _open(self) -> None:
+        """At the first unit, when the database is known to be there. Where no file can be made, SQLite's own lock is left."""
+        if self._file is None and self._path is not None:
+            with suppress(OSError):
+                self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                finalize(self, os.close, self._file)
+            self._path = None
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._file is not None and self._depth == 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+
+_writer_locks: WeakKeyDictionary[Engine, _WriterLock] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -134,9 +176,13 @@ def unit(engine: Engine) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
         return
-    with engine.connect() as plain:
-        connection = plain.execution_options(obsync_unit=True)
-        with lock, connection.begin():
+    with engine.connect() as connection, lock:
+        _beginning.unit = True
+        try:
+            transaction = connection.begin()
+        finally:
+            _beginning.unit = False
+        with transaction:
             yield connection
 
 

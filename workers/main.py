@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 import dramatiq
+import dramatiq.worker
 
 from bootstrap.broker import make_broker
 from bootstrap.settings import Settings
@@ -44,6 +45,8 @@ def run_worker(name: str, settings: Settings) -> None:
     context.bind(context.Context(deps, holdings, executor, cap))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
+    # A bell that waits in a busy process is one that an idle process does not hear.
+    dramatiq.worker.QUEUE_PREFETCH = threads
     worker = dramatiq.Worker(broker, queues=set(BY_PROCESS[name]), worker_timeout=_POLL_MS, worker_threads=threads)
     keeper = Keeper(deps, holdings, cap, wired.redis, lane_threads=threads if name == "lanes" else 0)
     _spare_the_collector()

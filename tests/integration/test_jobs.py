@@ -155,7 +155,8 @@ def test_what_waits_for_a_dead_calendar_is_blocked_and_comes_back_with_it(databa
     assert [states(database, f"evt:{n}") for n in (1, 2, 3)] == [["blocked"], ["blocked"], ["queued"]]
     assert counts(database, "r1") == {"planned": 3, "failed": 2}
     assert counts(database, "r1", "calendar") == {"planned": 1, "failed": 1}
-    assert in_unit(database, lambda tx: jobs.open_count(tx, run_id="r1", kinds=["event"])) == 1
+    assert in_unit(database, lambda tx: jobs.any_open(tx, tenant=TENANT, run_id="r1", kind="event"))
+    assert not in_unit(database, lambda tx: jobs.any_open(tx, tenant=TENANT, run_id="r1", kind="calendar"))
     put(database, CALENDAR, import_no=2, run_id="r2")
     assert [states(database, f"evt:{n}") for n in (1, 2)] == [["queued"], ["queued"]]
 

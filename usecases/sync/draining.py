@@ -63,11 +63,16 @@ def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Call
 
     A hint is only a hint: the database may refuse the claim, and then the lane is somebody else's or not due.
     """
-    calls = 0
+    calls, woken = 0, False
     while not deps.stopping.is_set():
         lane = deps.hints.claim(cap=cap(), hold_ms=deps.times.lease_ms)
         if lane is None:
             return calls
+        if not woken and deps.hints.others_wait():
+            # Whoever rang knew of the free threads of one process only. One bell heard rings at most one, so that bells
+            # nobody has a thread for do not pile up.
+            deps.ring("lanes")
+        woken = True
         more = False
         try:
             holding = holdings.claim(*lane)

@@ -350,7 +350,7 @@ class _Runner:
         kind = _DRAINED[stage.step]
         with reading(self._deps.engine) as tx:
             counts = run_counts.totals(tx, run_id=self._run_id).get(kind, dict.fromkeys(run_counts.FIELDS, 0))
-            open_ = jobs.open_count(tx, run_id=self._run_id, kinds=[kind])
+            open_ = jobs.any_open(tx, tenant=self._deps.tenant, run_id=self._run_id, kind=kind)
             refused = _refusal(tx, self._deps.tenant) if open_ else None
         if refused is not None:
             raise RunFailed(f"{refused}. {_CREDENTIALS_REMEDY}")

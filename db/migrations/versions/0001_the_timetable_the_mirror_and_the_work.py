@@ -85,11 +85,8 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_jobs_queue_state_run_at"), ["queue", "state", "run_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_jobs_run_id_state"), ["run_id", "state"], unique=False)
-        batch_op.create_index(
-            batch_op.f("ix_jobs_tenant_id_group_id_state"), ["tenant_id", "group_id", "state"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_jobs_queue_run_at"), ["queue", "run_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_jobs_tenant_id_group_id"), ["tenant_id", "group_id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_jobs_tenant_id_lane_state_tier_priority_id"),
             ["tenant_id", "lane", "state", "tier", "priority", "id"],
@@ -501,9 +498,8 @@ def downgrade() -> None:
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_jobs_tenant_id_state_kind"))
         batch_op.drop_index(batch_op.f("ix_jobs_tenant_id_lane_state_tier_priority_id"))
-        batch_op.drop_index(batch_op.f("ix_jobs_tenant_id_group_id_state"))
-        batch_op.drop_index(batch_op.f("ix_jobs_run_id_state"))
-        batch_op.drop_index(batch_op.f("ix_jobs_queue_state_run_at"))
+        batch_op.drop_index(batch_op.f("ix_jobs_tenant_id_group_id"))
+        batch_op.drop_index(batch_op.f("ix_jobs_queue_run_at"))
 
     op.drop_table("jobs")
     op.drop_table("imports")
