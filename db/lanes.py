@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_, update
 
 from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
@@ -59,40 +59,15 @@ def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, time
     return Held(tenant, lane, claim_id, row.fence + 1)
 
 
-def renew(connection: Connection, held: Held, *, times: Times) -> bool:
-    """Prolong the lease from now; False when the lane is no longer ours."""
-    done = connection.execute(
-        update(lanes)
-        .where(
-            lanes.c.tenant_id == held.tenant,
-            lanes.c.lane == held.lane,
-            lanes.c.fence == held.fence,
-            lanes.c.owner == held.claim,
-        )
-        .values(lease_until=db_now_ms() + times.lease_ms)
+def renew(connection: Connection, held: Sequence[Held], *, times: Times) -> set[str]:
+    """Prolong these leases from now, in one unit. Returns the claims that still hold; the others have another owner."""
+    mine = tuple_(lanes.c.tenant_id, lanes.c.lane, lanes.c.fence, lanes.c.owner).in_(
+        [(one.tenant, one.lane, one.fence, one.claim) for one in sorted(held, key=lambda one: (one.tenant, one.lane))]
     )
-    return done.rowcount == 1
-
-
-def renew_all(connection: Connection, held: Sequence[Held], *, times: Times) -> set[str]:
-    """Prolong these leases from now, in one unit. Returns the claims that still hold: a claim id is never used twice, so
-    that it stands for its fence too."""
-    alive: set[str] = set()
-    for tenant in sorted({one.tenant for one in held}):
-        mine = [one for one in held if one.tenant == tenant]
-        claims = [one.claim for one in mine]
-        where = (
-            lanes.c.tenant_id == tenant,
-            lanes.c.lane.in_(sorted(one.lane for one in mine)),
-            lanes.c.owner.in_(claims),
-        )
-        done = connection.execute(update(lanes).where(*where).values(lease_until=db_now_ms() + times.lease_ms))
-        alive.update(
-            claims
-            if done.rowcount == len(claims)
-            else connection.execute(select(lanes.c.owner).where(*where)).scalars()
-        )
-    return alive
+    done = connection.execute(update(lanes).where(mine).values(lease_until=db_now_ms() + times.lease_ms))
+    if done.rowcount == len(held):
+        return {one.claim for one in held}
+    return set(connection.execute(select(lanes.c.owner).where(mine)).scalars())
 
 
 def release(connection: Connection, held: Held, *, park_ms: int = 0, note: str | None = None) -> None:

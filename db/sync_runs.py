@@ -70,13 +70,6 @@ def stages_of(connection: Connection, run_id: str) -> list[AnyRow]:
     return list(rows)
 
 
-def active(connection: Connection, *, tenant: str) -> AnyRow | None:
-    """The run that has not ended yet, if any."""
-    return connection.execute(
-        select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex.is_not(None)).order_by(runs.c.created_ms)
-    ).first()
-
-
 def newest(connection: Connection, *, tenant: str, limit: int = 20) -> list[AnyRow]:
     """Runs, newest first."""
     rows = connection.execute(

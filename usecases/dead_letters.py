@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, select, update
 
 from db import imports, jobs
 from db.jobs import Put
@@ -65,9 +65,3 @@ def discard(connection: Connection, *, tenant: str, job_ids: Sequence[str]) -> i
         .values(state="cancelled")
     )
     return int(hit.rowcount)
-
-
-def count(connection: Connection, *, tenant: str) -> int:
-    """How many there are."""
-    where = (job_table.c.tenant_id == tenant, job_table.c.state == "dead")
-    return int(connection.execute(select(func.count()).select_from(job_table).where(*where)).scalar_one())

@@ -80,7 +80,7 @@ class Holdings:
         if not alive:
             return
         before, held = time.monotonic(), [one.held for one in alive]
-        ours = in_unit(self._engine, lambda tx: lanes.renew_all(tx, held, times=self._times))
+        ours = in_unit(self._engine, lambda tx: lanes.renew(tx, held, times=self._times))
         for one in alive:
             if one.held.claim in ours:
                 one.deadline = before + self._times.lease_ms / 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_an_owner_whose_lease_holds_is_left_alone(laned: Engine) -> None:
     """Renewal counts from now, by the database's clock."""
     held = claimed(laned)
     set_row(laned, lease_until=now(laned) + 100)
-    assert in_unit(laned, lambda tx: lanes.renew(tx, held, times=TIMES))
+    assert in_unit(laned, lambda tx: lanes.renew(tx, [held], times=TIMES))
     assert row_of(laned).lease_until > now(laned) + TIMES.lease_ms - 500
     assert claim(laned) is None
     assert row_of(laned).owner == held.claim
@@ -149,13 +150,24 @@ def test_renewing_what_is_not_owned_is_refused(laned: Engine) -> None:
     held = claimed(laned)
     set_row(laned, lease_until=now(laned) - 1)
     claim(laned)
-    assert not in_unit(laned, lambda tx: lanes.renew(tx, held, times=TIMES))
+    assert not in_unit(laned, lambda tx: lanes.renew(tx, [held], times=TIMES))
     set_row(laned, not_before=0)
     new = claimed(laned)
-    assert not in_unit(laned, lambda tx: lanes.renew(tx, held, times=TIMES))
+    assert not in_unit(laned, lambda tx: lanes.renew(tx, [held], times=TIMES))
     assert row_of(laned).owner == new.claim
     in_unit(laned, lambda tx: lanes.release(tx, new))
-    assert not in_unit(laned, lambda tx: lanes.renew(tx, new, times=TIMES))
+    assert not in_unit(laned, lambda tx: lanes.renew(tx, [new], times=TIMES))
+
+
+def test_each_lease_is_renewed_by_its_own_fence_and_the_lost_one_alone_is_told(laned: Engine) -> None:
+    """A process renews all its lanes at once: one that it lost must neither come back nor take the others along."""
+    in_unit(laned, lambda tx: lanes.make(tx, tenant=TENANT, names=["物理"]))
+    kept, lost = claimed(laned), claimed(laned, "物理")
+    stale = replace(lost, fence=lost.fence - 1)
+    before = row_of(laned, "物理").lease_until
+    assert in_unit(laned, lambda tx: lanes.renew(tx, [kept, stale], times=LONG)) == {kept.claim}
+    assert row_of(laned).lease_until > before + 10_000
+    assert row_of(laned, "物理").lease_until == before
 
 
 def test_effects_of_an_older_owner_are_refused_and_leave_nothing(laned: Engine) -> None:

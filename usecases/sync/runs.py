@@ -158,7 +158,6 @@ class _Runner:
             run = sync_runs.get(tx, self._run_id)
         assert run is not None
         self._run = run
-        self._handled_at = 0.0
 
     def _fence(self, tx: Connection) -> None:
         jobs.keep_task(tx, self._task, visibility_ms=VISIBILITY_MS)
