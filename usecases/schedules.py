@@ -26,6 +26,7 @@ from remote.sources.base import BadSource
 from usecases import cron, tenants
 from usecases.deps import Deps
 from usecases.sync import runs, sources
+from usecases.sync.stages.base import VISIBILITY_MS
 
 log = get_logger("schedules")
 
@@ -198,7 +199,7 @@ class _Slot:
         """What is written when it ends so."""
 
         def work(tx: Connection) -> None:
-            jobs.keep_task(tx, self.task, visibility_ms=runs.VISIBILITY_MS)
+            jobs.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
             schedules.decide_slot(
                 tx,
                 tenant=self.deps.tenant,

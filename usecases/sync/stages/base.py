@@ -1,0 +1,87 @@
+"""What a step of a run is given, and what it answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from db import jobs, sync_runs
+from db.engine import in_unit
+from db.jobs import Task
+from db.tables import AnyRow
+from usecases.deps import Deps
+
+VISIBILITY_MS = 15_000
+CREDENTIALS_REMEDY = "Check OBSYNC_WPS_APP_ID, OBSYNC_WPS_APP_KEY and OBSYNC_WPS_BASE_URL, then sync again"
+
+
+class RunFailed(Exception):
+    """The run cannot go on; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The stage is over; the note is shown beside it."""
+
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Go on at once, or after a while."""
+
+    wait_ms: int = 0
+
+
+Step = Done | More
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A run in the hands of the worker that has its task."""
+
+    deps: Deps
+    task: Task
+    run: AnyRow
+
+    @property
+    def run_id(self) -> str:
+        return str(self.run.id)
+
+    @property
+    def import_no(self) -> int:
+        assert self.run.import_no is not None
+        return int(self.run.import_no)
+
+    @property
+    def stopping(self) -> bool:
+        return self.deps.stopping.is_set()
+
+    def fence(self, tx: Connection) -> None:
+        """First in every transaction. Raises `ClaimLost` when the task is somebody else's by now."""
+        jobs.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
+
+    def unit(self, work: Callable[[Connection], Any]) -> None:
+        """One fenced transaction."""
+
+        def fenced(tx: Connection) -> None:
+            self.fence(tx)
+            work(tx)
+
+        in_unit(self.deps.engine, fenced)
+
+    def progress(self, position: int, **values: Any) -> None:
+        """A page is done and stored."""
+
+        def work(tx: Connection) -> None:
+            jobs.made_progress(tx, self.task)
+            sync_runs.change_stage(tx, self.run_id, position, **values)
+
+        self.unit(work)
+
+    def ring_lanes(self, lanes: set[str]) -> None:
+        """These lanes have something to do now."""
+        if lanes:
+            self.deps.hints.mark([(self.deps.tenant, lane) for lane in sorted(lanes)])
+            self.deps.ring("lanes")

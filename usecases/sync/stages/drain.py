@@ -1,0 +1,47 @@
+"""Stages that only wait: the lanes work through what was put."""
+
+from sqlalchemy import Connection, select
+
+from db import jobs, run_counts
+from db.clock import now_ms
+from db.engine import reading
+from db.tables import AnyRow
+from db.tables import lanes as lane_table
+from usecases.sync.stages.base import CREDENTIALS_REMEDY, Done, More, RunFailed, Running, Step
+
+POLL_MS = 400
+_KINDS = {
+    "accounts": "users",
+    "calendars": "calendar",
+    "members": "members",
+    "events": "event",
+    "verify": "verify",
+    "repair": "verify",
+}
+
+
+def await_lanes(on: Running, stage: AnyRow) -> Step:
+    """Look how far the lanes are. Raises `RunFailed` when WPS refuses our credentials: no lane will ever get further."""
+    kind = _KINDS[stage.step]
+    tenant = on.deps.tenant
+    with reading(on.deps.engine) as tx:
+        counts = run_counts.totals(tx, run_id=on.run_id).get(kind, dict.fromkeys(run_counts.FIELDS, 0))
+        open_ = jobs.any_open(tx, tenant=tenant, run_id=on.run_id, kind=kind)
+        refused = _refusal(tx, tenant) if open_ else None
+    if refused is not None:
+        raise RunFailed(f"{refused}. {CREDENTIALS_REMEDY}")
+    closed = counts["done"] + counts["failed"] + counts["superseded"]
+    on.progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
+    if open_:
+        return More(POLL_MS)
+    return Done(f"{counts['failed']} failed" if counts["failed"] else None)
+
+
+def _refusal(tx: Connection, tenant: str) -> str | None:
+    """What WPS says when it refuses our credentials, if a lane rests for that reason."""
+    return tx.execute(
+        select(lane_table.c.note)
+        .where(lane_table.c.tenant_id == tenant, lane_table.c.note.like("WPS refuses us%"))
+        .where(lane_table.c.not_before > now_ms(tx))
+        .limit(1)
+    ).scalar()

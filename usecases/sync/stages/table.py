@@ -1,0 +1,45 @@
+"""Which stages a kind of run has, and which function does which step."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from db.tables import AnyRow
+from usecases.sync import verify_runs
+from usecases.sync.stages import aggregate, drain, finish, look, plan, prepare, users
+from usecases.sync.stages.base import Running, Step
+
+_READ: Final = (("prepare", "import"), ("aggregate", "sessions"))
+_FINISH: Final = (("finish", "report"),)
+
+STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    "import": (*_READ, *_FINISH),
+    "full": (
+        *_READ,
+        ("users", "accounts"),
+        ("calendars", "plan"),
+        ("calendars", "calendars"),
+        ("calendars", "members"),
+        ("events", "events"),
+        *_FINISH,
+    ),
+    "verify": verify_runs.VERIFY_STAGES,
+    "repair": verify_runs.REPAIR_STAGES,
+}
+"""Kind of run → its stages, each with the step done in it."""
+
+STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
+    "import": prepare.read_source,
+    "sessions": aggregate.make_sessions,
+    "accounts": users.find_accounts,
+    "plan": plan.put_operations,
+    "choose": look.ask_to_look,
+    "suspects": look.ask_to_look,
+    "again": look.ask_to_look,
+    "calendars": drain.await_lanes,
+    "members": drain.await_lanes,
+    "events": drain.await_lanes,
+    "verify": drain.await_lanes,
+    "repair": drain.await_lanes,
+    "report": finish.report,
+}
+"""Step → what does it; called again until it answers `Done`."""
