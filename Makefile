@@ -31,7 +31,11 @@ up: $(RUNTIME) ## Run everything against the simulator; CAMPUS=DIR takes a folde
 .PHONY: test
 test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest $(SUITE) -n 2 --dist worksteal $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/system -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
+	$(BIN)/python -m pytest tests/system tests/chaos -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
+
+.PHONY: chaos
+chaos: $(TOOLS) mariadb ## Hurt the whole product for SECONDS (120) from SEED (1); ends with what was lost and doubled
+	@$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),120) --seed $(or $(SEED),1)
 
 .PHONY: lint
 lint: $(TOOLS) ## Style, types, and which folder may import which

@@ -5,8 +5,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import NullPool, create_engine, text
@@ -39,16 +39,36 @@ class MariaDbUnavailable(Exception):
     """It is not installed, or did not start; the message says which and shows the end of its log."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class MariaDb:
     """A running private server on a socket."""
 
     socket: Path
+    _command: Sequence[str] = field(repr=False)
+    _environ: Mapping[str, str] = field(repr=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
     def pid(self) -> int:
         """The server's process."""
         return int(self.socket.with_name("pid").read_text())
+
+    def start(self) -> None:
+        """Starts it and waits until it answers; what a killed one had committed is there again. Raises MariaDbUnavailable."""
+        self._process = subprocess.Popen(
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=self._environ,
+        )
+        _wait_until_it_answers(self, self._process, self.socket.with_name("error.log"))
+
+    def kill(self) -> None:
+        """kill -9, as when its machine's memory runs out."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def url(self, database: str) -> str:
         """The address of one of its databases."""
@@ -96,20 +116,18 @@ def private_mariadb(directory: Path, *options: str) -> Iterator[MariaDb]:
     )  # fmt: skip
     if made.returncode:
         raise MariaDbUnavailable(f"{installer} failed: {made.stderr[-800:]}")
-    socket, log = home / "m.sock", home / "error.log"
-    process = subprocess.Popen(
-        [server, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={socket}", "--skip-networking",
-         f"--pid-file={home / 'pid'}", "--skip-name-resolve", f"--log-error={log}", *as_root,
-         *AS_IN_PRODUCTION, *SMALL, *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=environ,
-    )  # fmt: skip
+    socket = home / "m.sock"
+    command = [
+        server, "--no-defaults", f"--datadir={home / 'data'}", f"--socket={socket}", "--skip-networking",
+        f"--pid-file={home / 'pid'}", "--skip-name-resolve", f"--log-error={home / 'error.log'}", *as_root,
+        *AS_IN_PRODUCTION, *SMALL, *options,
+    ]  # fmt: skip
+    running = MariaDb(socket, command, environ)
     try:
-        running = MariaDb(socket)
-        _wait_until_it_answers(running, process, log)
+        running.start()
         yield running
     finally:
-        process.kill()
-        process.wait()
+        running.kill()
 
 
 def _wait_until_it_answers(server: MariaDb, process: subprocess.Popen[bytes], log: Path) -> None:

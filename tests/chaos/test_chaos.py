@@ -1,0 +1,21 @@
+"""Half a minute of chaos in every test run; `make chaos` has as much as one likes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.chaos.play import play
+
+SEED = int(os.environ.get("OBSYNC_TEST_SEED", "1"))
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+def test_a_storm_over_the_whole_product_loses_and_doubles_nothing() -> None:
+    """Everything at once is what a bad Monday looks like: whoever trusts the calendars must not be able to tell."""
+    outcome = play(seconds=30, seed=SEED)
+    said = f"{outcome.last_line}\n" + "\n".join(outcome.account.differences)
+    assert outcome.is_clean, said
+    assert sum(outcome.disasters.values()) >= 8, said
+    assert outcome.account.ambiguous_creates >= 0.15 * outcome.account.creates * 0.7, said
