@@ -185,6 +185,7 @@ sessions = _table(
     Column("teachers", Text, nullable=False),  # JSON list of names, sorted
     Column("source_rows", Integer, nullable=False),
     Column("import_no", BigInteger, nullable=False),
+    Column("event_hash", HASH),  # of the event it asks for; NULL = not worked out, the planner does
     Index(None, "tenant_id", "term", "offering_id"),
 )
 
