@@ -41,8 +41,12 @@ class DatabaseUnreachable(Exception):
         self.reason = reason
 
 
-def make_engine(url: str, *, pool_size: int = 24) -> Engine:
-    """An engine for `url`; SQLite in WAL with one writer a process, MySQL/MariaDB in READ COMMITTED."""
+def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engine:
+    """An engine for `url`; SQLite in WAL with one writer a process, MySQL/MariaDB in READ COMMITTED.
+
+    `patience_s` is how long a server may be silent before its connection is given up: a statement that rebuilds a table
+    says nothing until it is done.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(url, pool_size)
@@ -55,8 +59,8 @@ def make_engine(url: str, *, pool_size: int = 24) -> Engine:
         pool_recycle=1800,
         connect_args={
             "connect_timeout": 5,
-            "read_timeout": 30,
-            "write_timeout": 30,
+            "read_timeout": patience_s,
+            "write_timeout": patience_s,
             # UNIX_TIMESTAMP(SYSDATE()) goes through the session's zone, and repeats an hour where that has summer time.
             "init_command": "SET SESSION time_zone = '+00:00'",
         },

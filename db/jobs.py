@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from db import run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
-from db.upsert import insert_missing
+from db.upsert import insert_rows
 
 SCHEMA_VER = 1
 GONE = "null"  # payload of a target that should not exist
@@ -59,7 +59,7 @@ def put(
     taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
     open_rows = _open_rows(connection, taken, tenant=tenant)
     _supersede_dead(connection, taken, tenant=tenant)
-    fresh: list[dict[str, Any]] = []
+    fresh: list[tuple[Any, ...]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
     superseded: Counter[tuple[str, str, str]] = Counter()
@@ -67,7 +67,7 @@ def put(
     for one in taken:
         row = open_rows.get(one.target)
         if row is None:
-            fresh.append(_fresh(one, tenant=tenant, import_no=import_no, run_id=run_id, now=now, id_=new_id()))
+            fresh.append(_fresh_values(one, new_id()))
             planned[one.lane, one.kind] += 1
             continue
         if row.run_id != run_id:
@@ -78,8 +78,8 @@ def put(
             moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
-    if fresh:
-        connection.execute(jobs.insert(), fresh)
+    new = _new(tenant=tenant, import_no=import_no, run_id=run_id, now=now)
+    insert_rows(connection, jobs, _FRESH, fresh, same=new)
     if moved:
         connection.execute(_MOVE, moved)
     if changed:
@@ -88,8 +88,7 @@ def put(
     for (old_run, lane, kind), count in sorted(superseded.items()):
         run_counts.add(connection, run_id=old_run, lane=lane, kind=kind, superseded=count)
     if run_id is not None:
-        for (lane, kind), count in sorted(planned.items()):
-            run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, planned=count)
+        run_counts.add_planned(connection, run_id=run_id, planned=planned)
     return len(taken)
 
 
@@ -119,83 +118,83 @@ _CHANGE = (
 
 def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> list[Put]:
     """Make the mirror rows, lock them, and keep the puts that are not older than what was put before."""
-    mirrored = [one for one in puts if one.kind in ("calendar", "members", "event")]
-    insert_missing(connection, mirror, [_mirror_row(one, tenant=tenant) for one in mirrored])
-    by_term: dict[str, list[Put]] = {}
+    mirrored = [one for one in puts if one.kind in MIRRORED]
+    values = [(one.term, one.target, one.kind, one.group_id, one.lane, one.marker, one.name) for one in mirrored]
+    # Raising its number locks a row to the end of the unit, also where there is nothing to raise.
+    insert_rows(
+        connection,
+        mirror,
+        ("term", "target", "kind", "group_id", "lane", "marker", "name"),
+        values,
+        same={"tenant_id": tenant, "import_no": import_no, **_NEW_MIRROR},
+        raising="import_no",
+    )
+    by_term: dict[str, list[str]] = {}
     for one in mirrored:
-        by_term.setdefault(one.term, []).append(one)
+        by_term.setdefault(one.term, []).append(one.target)
     older: set[str] = set()
-    for term, group in by_term.items():
-        where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_([p.target for p in group]))
-        locked = connection.execute(select(mirror.c.target, mirror.c.import_no).where(*where).with_for_update())
-        older |= {row.target for row in locked if row.import_no > import_no}
-        connection.execute(update(mirror).where(*where, mirror.c.import_no < import_no).values(import_no=import_no))
-    return [one for one in puts if one.target not in older]
+    for term, targets in by_term.items():
+        where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets))
+        older.update(
+            connection.execute(select(mirror.c.target).where(*where, mirror.c.import_no > import_no)).scalars()
+        )
+    return [one for one in puts if one.target not in older] if older else list(puts)
 
 
-def _mirror_row(one: Put, *, tenant: str) -> dict[str, Any]:
-    return {
-        "tenant_id": tenant,
-        "term": one.term,
-        "target": one.target,
-        "kind": one.kind,
-        "group_id": one.group_id,
-        "lane": one.lane,
-        "state": "none",
-        "marker": one.marker,
-        "name": one.name,
-        "generation": 0,
-        "sent_hash": "",
-        "import_no": 0,
-        "list_max": 100,
-        "parked_until": 0,
-    }
+MIRRORED = ("calendar", "members", "event")
+"""Kinds of jobs whose targets have a mirror row."""
+
+_NEW_MIRROR = {"state": "none", "generation": 0, "sent_hash": "", "list_max": 100, "parked_until": 0}
 
 
 def _open_rows(connection: Connection, puts: Sequence[Put], *, tenant: str) -> dict[str, AnyRow]:
-    rows = connection.execute(
-        select(jobs.c.id, jobs.c.target, jobs.c.desired_hash, jobs.c.state, jobs.c.run_id, jobs.c.lane)
-        .where(
-            jobs.c.tenant_id == tenant,
-            jobs.c.kind.in_({one.kind for one in puts}),
-            jobs.c.open_key.in_([one.target for one in puts]),
+    found: dict[str, AnyRow] = {}
+    for kind, targets in _by_kind(puts).items():
+        rows = connection.execute(
+            select(jobs.c.id, jobs.c.target, jobs.c.desired_hash, jobs.c.state, jobs.c.run_id, jobs.c.lane)
+            .where(jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key.in_(targets))
+            .with_for_update()
         )
-        .with_for_update()
-    )
-    return {row.target: row for row in rows}
+        found |= {row.target: row for row in rows}
+    return found
+
+
+def _by_kind(puts: Sequence[Put]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in puts:
+        found.setdefault(one.kind, []).append(one.target)
+    return found
 
 
 def _supersede_dead(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
-    connection.execute(
-        update(jobs)
-        .where(
-            jobs.c.tenant_id == tenant,
-            jobs.c.state == "dead",
-            jobs.c.kind.in_({one.kind for one in puts}),
-            jobs.c.target.in_([one.target for one in puts]),
+    dead = (jobs.c.tenant_id == tenant, jobs.c.state == "dead")
+    if connection.execute(select(jobs.c.id).where(*dead).limit(1)).first() is None:
+        return
+    for kind, targets in _by_kind(puts).items():
+        connection.execute(
+            update(jobs).where(*dead, jobs.c.kind == kind, jobs.c.target.in_(targets)).values(state="superseded")
         )
-        .values(state="superseded")
-    )
 
 
-def _fresh(one: Put, *, tenant: str, import_no: int, run_id: str | None, now: int, id_: str) -> dict[str, Any]:
+_FRESH = (
+    "id", "lane", "kind", "target", "open_key", "term", "group_id", "payload", "desired_hash", "tier", "priority",
+)  # fmt: skip
+
+
+def _fresh_values(one: Put, id_: str) -> tuple[Any, ...]:
+    return (
+        id_, one.lane, one.kind, one.target, one.target, one.term, one.group_id, one.payload, one.desired_hash, one.tier,
+        one.priority,
+    )  # fmt: skip
+
+
+def _new(*, tenant: str, import_no: int, run_id: str | None, now: int) -> dict[str, Any]:
+    """What all new rows of a unit have in common."""
     return {
-        "id": id_,
         "tenant_id": tenant,
-        "lane": one.lane,
-        "queue": None,
-        "kind": one.kind,
-        "target": one.target,
-        "open_key": one.target,
-        "term": one.term,
-        "group_id": one.group_id,
-        "payload": one.payload,
-        "desired_hash": one.desired_hash,
         "schema_ver": SCHEMA_VER,
         "rev": 1,
         "import_no": import_no,
-        "tier": one.tier,
-        "priority": one.priority,
         "state": "queued",
         "run_at": now,
         "attempts": 0,
@@ -223,6 +222,8 @@ def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: i
         return
     where = (jobs.c.tenant_id == tenant, jobs.c.group_id.in_(calendars), jobs.c.state == "blocked")
     blocked = connection.execute(select(jobs.c.run_id, jobs.c.lane, jobs.c.kind).where(*where)).all()
+    if not blocked:
+        return
     connection.execute(update(jobs).where(*where).values(state="queued", run_at=now))
     # They had been counted as failed with their calendar, which they are not any more.
     for (run_id, lane, kind), count in sorted(Counter(tuple(row) for row in blocked if row.run_id).items()):
@@ -352,8 +353,9 @@ def put_task(
         connection.execute(update(jobs).where(jobs.c.id == row.id).values(rev=jobs.c.rev + 1, payload=payload))
         return str(row.id)
     one = Put(kind, target, target, "", "", payload, "", 0, 0)
-    fresh = _fresh(one, tenant=tenant, import_no=0, run_id=run_id, now=now, id_=new_id())
-    connection.execute(jobs.insert(), [{**fresh, "lane": None, "queue": queue}])
+    fresh = dict(zip(_FRESH, _fresh_values(one, new_id()), strict=True))
+    new = _new(tenant=tenant, import_no=0, run_id=run_id, now=now)
+    connection.execute(jobs.insert(), [{**fresh, **new, "lane": None, "queue": queue}])
     return str(fresh["id"])
 
 

@@ -26,10 +26,15 @@ class Held:
 
 
 def make(connection: Connection, *, tenant: str, names: Iterable[str]) -> None:
-    """Write the rows of lanes that have none yet."""
+    """Write the rows of lanes that have none yet. Those that are there are not touched: whoever drains them is not held up."""
+    wanted = set(names)
+    where = (lanes.c.tenant_id == tenant, lanes.c.lane.in_(sorted(wanted)))
+    wanted.difference_update(connection.execute(select(lanes.c.lane).where(*where)).scalars())
+    if not wanted:
+        return
     now = now_ms(connection)
     fresh = {"owner": None, "fence": 0, "lease_until": 0, "not_before": 0, "paused": False, "effects": 0}
-    rows = [{"tenant_id": tenant, "lane": name, "created_ms": now, **fresh} for name in sorted(set(names))]
+    rows = [{"tenant_id": tenant, "lane": name, "created_ms": now, **fresh} for name in sorted(wanted)]
     insert_missing(connection, lanes, rows)
 
 

@@ -1,9 +1,11 @@
 """Counters of a run, one row per lane and kind of object, summed on reading."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from db.tables import run_counts
-from db.upsert import insert_missing
+from db.upsert import insert_missing, insert_rows
 
 FIELDS = ("planned", "done", "failed", "superseded")
 _ADD = (
@@ -28,6 +30,13 @@ def add(connection: Connection, *, run_id: str, lane: str, kind: str, **by: int)
     zero = dict.fromkeys(FIELDS, 0)
     insert_missing(connection, run_counts, [{"run_id": run_id, "lane": lane, "kind": kind, **zero}])
     connection.execute(_ADD, values)
+
+
+def add_planned(connection: Connection, *, run_id: str, planned: Mapping[tuple[str, str], int]) -> None:
+    """Add what was planned for each (lane, kind), all in one go."""
+    rows = [(lane, kind, count) for (lane, kind), count in sorted(planned.items())]
+    same = {"run_id": run_id, "done": 0, "failed": 0, "superseded": 0}
+    insert_rows(connection, run_counts, ("lane", "kind", "planned"), rows, same=same, adding=("planned",))
 
 
 def totals(connection: Connection, *, run_id: str) -> dict[str, dict[str, int]]:

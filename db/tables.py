@@ -1,7 +1,8 @@
 """All tables. They come into being only through the migrations; a test compares both.
 
 Instants are BIGINT milliseconds UTC of the database's clock. Names and identifiers compare byte by byte (`utf8mb4_bin`).
-The big tables carry `term` in the primary key and have no foreign keys, so that MySQL can partition them by term.
+The big tables carry `term` in the primary key and have no foreign keys: on MySQL sessions, rolls, mirror and members are
+partitioned by it.
 """
 
 from typing import Any
@@ -62,6 +63,8 @@ terms = _table(
     Column("weeks", Integer),
     Column("status", String(10), nullable=False),  # open, frozen, archived
     Column("exchange", Text, nullable=False),  # JSON: {made-up date: teaching date}
+    _instant("archived_ms"),  # when its work was removed for good; NULL = it was not
+    Column("removed", Text),  # JSON: what of it was removed, and how much
 )
 
 periods = _table(
@@ -185,6 +188,7 @@ sessions = _table(
     Column("teachers", Text, nullable=False),  # JSON list of names, sorted
     Column("source_rows", Integer, nullable=False),
     Column("import_no", BigInteger, nullable=False),
+    Column("event_hash", HASH),  # of the event it asks for; NULL = not worked out, the planner does
     Index(None, "tenant_id", "term", "offering_id"),
 )
 

@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
-from db.upsert import insert_missing, upsert
+from db.upsert import insert_missing, update_rows, upsert
 from domain.aggregation import CONSECUTIVE, RULES, Rules, Session
+from domain.plans import SessionView, course_title, event_hash
 from domain.terms import OPEN, PeriodRow, PeriodTable, Term, later_status
 from domain.timetable import Calendar, Room, read_clock
 
@@ -147,6 +148,11 @@ class Offering:
     name: str
     college: str
 
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return course_title(name=self.name, kcbh=self.kcbh, kkh=self.kkh)
+
 
 def save_offerings(connection: Connection, made: Iterable[Offering], *, tenant: str, import_no: int) -> None:
     """Write offerings, at most 500. The lane of one that is there stays: it is kept for the term."""
@@ -167,12 +173,26 @@ def save_offerings(connection: Connection, made: Iterable[Offering], *, tenant: 
     upsert(connection, offerings, rows, update=("name", "college", "import_no"))
 
 
+def keep_lanes(connection: Connection, lanes: Mapping[str, str], *, tenant: str, term: str) -> None:
+    """Give offerings (id → lane) their lane; one that has a lane keeps it for the term."""
+    rows = [{"id": offering_id, "lane": lane} for offering_id, lane in sorted(lanes.items())]
+    update_rows(connection, offerings, rows, same={"tenant_id": tenant, "term": term}, key="id", missing="lane")
+
+
 SessionOf = tuple[str, str, Session]
 """Term, offering, session."""
 
 
-def save_sessions(connection: Connection, made: Sequence[SessionOf], *, tenant: str, import_no: int) -> None:
-    """Write sessions, at most 500."""
+def save_sessions(
+    connection: Connection,
+    made: Sequence[SessionOf],
+    *,
+    tenant: str,
+    import_no: int,
+    titles: Mapping[str, str] | None = None,
+) -> None:
+    """Write sessions, at most 500. With the title of its offering (id → title) a session keeps what its event will say."""
+    titles = titles or {}
     rows = [
         {
             "tenant_id": tenant,
@@ -189,11 +209,21 @@ def save_sessions(connection: Connection, made: Sequence[SessionOf], *, tenant: 
             "teachers": json.dumps(session.teachers, ensure_ascii=False),
             "source_rows": len(session.lines),
             "import_no": import_no,
+            "event_hash": _event_hash(session, titles.get(offering_id)),
         }
         for term, offering_id, session in sorted(made, key=lambda one: (one[0], one[2].id))
     ]
     changing = [column.name for column in sessions.columns if not column.primary_key]
     upsert(connection, sessions, rows, update=changing)
+
+
+def _event_hash(session: Session, title: str | None) -> str | None:
+    if title is None:
+        return None
+    shown = SessionView(
+        session.id, session.date, session.start_ms, session.end_ms, session.rooms, session.teachers
+    )  # fmt: skip
+    return event_hash(shown, summary=title)
 
 
 RollEntry = tuple[str, str, str, str]

@@ -52,6 +52,8 @@ def without_marker(description: str) -> str:
 
 def plain_text(description: str) -> str:
     """What the timetable wrote: `description` without marker lines and without the line that explains a restored event."""
+    if "⟦" not in description and RESTORED_LINE not in description:
+        return "\n".join(_lines(description)).rstrip()
     return "\n".join(line for line in _lines(without_marker(description)) if line.strip() != RESTORED_LINE).rstrip()
 
 

@@ -60,11 +60,25 @@ def event_target(session_id: str) -> str:
     return f"evt:{session_id}"
 
 
+def course_title(*, name: str, kcbh: str, kkh: str) -> str:
+    """What people call a course; nameless ones go by their code, then by the offering's number."""
+    return name or kcbh or kkh
+
+
 def event_of(session: SessionView, *, summary: str) -> EventBody:
     """The event of a session, without its marker: rooms as one place, teachers as a line."""
     places = sorted({lq + room for _, lq, room in session.rooms if lq + room})
     line = _cut(f"教师：{'、'.join(session.teachers)}", _LINE_CHARS) if session.teachers else ""
     return EventBody(summary, line, session.start_ms, session.end_ms, _cut("、".join(places), _PLACE_CHARS) or None)
+
+
+def event_hash(session: SessionView, *, summary: str) -> str:
+    """The hash of a session's event, as `desired_event` has it."""
+    return event_of(session, summary=summary).content_hash()
+
+
+# One for all: `json.dumps` with options makes an encoder at every call.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _cut(text: str, limit: int) -> str:
@@ -81,8 +95,7 @@ def desired_event(session: SessionView, *, summary: str) -> Desired:
         "end_ms": body.end_ms,
         "location": body.location,
     }
-    payload = json.dumps(want, ensure_ascii=False, separators=(",", ":"))
-    return Desired("event", event_target(session.id), body.content_hash(), payload, f"{summary} {session.date}")
+    return Desired("event", event_target(session.id), body.content_hash(), _encode(want), f"{summary} {session.date}")
 
 
 def diff(

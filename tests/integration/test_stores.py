@@ -17,7 +17,7 @@ from db.clock import db_now_ms, now_ms
 from db.engine import DatabaseUnreachable, check, in_unit, make_engine, reading, unit
 from db.migrate import upgrade
 from db.tables import lanes, metadata, periods, run_counts
-from db.upsert import insert_missing, upsert
+from db.upsert import insert_missing, insert_rows, update_rows, upsert
 
 pytestmark = pytest.mark.integration
 
@@ -101,6 +101,45 @@ def test_keys_of_several_columns_are_compared_whole(database: Engine) -> None:
         insert_missing(tx, periods, [row, {**row, "xq": "西"}, {**row, "st": "09:00"}])
         upsert(tx, periods, [{**row, "xq": "西", "st": "10:00"}], update=["st"])
         assert {row.xq: row.st for row in tx.execute(select(periods))} == {"东": "08:00", "西": "10:00"}
+
+
+def test_rows_inserted_by_the_hundred_are_those_given(database: Engine) -> None:
+    """The planner writes half a million rows this way; a value quoted wrongly would be sent to people's calendars."""
+    odd = ["a'b", 'a"b', "a%b%s", "a\\b", "换行\n", "🍣", "{}", ":name", "?"]
+    names = odd + [f"n{number:03d}" for number in range(230)]
+    rows = [(name, number) for number, name in enumerate(names)]
+    same = {"tenant_id": "it's 100%", "note": None, "lease_until": 0, "not_before": 0, "paused": False, "effects": 0}
+    with unit(database) as tx:
+        insert_rows(tx, lanes, ("lane", "fence"), rows, same={**same, "created_ms": 7})
+        insert_rows(tx, lanes, ("lane", "fence"), [], same=same)
+    assert fences(database) == dict(rows)
+    with reading(database) as tx:
+        assert set(tx.execute(select(lanes.c.tenant_id, lanes.c.note)).all()) == {("it's 100%", None)}
+    with pytest.raises(IntegrityError), unit(database) as tx:
+        insert_rows(tx, lanes, ("lane", "fence"), rows[:1], same={**same, "created_ms": 7})
+
+
+def test_a_row_that_is_there_is_added_to_or_raised_and_never_lowered(database: Engine) -> None:
+    """Counters of a run are sums, and the number of the newest import only grows."""
+    key = {"tenant_id": "t1", "owner": None, "lease_until": 0, "not_before": 0, "paused": False, "created_ms": 0}
+    with unit(database) as tx:
+        tx.execute(insert(lanes), [lane_row("a", fence=5, effects=3)])
+        insert_rows(tx, lanes, ("lane", "effects"), [("a", 4), ("b", 1)], same={**key, "fence": 9}, raising="fence")
+        insert_rows(tx, lanes, ("lane", "effects"), [("a", 4)], same={**key, "fence": 2}, raising="fence")
+        insert_rows(tx, lanes, ("lane", "effects"), [("a", 4), ("b", 1)], same={**key, "fence": 0}, adding=("effects",))
+        effects = {row.lane: row.effects for row in tx.execute(select(lanes.c.lane, lanes.c.effects))}
+    assert fences(database) == {"a": 9, "b": 9}
+    assert effects == {"a": 7, "b": 2}
+
+
+def test_a_value_that_is_there_can_be_kept(database: Engine) -> None:
+    """The lane of a course is written once and then stays."""
+    with unit(database) as tx:
+        tx.execute(insert(lanes), [lane_row("a", note="old"), lane_row("b")])
+        given = [{"lane": "a", "note": "new"}, {"lane": "b", "note": "new"}]
+        update_rows(tx, lanes, given, same={"tenant_id": "t1"}, key="lane", missing="note")
+        notes = {row.lane: row.note for row in tx.execute(select(lanes.c.lane, lanes.c.note))}
+    assert notes == {"a": "old", "b": "new"}
 
 
 # --- transactions

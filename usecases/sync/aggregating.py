@@ -158,10 +158,11 @@ class _Writer:
     def write(self, page: _Page) -> None:
         """Offerings before their sessions and rolls, each sorted by key, at most 500 rows a unit."""
         made = {"tenant": self.tenant, "import_no": self.import_no}
+        titles = {offering.id: offering.title for offering in page.offerings}
         for offerings in _batches(sorted(page.offerings, key=lambda one: (one.term, one.id))):
             self._unit(timetable.save_offerings, offerings, **made)
         for sessions in _batches(sorted(page.sessions, key=lambda one: (one[0], one[2].id))):
-            self._unit(timetable.save_sessions, sessions, **made)
+            self._unit(timetable.save_sessions, sessions, titles=titles, **made)
         for entries in _batches(page.teachers):
             self._unit(timetable.save_rolls, entries, **made)
         for entries in _batches(self._students(page.offerings)):

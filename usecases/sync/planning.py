@@ -3,18 +3,18 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Table
 
-from db import jobs, lanes, mirror, rolls
+from db import jobs, lanes, planning, rolls, timetable
 from db.engine import in_unit, reading
 from db.jobs import Put
-from db.tables import AnyRow, offerings, sessions
-from db.tables import jobs as job_table
+from db.planning import Course, State
 from db.tables import mirror as mirror_table
-from domain.calendars import calendar_name
+from db.tables import offerings
+from domain.calendars import TAG_CHARS, calendar_name
 from domain.ids import calendar_tag, key_of, marker_of
 from domain.plans import (
     GONE,
@@ -29,8 +29,8 @@ from domain.plans import (
 )
 from domain.rolls import roll_hash
 from domain.settlement import Mirrored
+from usecases.sync.read_ahead import one_ahead
 
-PAGE = 60  # offerings; with their sessions about 2,000 rows
 UNIT = 500
 PAUSE_S = 0.005
 ANY_COLLEGE = "_"
@@ -38,27 +38,9 @@ ANY_COLLEGE = "_"
 Fence = Callable[[Connection], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """An offering as the planner reads it."""
-
-    term: str
-    id: str
-    kkh: str
-    kcbh: str
-    name: str
-    college: str
-    lane: str | None
-
-    @property
-    def title(self) -> str:
-        """What people call it; nameless courses go by their code."""
-        return self.name or self.kcbh or self.kkh
-
-
 @dataclass(slots=True)
 class CoursePlan:
-    """What one course needs."""
+    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down."""
 
     term: str
     offering_id: str | None
@@ -66,6 +48,7 @@ class CoursePlan:
     operations: list[Operation]
     calendar_names: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, Desired] = field(default_factory=dict)
+    new_lane: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,60 +60,88 @@ class Planner:
     secret: bytes
 
     def pages(self, *, after: str | None = None) -> Iterator[tuple[str, list[CoursePlan]]]:
-        """Pages of plans with the cursor to go on from: first every course, then calendars whose course is gone."""
+        """Pages of plans with the cursor to go on from: first every course, then calendars whose course is gone.
+
+        Terms that are archived are left alone. A page holds about 2,000 targets; an empty one only moves the cursor. The page
+        after the one returned is read meanwhile: no course is on two pages.
+        """
+        return one_ahead(self._pages(after))
+
+    def _pages(self, after: str | None) -> Iterator[tuple[str, list[CoursePlan]]]:
         phase, term, last = _cursor(after)
         if phase == "courses":
-            while True:
-                with reading(self.engine) as tx:
-                    courses = _courses(tx, self.tenant, term, last)
-                    plans = self._plans(tx, courses) if courses else []
-                if not courses:
-                    break
-                term, last = courses[-1].term, courses[-1].id
-                yield json.dumps(["courses", term, last]), plans
+            for following in self._terms(offerings, term):
+                yield from self._course_pages(following, last if following == term else "")
             term, last = "", ""
+        for following in self._terms(mirror_table, term):
+            yield from self._orphan_pages(following, last if following == term else "")
+
+    def _terms(self, table: Table, since: str) -> list[str]:
+        with reading(self.engine) as tx:
+            return planning.terms_of(tx, table, tenant=self.tenant, since=since)
+
+    def _course_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
         while True:
             with reading(self.engine) as tx:
-                gone = _calendars(tx, self.tenant, term, last)
-                plans = self._orphans(tx, gone) if gone else []
-            if not gone:
+                page = planning.courses(tx, tenant=self.tenant, term=term, after=last)
+                plans = self._plans(tx, term, self._changed(tx, term, page)) if page else []
+            if not page:
                 return
-            term, last = gone[-1][0], gone[-1][1]
+            last = page[-1].id
+            yield json.dumps(["courses", term, last]), plans
+
+    def _orphan_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+        while True:
+            with reading(self.engine) as tx:
+                gone, reached = planning.orphans(tx, tenant=self.tenant, term=term, after=last, limit=UNIT)
+                plans = [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+            if reached is None:
+                return
+            last = reached
             yield json.dumps(["orphans", term, last]), plans
 
-    def _plans(self, tx: Connection, courses: list[Course]) -> list[CoursePlan]:
-        found = []
-        for term in sorted({course.term for course in courses}):
-            mine = [course for course in courses if course.term == term]
-            ids = [course.id for course in mine]
-            state = _State.read(tx, self.tenant, term, [calendar_target(one) for one in ids])
-            held = _sessions(tx, self.tenant, term, ids)
-            people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
-            taken = _Names(tx, self.tenant)
-            for course in mine:
-                plan = self._plan(course, held.get(course.id, []), people.get(course.id, {}), state, taken)
-                if plan.operations:
-                    found.append(plan)
-        return found
+    def _changed(self, tx: Connection, term: str, page: Sequence[Course]) -> list[Course]:
+        """The courses of a page for which there may be something to do."""
+        ids = [course.id for course in page]
+        heads = planning.heads(tx, tenant=self.tenant, term=term, offering_ids=ids)
+        fresh = {one.id for one in page if calendar_target(one.id) not in heads}
+        if len(fresh) == len(page):
+            return list(page)
+        changed = fresh | planning.changed_courses(tx, tenant=self.tenant, term=term, page=page)
+        quiet = [one for one in page if one.id not in changed]
+        people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[one.id for one in quiet])
+        changed |= {one.id for one in quiet if not _as_sent(one, people.get(one.id, {}), heads)}
+        return [one for one in page if one.id in changed]
+
+    def _plans(self, tx: Connection, term: str, courses: Sequence[Course]) -> list[CoursePlan]:
+        ids = [course.id for course in courses]
+        if not ids:
+            return []
+        state = planning.state(tx, tenant=self.tenant, term=term, groups=[calendar_target(one) for one in ids])
+        held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=ids)
+        people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
+        names = _Names(tx, self, courses)
+        plans = [self._plan(one, held.get(one.id, []), people.get(one.id, {}), state, names) for one in courses]
+        return [plan for plan in plans if plan.operations]
 
     def _plan(
-        self, course: Course, held: list[SessionView], people: dict[str, str], state: "_State", taken: "_Names"
+        self, course: Course, held: list[SessionView], people: dict[str, str], state: State, names: "_Names"
     ) -> CoursePlan:
         target = calendar_target(course.id)
         there = state.mirrored.get(target, [])
         calendar = next((one for one in there if one.target == target), None)
         # What was sent by a lane is changed by that lane, even for a course that went away and came back elsewhere.
         lane = (calendar and calendar.lane) or course.lane or course.college or ANY_COLLEGE
-        plan = CoursePlan(course.term, course.id, lane, [])
+        plan = CoursePlan(course.term, course.id, lane, [], new_lane=course.lane is None)
         wanted: list[Desired] = []
         if held:
-            name = self._name(course, calendar, taken)
+            name = names.of(course, calendar)
             plan.calendar_names[target] = name
             payload = json.dumps({"name": name}, ensure_ascii=False)
             wanted.append(Desired("calendar", target, key_of(name), payload, name))
-            members = json.dumps({"offering": course.id, "roll": roll_hash(people)})
-            label = f"{course.title} {len(people)}"
-            wanted.append(Desired("members", members_target(course.id), roll_hash(people), members, label))
+            roll = roll_hash(people)
+            members = json.dumps({"offering": course.id, "roll": roll})
+            wanted.append(Desired("members", members_target(course.id), roll, members, f"{course.title} {len(people)}"))
             wanted += [desired_event(session, summary=course.title) for session in held]
         plan.operations = diff(wanted, there, queued=state.queued, calendar=target)
         plan.wanted = {one.target: one for one in wanted}
@@ -138,43 +149,21 @@ class Planner:
 
     def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
         """What one course needs, as the given transaction sees it; None when the timetable has no such course."""
-        where = (offerings.c.tenant_id == self.tenant, offerings.c.term == term, offerings.c.id == offering_id)
-        row = tx.execute(select(offerings).where(*where)).one_or_none()
-        if row is None:
+        course = planning.course(tx, tenant=self.tenant, term=term, offering_id=offering_id)
+        if course is None:
             return None
-        state = _State.read(tx, self.tenant, term, [calendar_target(offering_id)])
-        held = _sessions(tx, self.tenant, term, [offering_id]).get(offering_id, [])
+        state = planning.state(tx, tenant=self.tenant, term=term, groups=[calendar_target(offering_id)])
+        held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
-        return self._plan(_course(row), held, people.get(offering_id, {}), state, _Names(tx, self.tenant))
+        names = _Names(tx, self, [course])
+        return self._plan(course, held.get(offering_id, []), people.get(offering_id, {}), state, names)
 
-    def _name(self, course: Course, calendar: Mirrored | None, taken: "_Names") -> str:
-        """The calendar's name keeps the tag it once got; a new one takes the first that is free."""
-        if calendar is not None and calendar.name is not None:
-            return calendar_name(course.title, calendar.name[-7:])
-        attempt = 0
-        while True:
-            tag = calendar_tag(self.secret, tenant=self.tenant, offering_id=course.id, attempt=attempt)
-            name = calendar_name(course.title, tag)
-            if taken.take(name):
-                return name
-            attempt += 1
-
-    def _orphans(self, tx: Connection, gone: list[tuple[str, str, str]]) -> list[CoursePlan]:
-        found = []
-        for term in sorted({one[0] for one in gone}):
-            mine = [(target, lane) for t, target, lane in gone if t == term]
-            ids = [target.partition(":")[2] for target, _ in mine]
-            where = (offerings.c.tenant_id == self.tenant, offerings.c.term == term, offerings.c.id.in_(ids))
-            known = set(tx.execute(select(offerings.c.id).where(*where)).scalars())
-            state = _State.read(tx, self.tenant, term, [target for target, _ in mine])
-            for target, lane in mine:
-                if target.partition(":")[2] in known:
-                    continue
-                there = state.mirrored.get(target, [])
-                operations = diff([], there, queued=state.queued, calendar=target)
-                if operations:
-                    found.append(CoursePlan(term, None, lane, operations))
-        return found
+    def _orphan(self, tx: Connection, term: str, gone: planning.Orphan) -> CoursePlan | None:
+        """What a calendar needs whose course is gone; None when WPS does not have it and nothing asks for it."""
+        state = planning.state(tx, tenant=self.tenant, term=term, groups=[gone.target])
+        there = state.mirrored.get(gone.target, [])
+        operations = diff([], there, queued=state.queued, calendar=gone.target)
+        return CoursePlan(term, None, gone.lane, operations) if operations else None
 
     def put(
         self,
@@ -190,25 +179,18 @@ class Planner:
             ((plan, operation) for plan in plans for operation in plan.operations),
             key=lambda pair: (pair[0].term, pair[1].target),
         )
-        touched: set[str] = set()
+        touched = {plan.lane for plan in plans if plan.operations}
         for start in range(0, len(rows), UNIT):
-            chunk = rows[start : start + UNIT]
-            names = {plan.lane for plan, _ in chunk}
-            puts = [self.as_put(plan, operation) for plan, operation in chunk]
+            puts = [self.as_put(plan, operation) for plan, operation in rows[start : start + UNIT]]
 
-            def work(
-                tx: Connection,
-                chunk: list[tuple[CoursePlan, Operation]] = chunk,
-                puts: list[Put] = puts,
-                names: set[str] = names,
-            ) -> None:
+            def work(tx: Connection, puts: list[Put] = puts, first: bool = start == 0) -> None:
                 fence(tx)
-                lanes.make(tx, tenant=self.tenant, names=names)
-                _keep_lanes(tx, self.tenant, [plan for plan, _ in chunk])
+                if first:
+                    lanes.make(tx, tenant=self.tenant, names=touched)
+                    _keep_lanes(tx, self.tenant, plans)
                 jobs.put(tx, puts, tenant=self.tenant, import_no=import_no, run_id=run_id, new_id=new_id)
 
             in_unit(self.engine, work)
-            touched |= names
             time.sleep(PAUSE_S)
         return touched
 
@@ -244,110 +226,51 @@ def _cursor(after: str | None) -> tuple[str, str, str]:
     return phase, term, last
 
 
-def _courses(tx: Connection, tenant: str, term: str, last: str) -> list[Course]:
-    after = (offerings.c.term > term) | ((offerings.c.term == term) & (offerings.c.id > last))
-    rows = tx.execute(
-        select(offerings)
-        .where(offerings.c.tenant_id == tenant, after)
-        .order_by(offerings.c.term, offerings.c.id)
-        .limit(PAGE)
-    )
-    return [_course(row) for row in rows]
+def _as_sent(course: Course, people: dict[str, str], heads: Mapping[str, planning.Head]) -> bool:
+    """Whether calendar and members of a course are as they were sent; events are looked at elsewhere."""
+    calendar, members = heads[calendar_target(course.id)], heads.get(members_target(course.id))
+    if not course.held:
+        return calendar.state != "live" and calendar.settled
+    if calendar.name is None or calendar.state != "live" or not calendar.settled:
+        return False
+    if calendar.sent_hash != key_of(calendar_name(course.title, calendar.name[-TAG_CHARS:])):
+        return False
+    sent = "" if members is None else members.sent_hash
+    return sent == roll_hash(people) and (members is None or members.settled)
 
 
-def _course(row: AnyRow) -> Course:
-    return Course(row.term, row.id, row.kkh, row.kcbh, row.name, row.college, row.lane)
-
-
-def _calendars(tx: Connection, tenant: str, term: str, last: str) -> list[tuple[str, str, str]]:
-    after = (mirror_table.c.term > term) | ((mirror_table.c.term == term) & (mirror_table.c.target > last))
-    rows = tx.execute(
-        select(mirror_table.c.term, mirror_table.c.target, mirror_table.c.lane)
-        .where(
-            mirror_table.c.tenant_id == tenant,
-            mirror_table.c.kind == "calendar",
-            mirror_table.c.target.like("cal:%"),
-            after,
-        )
-        .order_by(mirror_table.c.term, mirror_table.c.target)
-        .limit(UNIT)
-    )
-    return [(row.term, row.target, row.lane) for row in rows]
-
-
-def _sessions(tx: Connection, tenant: str, term: str, ids: list[str]) -> dict[str, list[SessionView]]:
-    rows = tx.execute(
-        select(sessions)
-        .where(sessions.c.tenant_id == tenant, sessions.c.term == term, sessions.c.offering_id.in_(ids))
-        .order_by(sessions.c.id)
-    )
-    found: dict[str, list[SessionView]] = {}
-    for row in rows:
-        rooms = tuple((xq, lq, room) for xq, lq, room in json.loads(row.rooms))
-        view = SessionView(row.id, row.date, row.start_ms, row.end_ms, rooms, tuple(json.loads(row.teachers)))
-        found.setdefault(row.offering_id, []).append(view)
-    return found
-
-
-def _keep_lanes(tx: Connection, tenant: str, plans: list[CoursePlan]) -> None:
+def _keep_lanes(tx: Connection, tenant: str, plans: Sequence[CoursePlan]) -> None:
     """A course keeps its first lane for the term, so that two lanes never write to one calendar."""
-    by_lane: dict[tuple[str, str], set[str]] = {}
+    by_term: dict[str, dict[str, str]] = {}
     for plan in plans:
-        if plan.offering_id is not None:
-            by_lane.setdefault((plan.term, plan.lane), set()).add(plan.offering_id)
-    for (term, lane), ids in sorted(by_lane.items()):
-        tx.execute(
-            update(offerings)
-            .where(
-                offerings.c.tenant_id == tenant,
-                offerings.c.term == term,
-                offerings.c.id.in_(sorted(ids)),
-                offerings.c.lane.is_(None),
-            )
-            .values(lane=lane)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Mirror rows by calendar, and what the open jobs of those calendars ask for."""
-
-    mirrored: dict[str, list[Mirrored]]
-    queued: dict[str, str]
-
-    @classmethod
-    def read(cls, tx: Connection, tenant: str, term: str, groups: list[str]) -> "_State":
-        mirrored: dict[str, list[Mirrored]] = {}
-        rows = tx.execute(
-            select(mirror_table).where(
-                mirror_table.c.tenant_id == tenant, mirror_table.c.term == term, mirror_table.c.group_id.in_(groups)
-            )
-        )
-        for row in rows:
-            mirrored.setdefault(row.group_id, []).append(mirror.mirrored_of(row))
-        open_jobs = tx.execute(
-            select(job_table.c.target, job_table.c.desired_hash).where(
-                job_table.c.tenant_id == tenant,
-                job_table.c.group_id.in_(groups),
-                job_table.c.state.in_(("queued", "blocked")),
-            )
-        )
-        return cls(mirrored, {row.target: row.desired_hash for row in open_jobs})
+        if plan.new_lane and plan.offering_id is not None and plan.operations:
+            by_term.setdefault(plan.term, {})[plan.offering_id] = plan.lane
+    for term, kept in sorted(by_term.items()):
+        timetable.keep_lanes(tx, kept, tenant=tenant, term=term)
 
 
 class _Names:
-    """Calendar names in use, as far as this page asks for them."""
+    """The names of calendars: one keeps the tag it once got, a new one takes the first that is free in every term."""
 
-    def __init__(self, tx: Connection, tenant: str) -> None:
+    def __init__(self, tx: Connection, planner: Planner, courses: Sequence[Course]) -> None:
         self._tx = tx
-        self._tenant = tenant
-        self._taken: set[str] = set()
+        self._planner = planner
+        # Almost always the first name is free; all of the page are looked up at once.
+        self._first = {course.id: self._name(course, attempt=0) for course in courses}
+        self._taken = planning.names_taken(tx, list(self._first.values()), tenant=planner.tenant)
 
-    def take(self, name: str) -> bool:
-        """Whether the name was free, in every term; it is not any more."""
-        where = (mirror_table.c.tenant_id == self._tenant, mirror_table.c.name == name)
-        used = self._tx.execute(select(mirror_table.c.target).where(*where)).first() is not None
-        if used or name in self._taken:
-            return False
+    def of(self, course: Course, calendar: Mirrored | None) -> str:
+        if calendar is not None and calendar.name is not None:
+            return calendar_name(course.title, calendar.name[-TAG_CHARS:])
+        name, attempt = self._first[course.id], 0
+        while name in self._taken:
+            attempt += 1
+            name = self._name(course, attempt=attempt)
+            self._taken |= planning.names_taken(self._tx, [name], tenant=self._planner.tenant)
         self._taken.add(name)
-        return True
+        return name
+
+    def _name(self, course: Course, *, attempt: int) -> str:
+        planner = self._planner
+        tag = calendar_tag(planner.secret, tenant=planner.tenant, offering_id=course.id, attempt=attempt)
+        return calendar_name(course.title, tag)

@@ -8,12 +8,14 @@ from db.migrate import newest, upgrade
 from usecases import schedules, tenants
 from workers.cli.console import answer, command, json_option, out
 
+_PATIENCE_S = 3600  # a migration may rebuild tables of many terms
+
 
 def prepare_database(settings: Settings) -> None:
     """Tables of this version, and the first tenant with its schedules and the credentials the environment gives."""
     if settings.is_sqlite:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    engine = make_engine(settings.database_url)
+    engine = make_engine(settings.database_url, patience_s=_PATIENCE_S)
     try:
         check(engine)
         upgrade(engine)
