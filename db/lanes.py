@@ -107,6 +107,15 @@ def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | No
     return int(connection.execute(statement).rowcount)
 
 
+def wake(connection: Connection, *, tenant: str, note: str) -> int:
+    """Let the free lanes that rest with this note go on at once. Returns how many.
+
+    A lane that was taken over keeps its pause: its note went with the claim that was lost.
+    """
+    resting = (lanes.c.tenant_id == tenant, lanes.c.owner.is_(None), lanes.c.note == note)
+    return int(connection.execute(update(lanes).where(*resting).values(not_before=0, note=None)).rowcount)
+
+
 def _has_work(now: int) -> tuple[object, object]:
     calendar = mirror.alias("calendar")
     ready = exists().where(

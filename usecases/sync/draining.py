@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
-from domain.lanes import SLEEP_LIMIT_MS, may_send, slice_is_over
+from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
 from observability.log import get_logger
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
@@ -185,7 +185,8 @@ class _Drain:
         self._slot = None
         if isinstance(found, Parked):
             self._flush()
-            raise _Stop(Rest(max(1, found.wait_ms), f"limiter: {found.reason}"))
+            note = DOWN if found.reason == "down" else f"limiter: {found.reason}"
+            raise _Stop(Rest(max(1, found.wait_ms), note))
         self._slot = found
         if found.wait_ms > _FLUSH_BEFORE_SLEEP_MS:
             self._flush()

@@ -279,6 +279,8 @@ def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) 
     """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for."""
     ids = [one.job_id for one in call.wanted]
     jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
+    if error.outage:
+        _give_back(connection, call)
     if getattr(error, "envelope", False):
         _look_again(connection, scope, call, [one.target for one in call.wanted])
     return GO_ON
@@ -286,7 +288,7 @@ def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) 
 
 def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) -> Rest:
     error, ids = outcome.error, [one.job_id for one in call.wanted]
-    if isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
+    if error.outage or isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
         # None of these says anything about the jobs: their attempt is given back.
         _give_back(connection, call)
         return rest_after(error)
