@@ -9,6 +9,7 @@ from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
 from domain.lanes import LaneRow, OnClaim, Times, on_claim
+from domain.list_size import UNTRIED, ListSizes
 
 
 class FenceLost(Exception):
@@ -23,6 +24,7 @@ class Held:
     lane: str
     claim: str
     fence: int
+    sizes: ListSizes = UNTRIED
 
 
 def make(connection: Connection, *, tenant: str, names: Iterable[str]) -> None:
@@ -56,7 +58,7 @@ def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, time
         .where(*where)
         .values(owner=claim_id, fence=row.fence + 1, lease_until=now + times.lease_ms, note=None)
     )
-    return Held(tenant, lane, claim_id, row.fence + 1)
+    return Held(tenant, lane, claim_id, row.fence + 1, ListSizes(row.event_list, row.member_list))
 
 
 def renew(connection: Connection, held: Sequence[Held], *, times: Times) -> set[str]:
@@ -86,6 +88,7 @@ _MINE = (
 )
 _ENTER = update(lanes).where(*_MINE).values(effects=lanes.c.effects + 1)
 _PAUSED = select(lanes.c.paused).where(*_MINE)
+_KEEP_SIZES = update(lanes).where(*_MINE).values(event_list=bindparam("b_event"), member_list=bindparam("b_members"))
 
 
 def enter(connection: Connection, held: Held) -> bool:
@@ -97,6 +100,12 @@ def enter(connection: Connection, held: Held) -> bool:
     if connection.execute(_ENTER, key).rowcount != 1:
         raise FenceLost(f"lane {held.lane} is no longer held with fence {held.fence}")
     return bool(connection.execute(_PAUSED, key).scalar_one())
+
+
+def keep_sizes(connection: Connection, held: Held, sizes: ListSizes) -> None:
+    """Remember how long a list of this lane may be; the lane has been entered by the same unit."""
+    key = {"b_tenant": held.tenant, "b_lane": held.lane, "b_fence": held.fence}
+    connection.execute(_KEEP_SIZES, {**key, "b_event": sizes.event, "b_members": sizes.members})
 
 
 def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | None, paused: bool) -> int:

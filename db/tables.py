@@ -375,6 +375,8 @@ lanes = _table(
     Column("paused", Boolean, nullable=False),
     Column("effects", BigInteger, nullable=False),
     Column("note", String(200)),
+    Column("event_list", Integer, nullable=False, server_default="100"),  # what a list may hold: domain/list_size.py
+    Column("member_list", Integer, nullable=False, server_default="100"),
     _instant("created_ms", nullable=False),
 )
 
