@@ -40,6 +40,7 @@ class Wanted:
     run_id: str | None
     last_error: str | None
     mirrored: Mirrored | None
+    error_code: str | None = None
 
 
 def mirrored_of(row: AnyRow) -> Mirrored:
@@ -158,6 +159,7 @@ _DUE_JOBS = (
         jobs.c.desired_hash,
         jobs.c.run_id,
         jobs.c.last_error,
+        jobs.c.error_code,
         mirror,
     )
     .join(
@@ -197,6 +199,7 @@ def due_jobs(
             row.run_id,
             row.last_error,
             mirrored_of(row) if row.target is not None else None,
+            row.error_code,
         )
         for row in rows
     ]

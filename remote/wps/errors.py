@@ -21,6 +21,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from domain.settlement import MAX_ATTEMPTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -94,6 +96,18 @@ POLICIES: Final[Mapping[Kind, Policy]] = MappingProxyType(
         Kind.UNKNOWN: Policy(ErrorClass.UNKNOWN, 0, 0, 0, True),
     }
 )
+
+_LOOKED_UP: Final = (ErrorClass.CONFLICT, ErrorClass.SERVER, ErrorClass.NETWORK, ErrorClass.TIMEOUT, ErrorClass.UNKNOWN)
+"""Classes of calls whose outcome has to be looked up; the others are judged when they are answered."""
+_MOST_RETRIES: Final[Mapping[str, int]] = MappingProxyType(
+    {one.value: max(row.retries for row in POLICIES.values() if row.error_class is one) for one in _LOOKED_UP}
+)
+
+
+def retries_after(error_class: str | None) -> int:
+    """How often something is tried again whose last call ended with this class (None: its worker died)."""
+    return _MOST_RETRIES.get(error_class or "", MAX_ATTEMPTS - 1)
+
 
 # Names beside the numbers are the service's own.
 CODES: Final[Mapping[int, Kind]] = MappingProxyType(

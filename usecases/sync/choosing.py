@@ -11,7 +11,8 @@ from db.mirror import GroupRef, Wanted
 from domain.calendars import EventBody, with_marker, with_restored_line
 from domain.list_size import ListSizes
 from domain.rolls import roll_hash
-from domain.settlement import MAX_ATTEMPTS, Candidate, Mirrored, Verb, choose_events, member_call, verb_for
+from domain.settlement import Candidate, Mirrored, Verb, choose_events, member_call, verb_for
+from remote.wps.errors import retries_after
 from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
 
 
@@ -31,7 +32,7 @@ def choose(connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, 
     wanted = mirror.due_jobs(connection, tenant=tenant, lane=lane, ref=ref, now=now)
     if not wanted:
         return None
-    worn_out = tuple(one for one in wanted if one.attempts >= MAX_ATTEMPTS)
+    worn_out = tuple(one for one in wanted if one.attempts > retries_after(one.error_code))
     if worn_out:
         return Burying(ref, worn_out)
     if wanted[0].kind in ("users", "walk"):

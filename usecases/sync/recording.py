@@ -19,13 +19,16 @@ from remote.wps.errors import (
     GuardRefused,
     Kind,
     WpsAuth,
+    WpsConflict,
     WpsError,
+    WpsLocked,
     WpsMisconfigured,
     WpsNoSuchUser,
     WpsNotSent,
     WpsRefused,
     WpsThrottled,
     backoff_ms,
+    retries_after,
 )
 from usecases.deps import Deps
 from usecases.sync.work import Burying, Call, Closing, Done, Failed, Outcome
@@ -118,11 +121,16 @@ def record(connection: Connection, scope: Scope, call: Call, outcome: Outcome) -
     """Write the outcome of a call. The lane has been entered by the same unit."""
     if isinstance(outcome, Done):
         return _RECORDERS[call.kind](connection, scope, call, outcome)
-    if call.writes and not isinstance(outcome.error, WpsRefused):
+    if call.writes and _has_to_be_looked_up(outcome.error):
         return _unknown(connection, scope, call, outcome.error)
     if call.writes:
         _forget_intents(connection, scope, call)
     return _refused(connection, scope, call, outcome)
+
+
+def _has_to_be_looked_up(error: WpsError) -> bool:
+    """It may have been applied, or something like it is there already; a lock is only busy."""
+    return not isinstance(error, WpsRefused) or (isinstance(error, WpsConflict) and not isinstance(error, WpsLocked))
 
 
 # --- done -------------------------------------------------------------------------------------------------------------
@@ -276,12 +284,17 @@ def _forget_intents(connection: Connection, scope: Scope, call: Call) -> None:
 
 
 def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) -> Rest:
-    """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for."""
-    ids = [one.job_id for one in call.wanted]
-    jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
+    """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for.
+
+    Something in the way of a write (a conflict) is answered in the same way: read, compare, and only then again.
+    """
+    ids, wait = [one.job_id for one in call.wanted], 0
     if error.outage:
         _give_back(connection, call)
-    if getattr(error, "envelope", False):
+    elif call.alone and call.wanted[0].attempts < retries_after(error.error_class):
+        wait = backoff_ms(error.policy, call.wanted[0].attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
+    jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
+    if isinstance(error, WpsRefused) or getattr(error, "envelope", False):
         _look_again(connection, scope, call, [one.target for one in call.wanted])
     return GO_ON
 
@@ -394,4 +407,5 @@ def bury(connection: Connection, scope: Scope, work: Burying) -> None:
     """Jobs that used up their attempts become dead letters."""
     for one in work.wanted:
         message = f"gave up after {one.attempts} attempts; last: {one.last_error or 'its worker died'}"
-        closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code="attempts", message=message)
+        code = one.error_code or "attempts"
+        closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code=code, message=message)
