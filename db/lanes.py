@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, tuple_, update
 
 from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
@@ -125,49 +125,57 @@ def wake(connection: Connection, *, tenant: str, note: str) -> int:
     return int(connection.execute(update(lanes).where(*resting).values(not_before=0, note=None)).rowcount)
 
 
-def _has_work(now: int) -> tuple[object, object]:
+def _has_work(now: int) -> ColumnElement[bool]:
+    """Correlated and limited to the first row found: MariaDB would turn an EXISTS into a join over all jobs there are."""
     calendar = mirror.alias("calendar")
-    ready = exists().where(
-        jobs.c.tenant_id == lanes.c.tenant_id,
-        jobs.c.lane == lanes.c.lane,
-        jobs.c.state == "queued",
-        jobs.c.run_at <= now,
-        or_(
-            jobs.c.kind.in_(("users", "walk")),
-            exists().where(
-                calendar.c.tenant_id == jobs.c.tenant_id,
-                calendar.c.term == jobs.c.term,
-                calendar.c.target == jobs.c.group_id,
-                calendar.c.parked_until <= now,
-                or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
+    ready = (
+        select(jobs.c.id)
+        .join(
+            calendar,
+            (calendar.c.tenant_id == jobs.c.tenant_id)
+            & (calendar.c.term == jobs.c.term)
+            & (calendar.c.target == jobs.c.group_id),
+            isouter=True,
+        )
+        .where(
+            jobs.c.tenant_id == lanes.c.tenant_id,
+            jobs.c.lane == lanes.c.lane,
+            jobs.c.state == "queued",
+            jobs.c.run_at <= now,
+            or_(
+                jobs.c.kind.in_(("users", "walk")),
+                (calendar.c.parked_until <= now) & or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
             ),
-        ),
+        )
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
     )
-    unsettled = exists().where(
-        mirror.c.tenant_id == lanes.c.tenant_id,
-        mirror.c.lane == lanes.c.lane,
-        mirror.c.settle_at <= now,
-        exists().where(
-            calendar.c.tenant_id == mirror.c.tenant_id,
-            calendar.c.term == mirror.c.term,
-            calendar.c.target == mirror.c.group_id,
-            calendar.c.parked_until <= now,
-        ),
+    unsettled = (
+        select(mirror.c.target)
+        .where(
+            mirror.c.tenant_id == lanes.c.tenant_id,
+            mirror.c.lane == lanes.c.lane,
+            mirror.c.settle_at <= now,
+            mirror.c.parked_until <= now,
+        )
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
     )
-    return ready, unsettled
+    return or_(unsettled.is_not(None), ready.is_not(None))
 
 
 def due(connection: Connection, *, limit: int = 1000) -> list[tuple[str, str]]:
     """Lanes somebody should claim now: free or with a lease that ran out, rested, not paused, with something to do."""
     now = now_ms(connection)
-    ready, unsettled = _has_work(now)
     claimable = or_(
         and_(lanes.c.owner.is_(None), lanes.c.not_before <= now),
         and_(lanes.c.owner.is_not(None), lanes.c.lease_until < now),
     )
     found = connection.execute(
         select(lanes.c.tenant_id, lanes.c.lane)
-        .where(lanes.c.paused.is_(False), claimable, or_(ready, unsettled))  # type: ignore[arg-type]
+        .where(lanes.c.paused.is_(False), claimable, _has_work(now))
         .order_by(lanes.c.not_before, lanes.c.lane)
         .limit(limit)
     )

@@ -250,7 +250,7 @@ mirror = _table(
     Column("intent_from_ms", BigInteger),
     Column("intent_until_ms", BigInteger),
     Column("intent_ids", Text),  # members: JSON of the ids and roles named by the call
-    _instant("settle_at"),
+    _instant("settle_at"),  # calendars: when open intents of the group can be settled
     UniqueConstraint("tenant_id", "marker", "term"),
     UniqueConstraint("tenant_id", "name", "term"),
     Index(None, "tenant_id", "lane", "settle_at"),

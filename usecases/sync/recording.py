@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, update
@@ -76,8 +75,8 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     now = now_ms(connection)
     settle_at = now + scope.times.settle_ms
     key = {"tenant": scope.tenant, "term": call.ref.term}
-    mirror.write_intents(connection, _intents(call), now=now, settle_at=settle_at, **key)
-    mirror.park_group(connection, group_id=call.ref.group_id, until=settle_at, **key)
+    mirror.write_intents(connection, _intents(call), now=now, **key)
+    mirror.doubt_group(connection, group_id=call.ref.group_id, until=settle_at, **key)
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         mirror.set_name(connection, target=call.ref.group_id, name=call.name, **key)
     if call.alone:
@@ -186,7 +185,7 @@ def _event(connection: Connection, scope: Scope, call: Call, outcome: Done) -> R
     closing.done(connection, [call.wanted[index] for index in made], lane=scope.lane)
     missing = [one.target for one in call.wanted if one.target not in outcome.ids]
     if missing:
-        _look_again(connection, scope, call, missing)
+        _look_again(connection, scope, call)
     else:
         _unpark(connection, scope, call)
     return GO_ON
@@ -199,11 +198,10 @@ def _sent(call: Call, index: int, outcome: Done) -> SentRow:
     return SentRow(one.target, outcome.ids[one.target], one.desired_hash, body.start_ms, body.end_ms, list_max)
 
 
-def _look_again(connection: Connection, scope: Scope, call: Call, targets: Sequence[str]) -> None:
+def _look_again(connection: Connection, scope: Scope, call: Call) -> None:
     """WPS has answered, so nothing lands later: only the lag of its lists has to pass."""
     at = now_ms(connection) + scope.times.lag_ms
-    mirror.settle_from(connection, targets, tenant=scope.tenant, term=call.ref.term, at=at)
-    mirror.park_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=at)
+    mirror.doubt_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=at)
 
 
 def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Rest:
@@ -216,7 +214,7 @@ def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) ->
     given = [row for row in outcome.permissions if row[0] in asked]
     mirror.add_members(connection, given, **key)
     if len({row[0] for row in given}) < len(asked):
-        _look_again(connection, scope, call, [one.target])
+        _look_again(connection, scope, call)
         return GO_ON
     _forget_intents(connection, scope, call)
     mirror.set_list_max(connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=2 * _list_max(one))
@@ -268,7 +266,7 @@ _RECORDERS = {"calendar": _calendar, "members": _members, "event": _event, "user
 
 
 def _unpark(connection: Connection, scope: Scope, call: Call) -> None:
-    mirror.park_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=0)
+    mirror.free_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id)
 
 
 def _give_back(connection: Connection, call: Call) -> None:
@@ -295,7 +293,7 @@ def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) 
         wait = backoff_ms(error.policy, call.wanted[0].attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
     jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
     if isinstance(error, WpsRefused) or getattr(error, "envelope", False):
-        _look_again(connection, scope, call, [one.target for one in call.wanted])
+        _look_again(connection, scope, call)
     return GO_ON
 
 
