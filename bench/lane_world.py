@@ -1,4 +1,4 @@
-"""A small product for `bench.lanes`: private stores, a simulator, equal lanes of live calendars, events to be made."""
+"""A small product for the benches of lanes: private stores, a simulator, lanes of live calendars, events to be made."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,8 +59,9 @@ class Shape:
         return self.lanes * self.calls * -(-self.events // 100)
 
     @property
-    def lane_names(self) -> list[str]:
-        return [f"lane-{number:02d}" for number in range(1, self.lanes + 1)]
+    def work(self) -> dict[str, int]:
+        """Lane → its calendars."""
+        return {f"lane-{number:02d}": self.calls for number in range(1, self.lanes + 1)}
 
 
 @contextlib.contextmanager
@@ -103,7 +104,14 @@ def simulator() -> Iterator[Simulator]:
 
 
 def settings_for(
-    directory: Path, *, database_url: str, valkey: Path, wps_url: str, limits: Limits, threads: int
+    directory: Path,
+    *,
+    database_url: str,
+    valkey: Path,
+    wps_url: str,
+    limits: Limits,
+    threads: int,
+    more: Mapping[str, str] | None = None,
 ) -> Settings:
     """What the workers of the bench are told."""
     return Settings.from_env(
@@ -119,6 +127,7 @@ def settings_for(
             "OBSYNC_WPS_MAX_IN_FLIGHT": str(limits.max_in_flight),
             "OBSYNC_LANE_THREADS": str(threads),
             "OBSYNC_LOG_LEVEL": "WARNING",
+            **(more or {}),
         },
         make_secrets=True,
     )
@@ -127,17 +136,17 @@ def settings_for(
 # --- what there is to do ------------------------------------------------------------------------------------------------
 
 
-def fill(settings: Settings, shape: Shape) -> None:
-    """Make the calendars at the simulator and say so in the mirror, then put an event job for each session.
+def fill(settings: Settings, work: Mapping[str, int], *, events: int) -> None:
+    """Make calendars (lane → how many) at the simulator and say so in the mirror, then put `events` jobs for each.
 
     The lanes are paused: nobody begins before `go`.
     """
     engine = make_engine(settings.database_url)
-    in_unit(engine, lambda tx: lane_rows.make(tx, tenant=settings.tenant, names=shape.lane_names))
+    in_unit(engine, lambda tx: lane_rows.make(tx, tenant=settings.tenant, names=work))
     in_unit(engine, lambda tx: lane_rows.set_paused(tx, tenant=settings.tenant, names=None, paused=True))
-    offerings = [(lane, f"{lane}-{number:03d}") for lane in shape.lane_names for number in range(1, shape.calls + 1)]
+    offerings = [(lane, f"{lane}-{number:04d}") for lane, calls in work.items() for number in range(1, calls + 1)]
     _make_calendars(engine, settings, offerings)
-    puts = [_event(settings, lane, offering, number) for lane, offering in offerings for number in range(shape.events)]
+    puts = [_event(settings, lane, offering, number) for lane, offering in offerings for number in range(events)]
     for at in range(0, len(puts), _PUTS_PER_UNIT):
         _put(engine, settings, puts[at : at + _PUTS_PER_UNIT])
     engine.dispose()
@@ -213,9 +222,9 @@ def _put(engine: Engine, settings: Settings, puts: Sequence[Put]) -> None:
     )
 
 
-def go(engine: Engine, settings: Settings) -> None:
-    """Let the lanes begin."""
-    in_unit(engine, lambda tx: lane_rows.set_paused(tx, tenant=settings.tenant, names=None, paused=False))
+def go(engine: Engine, settings: Settings, lanes: Sequence[str] | None = None) -> None:
+    """Let the lanes (None: all) begin."""
+    in_unit(engine, lambda tx: lane_rows.set_paused(tx, tenant=settings.tenant, names=lanes, paused=False))
 
 
 def jobs_by_state(engine: Engine) -> dict[str, int]:
@@ -224,9 +233,12 @@ def jobs_by_state(engine: Engine) -> dict[str, int]:
         return {row[0]: row[1] for row in tx.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))}
 
 
-def anything_queued(engine: Engine, tenant: str) -> bool:
-    """Whether a job waits. Asked often while the bench runs, so it costs next to nothing."""
+def anything_queued(engine: Engine, tenant: str, lanes: Sequence[str] | None = None) -> bool:
+    """Whether a job (of these lanes) waits. Asked often while the bench runs, so it costs next to nothing."""
     with reading(engine) as tx:
+        if lanes is not None:
+            of_lanes = (jobs.c.tenant_id == tenant, jobs.c.lane.in_(lanes), jobs.c.state == "queued")
+            return tx.execute(select(jobs.c.id).where(*of_lanes).limit(1)).first() is not None
         where = (jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.kind == "event")  # what the index has
         return tx.execute(select(jobs.c.id).where(*where).limit(1)).first() is not None
 
@@ -234,17 +246,20 @@ def anything_queued(engine: Engine, tenant: str) -> bool:
 # --- processes ----------------------------------------------------------------------------------------------------------
 
 
+def start_worker(settings: Settings, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process of `obsync worker lanes`."""
+    command = [sys.executable, "-m", "workers.cli", "worker", "lanes"]
+    return subprocess.Popen(command, cwd=ROOT, env=settings.child_env(), stdout=log, stderr=log)
+
+
 @contextlib.contextmanager
 def workers(settings: Settings, processes: int, directory: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes as the Procfile starts them; told to stop at the end."""
-    command = [sys.executable, "-m", "workers.cli", "worker", "lanes"]
     with contextlib.ExitStack() as files:
         logs: list[IO[bytes]] = [
             files.enter_context((directory / f"worker-{number}.log").open("wb")) for number in range(processes)
         ]
-        running = [
-            subprocess.Popen(command, cwd=ROOT, env=settings.child_env(), stdout=log, stderr=log) for log in logs
-        ]
+        running = [start_worker(settings, log) for log in logs]
         try:
             yield running
         finally:

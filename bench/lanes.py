@@ -10,45 +10,26 @@ as it does in production; the bench only puts rows and looks.
 """
 
 import argparse
-import contextlib
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-from sqlalchemy import Engine
-
 from bench.lane_calls import figures, of_lanes
+from bench.lane_site import site
 from bench.lane_world import (
-    APP_ID,
     Shape,
     Simulator,
     anything_queued,
     cpu_s,
-    database,
-    fill,
     go,
     jobs_by_state,
-    settings_for,
-    simulator,
     workers,
 )
 from bench.report import Figure, report
-from bench.valkey import connect, private_valkey
-from bootstrap.broker import NAMESPACE
-from bootstrap.settings import Settings
-from db.engine import make_engine
 from ratelimit.limiter import Limits
-from ratelimit.redis_limiter import RedisLimiter
-from workers.cli.migrate import prepare_database
 
 _HEADROOM = 4  # how many times the needed rate the limiter allows unless told
-_FULL_WITHIN_S = 15.0
-_UP_WITHIN_S = 60.0
-_POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,90 +60,32 @@ class NotMeasured(Exception):
 
 def measure(plan: Plan, directory: Path) -> dict[str, Figure]:
     """Set the world up, let the workers drain it, and count."""
-    with (
-        private_valkey(directory) as valkey,
-        database(plan.database, directory) as (url, database_pid),
-        simulator() as wps,
-    ):
-        settings = settings_for(
-            directory,
-            database_url=url,
-            valkey=valkey,
-            wps_url=wps.url,
-            limits=plan.limits,
-            threads=plan.threads,
-        )
-        prepare_database(settings)
-        client = connect(valkey)
-        limiter = RedisLimiter(client, limits=plan.limits)
-        limiter.configure(_limiter_key(), plan.limits)
-        fill(settings, plan.shape)
-        wps.ask("settings", {"latency_ms": plan.latency_ms})
-        _wait_until_full(limiter)
-        before = len(wps.ask("log"))
-        with workers(settings, plan.processes, directory) as running, _engine(settings) as engine:
-            _wait_until_up(client, running, directory)
+    with site(
+        directory,
+        database_wanted=plan.database,
+        work=plan.shape.work,
+        events=plan.shape.events,
+        latency_ms=plan.latency_ms,
+        limits=plan.limits,
+        threads=plan.threads,
+    ) as here:
+        here.wait_until_full()
+        before = len(here.wps.ask("log"))
+        with workers(here.settings, plan.processes, directory) as running:
+            here.wait_until_up(running)
             pids: dict[str, list[int | None]] = {
                 "workers": [one.pid for one in running],
-                "simulator": [wps.process.pid],
-                "valkey": [int(client.info("server")["process_id"])],
-                "database": [database_pid],
+                "simulator": [here.wps.process.pid],
+                "valkey": [int(here.client.info("server")["process_id"])],
+                "database": [here.database_pid],
             }
             spent = _cpu(pids)
-            go(engine, settings)
-            _wait_until_done(lambda: anything_queued(engine, settings.tenant), running, plan, directory)
+            go(here.engine, here.settings)
+            tenant = here.settings.tenant
+            here.wait_until(lambda: not anything_queued(here.engine, tenant), running, within_s=plan.give_up_s)
             spent = _difference(_cpu(pids), spent)
-            left = jobs_by_state(engine)
-        return _figures(plan, wps, before, spent, left)
-
-
-def _limiter_key() -> str:
-    return f"wps:{APP_ID}"
-
-
-@contextlib.contextmanager
-def _engine(settings: Settings) -> Iterator[Engine]:
-    engine = make_engine(settings.database_url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
-
-
-def _wait_until_full(limiter: RedisLimiter) -> None:
-    give_up = time.monotonic() + _FULL_WITHIN_S
-    while (state := limiter.state(_limiter_key())).rate_per_s < state.max_rate_per_s or state.tokens < state.burst:
-        if time.monotonic() > give_up:
-            raise NotMeasured(f"the limiter did not reach its full rate: {state}")
-        time.sleep(0.05)
-
-
-def _wait_until_up(client: redis.Redis, running: Sequence[subprocess.Popen[bytes]], directory: Path) -> None:
-    """Each worker fetches doorbells, of which the broker keeps a heartbeat."""
-    give_up = time.monotonic() + _UP_WITHIN_S
-    while client.zcard(f"{NAMESPACE}:__heartbeats__") < len(running):
-        _still_alive(running, directory)
-        if time.monotonic() > give_up:
-            raise NotMeasured("the workers did not come up")
-        time.sleep(0.05)
-
-
-def _wait_until_done(
-    busy: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], plan: Plan, directory: Path
-) -> None:
-    give_up = time.monotonic() + plan.give_up_s
-    while busy():
-        _still_alive(running, directory)
-        if time.monotonic() > give_up:
-            raise NotMeasured(f"after {plan.give_up_s:.0f} s there are work left")
-        time.sleep(_POLL_S)
-
-
-def _still_alive(running: Sequence[subprocess.Popen[bytes]], directory: Path) -> None:
-    for number, process in enumerate(running):
-        if process.poll() is not None:
-            said = (directory / f"worker-{number}.log").read_text(errors="replace")[-800:]
-            raise NotMeasured(f"a worker ended with {process.returncode}: {said}")
+            left = jobs_by_state(here.engine)
+        return _figures(plan, here.wps, before, spent, left)
 
 
 def _cpu(pids: Mapping[str, Sequence[int | None]]) -> dict[str, float | None]:

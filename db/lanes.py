@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, tuple_, update
 
 from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
 from domain.lanes import LaneRow, OnClaim, Times, on_claim
+from domain.list_size import UNTRIED, ListSizes
 
 
 class FenceLost(Exception):
@@ -23,6 +24,7 @@ class Held:
     lane: str
     claim: str
     fence: int
+    sizes: ListSizes = UNTRIED
 
 
 def make(connection: Connection, *, tenant: str, names: Iterable[str]) -> None:
@@ -61,7 +63,7 @@ def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, time
         .where(*where)
         .values(owner=claim_id, fence=row.fence + 1, lease_until=now + times.lease_ms, note=None)
     )
-    return Held(tenant, lane, claim_id, row.fence + 1)
+    return Held(tenant, lane, claim_id, row.fence + 1, ListSizes(row.event_list, row.member_list))
 
 
 def renew(connection: Connection, held: Sequence[Held], *, times: Times) -> set[str]:
@@ -91,6 +93,7 @@ _MINE = (
 )
 _ENTER = update(lanes).where(*_MINE).values(effects=lanes.c.effects + 1)
 _PAUSED = select(lanes.c.paused).where(*_MINE)
+_KEEP_SIZES = update(lanes).where(*_MINE).values(event_list=bindparam("b_event"), member_list=bindparam("b_members"))
 
 
 def enter(connection: Connection, held: Held) -> bool:
@@ -104,6 +107,12 @@ def enter(connection: Connection, held: Held) -> bool:
     return bool(connection.execute(_PAUSED, key).scalar_one())
 
 
+def keep_sizes(connection: Connection, held: Held, sizes: ListSizes) -> None:
+    """Remember how long a list of this lane may be; the lane has been entered by the same unit."""
+    key = {"b_tenant": held.tenant, "b_lane": held.lane, "b_fence": held.fence}
+    connection.execute(_KEEP_SIZES, {**key, "b_event": sizes.event, "b_members": sizes.members})
+
+
 def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | None, paused: bool) -> int:
     """Pause or resume the named lanes (None: all). Returns how many there are."""
     statement = update(lanes).where(lanes.c.tenant_id == tenant).values(paused=paused)
@@ -112,49 +121,66 @@ def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | No
     return int(connection.execute(statement).rowcount)
 
 
-def _has_work(now: int) -> tuple[object, object]:
+def wake(connection: Connection, *, tenant: str, note: str) -> int:
+    """Let the free lanes that rest with this note go on at once. Returns how many.
+
+    A lane that was taken over keeps its pause: its note went with the claim that was lost.
+    """
+    resting = (lanes.c.tenant_id == tenant, lanes.c.owner.is_(None), lanes.c.note == note)
+    return int(connection.execute(update(lanes).where(*resting).values(not_before=0, note=None)).rowcount)
+
+
+def _has_work(now: int) -> ColumnElement[bool]:
+    """Correlated and limited to the first row found: MariaDB would turn an EXISTS into a join over all jobs there are."""
     calendar = mirror.alias("calendar")
-    ready = exists().where(
-        jobs.c.tenant_id == lanes.c.tenant_id,
-        jobs.c.lane == lanes.c.lane,
-        jobs.c.state == "queued",
-        jobs.c.run_at <= now,
-        or_(
-            jobs.c.kind.in_(("users", "walk")),
-            exists().where(
-                calendar.c.tenant_id == jobs.c.tenant_id,
-                calendar.c.term == jobs.c.term,
-                calendar.c.target == jobs.c.group_id,
-                calendar.c.parked_until <= now,
-                or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
+    ready = (
+        select(jobs.c.id)
+        .join(
+            calendar,
+            (calendar.c.tenant_id == jobs.c.tenant_id)
+            & (calendar.c.term == jobs.c.term)
+            & (calendar.c.target == jobs.c.group_id),
+            isouter=True,
+        )
+        .where(
+            jobs.c.tenant_id == lanes.c.tenant_id,
+            jobs.c.lane == lanes.c.lane,
+            jobs.c.state == "queued",
+            jobs.c.run_at <= now,
+            or_(
+                jobs.c.kind.in_(("users", "walk")),
+                (calendar.c.parked_until <= now) & or_(calendar.c.state == "live", jobs.c.kind == "calendar"),
             ),
-        ),
+        )
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
     )
-    unsettled = exists().where(
-        mirror.c.tenant_id == lanes.c.tenant_id,
-        mirror.c.lane == lanes.c.lane,
-        mirror.c.settle_at <= now,
-        exists().where(
-            calendar.c.tenant_id == mirror.c.tenant_id,
-            calendar.c.term == mirror.c.term,
-            calendar.c.target == mirror.c.group_id,
-            calendar.c.parked_until <= now,
-        ),
+    unsettled = (
+        select(mirror.c.target)
+        .where(
+            mirror.c.tenant_id == lanes.c.tenant_id,
+            mirror.c.lane == lanes.c.lane,
+            mirror.c.settle_at <= now,
+            mirror.c.parked_until <= now,
+        )
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
     )
-    return ready, unsettled
+    return or_(unsettled.is_not(None), ready.is_not(None))
 
 
 def due(connection: Connection, *, limit: int = 1000) -> list[tuple[str, str]]:
     """Lanes somebody should claim now: free or with a lease that ran out, rested, not paused, with something to do."""
     now = now_ms(connection)
-    ready, unsettled = _has_work(now)
     claimable = or_(
         and_(lanes.c.owner.is_(None), lanes.c.not_before <= now),
         and_(lanes.c.owner.is_not(None), lanes.c.lease_until < now),
     )
     found = connection.execute(
         select(lanes.c.tenant_id, lanes.c.lane)
-        .where(lanes.c.paused.is_(False), claimable, or_(ready, unsettled))  # type: ignore[arg-type]
+        .where(lanes.c.paused.is_(False), claimable, _has_work(now))
         .order_by(lanes.c.not_before, lanes.c.lane)
         .limit(limit)
     )

@@ -1,7 +1,8 @@
 """The mirror: what WPS has for each target, and what we are about to send.
 
-The row of a calendar also carries `parked_until` for its whole group: while the outcome of one of its calls is open, nothing
-of the calendar is sent.
+The row of a calendar also carries two instants for its whole group. `settle_at`: from when the open intents of the group
+can be settled; NULL when there are none. `parked_until`: nothing of the calendar is sent before. Both are there and not on
+the rows of events, because a list of a hundred would move two hundred entries of an index.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class Wanted:
     run_id: str | None
     last_error: str | None
     mirrored: Mirrored | None
+    error_code: str | None = None
 
 
 def mirrored_of(row: AnyRow) -> Mirrored:
@@ -83,21 +85,17 @@ _KEY = (
 )
 _ONE = select(mirror).where(*_KEY)
 _PARK = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"))
+_DOUBT = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"), settle_at=bindparam("b_until"))
+_FREE = update(mirror).where(*_KEY).values(parked_until=0, settle_at=None)
 _calendar = mirror.alias("calendar")
 _UNSETTLED = (
     select(mirror.c.term, mirror.c.group_id)
-    .join(
-        _calendar,
-        (_calendar.c.tenant_id == mirror.c.tenant_id)
-        & (_calendar.c.term == mirror.c.term)
-        & (_calendar.c.target == mirror.c.group_id),
-    )
     .where(
         mirror.c.tenant_id == bindparam("b_tenant"),
         mirror.c.lane == bindparam("b_lane"),
         mirror.c.settle_at <= bindparam("b_now"),
+        mirror.c.parked_until <= bindparam("b_now"),
         mirror.c.group_id != bindparam("b_busy"),
-        _calendar.c.parked_until <= bindparam("b_now"),
     )
     .order_by(mirror.c.settle_at)
     .limit(1)
@@ -158,6 +156,7 @@ _DUE_JOBS = (
         jobs.c.desired_hash,
         jobs.c.run_id,
         jobs.c.last_error,
+        jobs.c.error_code,
         mirror,
     )
     .join(
@@ -197,6 +196,7 @@ def due_jobs(
             row.run_id,
             row.last_error,
             mirrored_of(row) if row.target is not None else None,
+            row.error_code,
         )
         for row in rows
     ]
@@ -235,8 +235,18 @@ def open_intents(connection: Connection, *, tenant: str, term: str, group_id: st
 
 
 def park_group(connection: Connection, *, tenant: str, term: str, group_id: str, until: int) -> None:
-    """Send nothing of the calendar before `until` (0: at once)."""
+    """Send nothing of the calendar before `until`; what is in doubt stays so."""
     connection.execute(_PARK, {"b_tenant": tenant, "b_term": term, "b_target": group_id, "b_until": until})
+
+
+def doubt_group(connection: Connection, *, tenant: str, term: str, group_id: str, until: int) -> None:
+    """The calendar has open intents, whose outcome can be read off WPS from `until` on; nothing is sent before."""
+    connection.execute(_DOUBT, {"b_tenant": tenant, "b_term": term, "b_target": group_id, "b_until": until})
+
+
+def free_group(connection: Connection, *, tenant: str, term: str, group_id: str) -> None:
+    """No intent of the calendar is open any more."""
+    connection.execute(_FREE, {"b_tenant": tenant, "b_term": term, "b_target": group_id})
 
 
 _NO_INTENT: dict[str, Any] = {
@@ -247,7 +257,6 @@ _NO_INTENT: dict[str, Any] = {
     "intent_from_ms": None,
     "intent_until_ms": None,
     "intent_ids": None,
-    "settle_at": None,
 }
 
 
@@ -264,10 +273,8 @@ class IntentRow:
     ids: str | None = None
 
 
-def write_intents(
-    connection: Connection, rows: Sequence[IntentRow], *, tenant: str, term: str, now: int, settle_at: int
-) -> None:
-    """Say what is about to be sent, with the time from which its outcome can be read off WPS."""
+def write_intents(connection: Connection, rows: Sequence[IntentRow], *, tenant: str, term: str, now: int) -> None:
+    """Say what is about to be sent."""
     update_rows(
         connection,
         mirror,
@@ -285,7 +292,7 @@ def write_intents(
         ],
         same={"tenant_id": tenant, "term": term},
         key="target",
-        also={"intent_ms": now, "settle_at": settle_at},
+        also={"intent_ms": now},
     )
 
 
@@ -340,11 +347,6 @@ def clear_intents(connection: Connection, targets: Sequence[str], *, tenant: str
 def set_list_max(connection: Connection, targets: Sequence[str], *, tenant: str, term: str, list_max: int) -> None:
     """How many of these rows the next list may hold."""
     _update_targets(connection, targets, tenant=tenant, term=term, values={"list_max": max(1, min(100, list_max))})
-
-
-def settle_from(connection: Connection, targets: Sequence[str], *, tenant: str, term: str, at: int) -> None:
-    """The intents stay open; their outcome can be read off WPS from `at` on."""
-    _update_targets(connection, targets, tenant=tenant, term=term, values={"settle_at": at})
 
 
 def write_gone(

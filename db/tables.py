@@ -254,7 +254,7 @@ mirror = _table(
     Column("intent_from_ms", BigInteger),
     Column("intent_until_ms", BigInteger),
     Column("intent_ids", Text),  # members: JSON of the ids and roles named by the call
-    _instant("settle_at"),
+    _instant("settle_at"),  # calendars: when open intents of the group can be settled
     UniqueConstraint("tenant_id", "marker", "term"),
     UniqueConstraint("tenant_id", "name", "term"),
     Index(None, "tenant_id", "lane", "settle_at"),
@@ -379,6 +379,8 @@ lanes = _table(
     Column("paused", Boolean, nullable=False),
     Column("effects", BigInteger, nullable=False),
     Column("note", String(200)),
+    Column("event_list", Integer, nullable=False, server_default="100"),  # what a list may hold: domain/list_size.py
+    Column("member_list", Integer, nullable=False, server_default="100"),
     _instant("created_ms", nullable=False),
 )
 

@@ -19,6 +19,8 @@ from enum import Enum, auto
 SLICE_MS = 2000
 SLICE_CALLS = 12
 SLEEP_LIMIT_MS = 250
+DOWN = "WPS is down; its next probe decides"
+"""The note of a lane that rests because the circuit breaker is open; such lanes are woken when it closes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ratelimit.breaker import BreakerState, Change
+
 CUT = 0.7
 """Factor on the rate when the remote side throttles; the multiplicative decrease of botocore's adaptive mode."""
 FLOOR_SHARE = 0.2
@@ -25,7 +27,8 @@ IN_FLIGHT_POLL_MS = 100
 MAX_BLOCK_MS = 15 * 60 * 1000
 """No answer of the remote side may stop the work for longer than this."""
 
-ParkReason = Literal["rate", "blocked", "in_flight"]
+ParkReason = Literal["rate", "blocked", "in_flight", "down"]
+"""`down`: the breaker is open (`breaker`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,16 @@ class Start:
 
     `epoch` goes into `throttled` if the remote side refuses the call. `slot` counts as in flight until it is released
     (best with the next `acquire`) or until its deadline: the granted start plus `hold_ms`.
+
+    `trip` goes into `report`. `doubted`: the breaker waits for good news, so that a call which goes well is reported
+    too; otherwise only one which fails.
     """
 
     wait_ms: int
     epoch: int
     slot: str
+    trip: int = 0
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class Park:
     """Not now. Nothing was spent or reserved: the state is byte for byte what it was, but for a slot in `release`.
 
     `wait_ms` is how long the caller would have to wait if nobody else came ('rate', 'blocked'), or when it is worth
-    looking again ('in_flight': at most `IN_FLIGHT_POLL_MS` beyond the rate's own wait).
+    looking again ('in_flight': at most `IN_FLIGHT_POLL_MS` beyond the rate's own wait; 'down': at the next probe).
     """
 
     wait_ms: int
@@ -139,6 +147,25 @@ class Limiter(Protocol):
 
         A lower rate counts at once. A higher one is grown into, and only after the starts already granted are over.
         """
+        ...
+
+    def report(self, key: str, *, slot: str, trip: int, failed: bool, why: str = "") -> Change | None:
+        """What came of the call that holds `slot`: failed (no answer, or theirs that they are broken) or answered.
+
+        Returns what this changed; exactly one caller is told of each opening and closing.
+        """
+        ...
+
+    def hold_open(self, key: str, *, why: str) -> None:
+        """Opens the breaker, without probes, until `close_breaker`."""
+        ...
+
+    def close_breaker(self, key: str) -> None:
+        """Closes the breaker, whoever opened it."""
+        ...
+
+    def breaker(self, key: str) -> BreakerState:
+        """Reads without changing anything."""
         ...
 
     def state(self, key: str) -> LimiterState:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from ratelimit.breaker import BreakerState, Change
 from ratelimit.limiter import (
     COOL_US,
     CUT,
@@ -24,6 +25,7 @@ from ratelimit.limiter import (
     block_ms,
     check_request,
 )
+from ratelimit.memory_breaker import MemoryBreaker
 
 _US_PER_S = 1_000_000
 
@@ -116,6 +118,7 @@ class MemoryLimiter:
         self._clock_us = clock_us
         self._lock = threading.Lock()
         self._buckets: dict[str, _Bucket] = {}
+        self._breakers: dict[str, MemoryBreaker] = {}
         self._slot_numbers = itertools.count(1)
 
     def acquire(
@@ -135,6 +138,10 @@ class MemoryLimiter:
                 kept.slots.pop(release, None)
             if cost > kept.limits.burst:
                 raise CostTooLarge(cost, kept.limits.burst)
+            breaker = self._breaker(key, now_us)
+            closed_ms = breaker.gate(kept.slots, now_us)
+            if closed_ms is not None:
+                return Park(closed_ms, kept.epoch, "down")
             bucket = kept.copy()
             bucket.settle(now_us)
             wait_ms = math.ceil((bucket.debt_paid_at(now_us, bucket.tokens - cost) - now_us) / 1000)
@@ -148,7 +155,8 @@ class MemoryLimiter:
             bucket.slots = {name: at_us for name, at_us in bucket.slots.items() if at_us > now_us}
             bucket.slots[slot] = now_us + (wait_ms + hold_ms) * 1000
             self._buckets[key] = bucket
-            return Start(wait_ms, bucket.epoch, slot)
+            breaker.started(slot, now_us)
+            return Start(wait_ms, bucket.epoch, slot, breaker.trip, breaker.open or breaker.streak > 0)
 
     def release(self, key: str, slot: str) -> None:
         with self._lock:
@@ -185,6 +193,27 @@ class MemoryLimiter:
             flat = replace(bucket, grow_us=math.inf)
             bucket.grow_us = max(bucket.grow_us, flat.debt_paid_at(now_us, bucket.tokens))
 
+    def report(self, key: str, *, slot: str, trip: int, failed: bool, why: str = "") -> Change | None:
+        with self._lock:
+            now_us = self._clock_us()
+            return self._breaker(key, now_us).report(slot, trip=trip, failed=failed, why=why, now_us=now_us)
+
+    def hold_open(self, key: str, *, why: str) -> None:
+        with self._lock:
+            now_us = self._clock_us()
+            self._breaker(key, now_us).hold(why, now_us)
+
+    def close_breaker(self, key: str) -> None:
+        with self._lock:
+            now_us = self._clock_us()
+            self._breaker(key, now_us).close(now_us)
+
+    def breaker(self, key: str) -> BreakerState:
+        with self._lock:
+            now_us = self._clock_us()
+            bucket = self._buckets.get(key)
+            return self._breaker(key, now_us).state(bucket.slots if bucket else {}, now_us)
+
     def state(self, key: str) -> LimiterState:
         with self._lock:
             now_us = self._clock_us()
@@ -202,6 +231,9 @@ class MemoryLimiter:
                 blocked_ms=max(0, math.ceil((bucket.block_us - now_us) / 1000)),
                 epoch=bucket.epoch,
             )
+
+    def _breaker(self, key: str, now_us: int) -> MemoryBreaker:
+        return self._breakers.setdefault(key, MemoryBreaker()).at(now_us)
 
     def _open(self, key: str, now_us: int, limits: Limits | None = None) -> _Bucket:
         bucket = self._buckets.get(key)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
+from ratelimit.breaker import WHY_CHARS, BreakerState, Change, told_state
 from ratelimit.limiter import (
     CostTooLarge,
     LimiterAway,
@@ -21,12 +22,17 @@ from ratelimit.limiter import (
     check_request,
 )
 
-_SCRIPT = Path(__file__).with_name("token_bucket.lua").read_text(encoding="utf-8")
+_HERE = Path(__file__).parent
+# The first line makes the server refuse the whole script when it is out of memory or a replica.
+_SCRIPT = "#!lua\n" + "".join(
+    (_HERE / name).read_text(encoding="utf-8") for name in ("breaker.lua", "token_bucket.lua")
+)
 # Redis names a script by this digest; it is no protection of anything.
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _STARTED = 0
-_REASONS: dict[int, ParkReason] = {1: "rate", 2: "blocked", 3: "in_flight"}
+_REASONS: dict[int, ParkReason] = {1: "rate", 2: "blocked", 3: "in_flight", 5: "down"}
+_CHANGES: dict[int, Change] = {1: "opened", 2: "still open", 3: "closed"}
 
 
 class RedisLimiter:
@@ -66,7 +72,7 @@ class RedisLimiter:
         answer = self._run(key, "acquire", self._limits, cost, hold_ms, max_wait_ms, slot, release or "")
         code, wait_ms, epoch, burst = int(answer[0]), int(answer[1]), int(answer[2]), float(answer[3])
         if code == _STARTED:
-            return Start(wait_ms=wait_ms, epoch=epoch, slot=slot)
+            return Start(wait_ms, epoch, slot, trip=int(answer[4]), doubted=bool(answer[5]))
         if code in _REASONS:
             return Park(wait_ms=wait_ms, epoch=epoch, reason=_REASONS[code])
         raise CostTooLarge(cost, burst)
@@ -82,6 +88,22 @@ class RedisLimiter:
 
     def configure(self, key: str, limits: Limits) -> None:
         self._run(key, "configure", limits)
+
+    def report(self, key: str, *, slot: str, trip: int, failed: bool, why: str = "") -> Change | None:
+        answer = self._run(key, "report", self._limits, slot, trip, int(failed), why[:WHY_CHARS])
+        return _CHANGES.get(int(answer[0]))
+
+    def hold_open(self, key: str, *, why: str) -> None:
+        self._run(key, "hold", self._limits, why[:WHY_CHARS])
+
+    def close_breaker(self, key: str) -> None:
+        self._run(key, "close", self._limits)
+
+    def breaker(self, key: str) -> BreakerState:
+        *numbers, why = self._run(key, "breaker", self._limits)
+        open_, held, for_ms, failures, next_ms, probing, trip = map(int, numbers)
+        name = told_state(open_=bool(open_), held=bool(held), next_ms=next_ms)
+        return BreakerState(name, bool(held), for_ms, failures, next_ms, bool(probing), trip, why.decode())
 
     def state(self, key: str) -> LimiterState:
         rate, max_rate, tokens, burst, in_flight, cap, blocked_ms, epoch = map(
@@ -102,6 +124,7 @@ class RedisLimiter:
         keys_and_arguments: list[float | str] = [
             self._bucket_key(key),
             self._slots_key(key),
+            self._breaker_key(key),
             operation,
             "" if self._clock_us is None else self._clock_us(),
             limits.rate_per_s,
@@ -111,9 +134,9 @@ class RedisLimiter:
         ]
         try:
             try:
-                answer = self._client.evalsha(_SCRIPT_SHA, 2, *keys_and_arguments)
+                answer = self._client.evalsha(_SCRIPT_SHA, 3, *keys_and_arguments)
             except NoScriptError:  # a restarted or flushed server: EVAL runs the script and keeps it
-                answer = self._client.eval(_SCRIPT, 2, *keys_and_arguments)
+                answer = self._client.eval(_SCRIPT, 3, *keys_and_arguments)
         except RedisError as error:
             raise _away(error) from error
         return cast("list[Any]", answer)
@@ -123,6 +146,9 @@ class RedisLimiter:
 
     def _slots_key(self, key: str) -> str:
         return f"{{{self._namespace}:limiter:{key}}}:slots"
+
+    def _breaker_key(self, key: str) -> str:
+        return f"{{{self._namespace}:limiter:{key}}}:breaker"
 
 
 def _away(error: RedisError) -> LimiterAway:

@@ -1,4 +1,3 @@
-#!lua
 --[[
 Shared limiter: a token bucket with debt, a cap on calls in flight, one block for everyone, and a rate that adapts.
 
@@ -13,7 +12,7 @@ WHY TOKENS AND NOT GCRA. GCRA keeps one number, the time at which the next call 
 time: when the rate changes, the debt already granted changes its price, and the limit is broken in some window. Tokens are
 counted in calls; a change of rate only changes how fast they come from now on.
 
-KEYS   (both carry the same hash tag)
+KEYS   (all carry the same hash tag)
   [1]  hash, the bucket
          tok    tokens at `last`; below 0 = debt; never above burst
          last   when tokens were last settled, µs of this server's clock
@@ -23,6 +22,7 @@ KEYS   (both carry the same hash tag)
          ep     epoch: how many cuts there were
          max    configured calls per second      burst  most tokens      cap  most calls in flight
   [2]  sorted set, the slots: member = the caller's slot, score = its deadline in µs (granted start + hold)
+  [3]  hash, the breaker: see `breaker.lua`
 
 ARGV   [1] operation, [2] now in µs or '' (then TIME; the other is for tests), [3..5] max, burst, cap of the caller's settings
        (used only for a missing hash, and by `configure`), from [6] the operation's own:
@@ -30,7 +30,8 @@ ARGV   [1] operation, [2] now in µs or '' (then TIME; the other is for tests), 
          throttled  epoch, block ms
          configure  -
          state      -
-ANSWER acquire: {0 start | 1 rate | 2 blocked | 3 in flight | 4 cost above burst, wait ms, epoch, burst}
+         report, hold, close, breaker: see `breaker.lua`
+ANSWER acquire: {0 start | 1 rate | 2 blocked | 3 in flight | 4 cost above burst | 5 down, wait ms, epoch, burst, trip, doubted}
        state:   {rate, max, tok, burst, in flight, cap, blocked ms, epoch};  others: {0}
 
 INVARIANT. In every window of W seconds, at granted times: starts <= burst + max * W + 1.
@@ -57,14 +58,15 @@ THROTTLE. Every report blocks everyone until its time and takes the saved tokens
 that were in flight together and are all refused are one piece of news. It rests COOL_US and until the block is over, then grows.
 
 Numbers are stored with 17 digits: a double then reads back exactly. tostring() would keep 14, and a moment in µs has 16.
-The first line makes the server refuse the whole script when it is out of memory or a replica: never half a change.
+The first line of the whole script (#!lua) makes the server refuse it when it is out of memory or a replica: never half a
+change.
 --]]
 local CUT, FLOOR_SHARE, FLOOR_PER_S = 0.7, 0.2, 1
 local COOL_US, FULL_GROWTH_S, IN_FLIGHT_POLL_MS = 1000000, 8, 100
-local START, RATE, BLOCKED, IN_FLIGHT, COST = 0, 1, 2, 3, 4
+local START, RATE, BLOCKED, IN_FLIGHT, COST, DOWN = 0, 1, 2, 3, 4, 5
 local FIELDS = {'tok', 'last', 'rate', 'grow', 'block', 'ep', 'max', 'burst', 'cap'}
 
-local bucket_key, slots_key = KEYS[1], KEYS[2]
+local bucket_key, slots_key, breaker_key = KEYS[1], KEYS[2], KEYS[3]
 local operation = ARGV[1]
 local now = tonumber(ARGV[2])
 if not now then
@@ -189,8 +191,13 @@ local function acquire()
   local slot, release = ARGV[9], ARGV[10]
   local b = open()
   if release ~= '' then redis.call('ZREM', slots_key, release) end
-  local function answer(code, wait_ms) return {code, wait_ms, b.ep, text(b.burst)} end
+  local breaker = breaker_of(breaker_key, now)
+  local function answer(code, wait_ms)
+    return {code, wait_ms, b.ep, text(b.burst), breaker.trip, (breaker.open == 1 or breaker.streak > 0) and 1 or 0}
+  end
   if cost > b.burst then return answer(COST, 0) end
+  local closed_ms = gate(breaker, slots_key, now)
+  if closed_ms then return answer(DOWN, closed_ms) end
   settle(b)
   local wait_ms = math.ceil((debt_paid_at(b, b.tok - cost) - now) / 1000)
   if wait_ms > longest_ms then return answer(b.block > now and BLOCKED or RATE, wait_ms) end
@@ -199,6 +206,7 @@ local function acquire()
   save(b, {'tok', 'last'})
   redis.call('ZREMRANGEBYSCORE', slots_key, '-inf', text(now))
   redis.call('ZADD', slots_key, text(now + (wait_ms + hold_ms) * 1000), slot)
+  started(breaker_key, breaker, slot, now)
   return answer(START, wait_ms)
 end
 
@@ -244,5 +252,11 @@ local function state()
   return {text(rate_at(b, now)), text(b.max), text(b.tok), text(b.burst), in_flight, text(b.cap), text(blocked_ms), text(b.ep)}
 end
 
-local operations = {acquire = acquire, throttled = throttled, configure = configure, state = state}
+local function report() return report_to_breaker(breaker_key, now, ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9]) end
+local function hold() return hold_breaker(breaker_key, now, ARGV[6]) end
+local function close() return close_breaker(breaker_key, now) end
+local function breaker() return breaker_state(breaker_key, slots_key, now) end
+
+local operations = {acquire = acquire, throttled = throttled, configure = configure, state = state,
+                    report = report, hold = hold, close = close, breaker = breaker}
 return operations[operation]()

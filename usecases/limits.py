@@ -1,11 +1,11 @@
-"""The limits of a tenant's WPS app: set by an admin, kept in the database, put into the limiter by every keeper."""
+"""What an admin has decided about a tenant's WPS app: kept in the database, put into the limiter by every keeper."""
 
 from sqlalchemy import Connection
 
 from ratelimit.limiter import Limits
 from usecases import tenants
 
-__all__ = ["Connection", "Limits", "store", "stored"]
+__all__ = ["Connection", "Limits", "breaker_held", "hold_breaker", "store", "stored"]
 
 
 def stored(connection: Connection, *, tenant: str, default: Limits) -> Limits:
@@ -20,3 +20,14 @@ def store(connection: Connection, *, tenant: str, limits: Limits) -> None:
     """Keep the limits, so that a flushed Redis gets them again."""
     kept = {"rate_per_s": limits.rate_per_s, "burst": limits.burst, "max_in_flight": limits.max_in_flight}
     tenants.change_settings(connection, tenant=tenant, limits=kept)
+
+
+def breaker_held(connection: Connection, *, tenant: str) -> str | None:
+    """Why an admin keeps the circuit breaker open; None when nobody does."""
+    why: str | None = tenants.settings(connection, tenant=tenant).get("breaker_held")
+    return why
+
+
+def hold_breaker(connection: Connection, *, tenant: str, why: str | None) -> None:
+    """Keep the decision (None: not held any more), so that a flushed Redis gets it again."""
+    tenants.change_settings(connection, tenant=tenant, breaker_held=why)

@@ -1,8 +1,8 @@
 """The keeper: one thread per worker that keeps what would otherwise be forgotten.
 
 It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
-of active lanes in step with the limiter, does a tick that is late (so that schedules need no scheduler to be alive), and
-clears what dead brokers left in Redis.
+of active lanes in step with the limiter, wakes lanes when WPS is back, does a tick that is late (so that schedules need no
+scheduler to be alive), and clears what dead brokers left in Redis.
 """
 
 import random
@@ -25,6 +25,7 @@ from ratelimit.limiter import LimiterAway, Limits
 from usecases import limits, schedules
 from usecases.deps import Deps
 from usecases.lanes import Holdings
+from workers.outage import OutageWatch
 
 log = get_logger("keeper")
 
@@ -80,6 +81,7 @@ class Keeper(threading.Thread):
         self._deps = deps
         self._holdings = holdings
         self._cap = cap
+        self._outage = OutageWatch(deps)
         self._client = client
         self._lane_threads = lane_threads
         self._tick_s = tick_s
@@ -122,6 +124,7 @@ class Keeper(threading.Thread):
 
     def _dispatch(self) -> None:
         self._cap.refresh()
+        self._outage.refresh()
         dispatch(self._deps, idle_threads=self._lane_threads - len(self._holdings.names()))
 
     def _guarded(self, duty: str, work: Callable[[], object]) -> None:

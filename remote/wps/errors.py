@@ -21,6 +21,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from domain.settlement import MAX_ATTEMPTS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -94,6 +96,18 @@ POLICIES: Final[Mapping[Kind, Policy]] = MappingProxyType(
         Kind.UNKNOWN: Policy(ErrorClass.UNKNOWN, 0, 0, 0, True),
     }
 )
+
+_LOOKED_UP: Final = (ErrorClass.CONFLICT, ErrorClass.SERVER, ErrorClass.NETWORK, ErrorClass.TIMEOUT, ErrorClass.UNKNOWN)
+"""Classes of calls whose outcome has to be looked up; the others are judged when they are answered."""
+_MOST_RETRIES: Final[Mapping[str, int]] = MappingProxyType(
+    {one.value: max(row.retries for row in POLICIES.values() if row.error_class is one) for one in _LOOKED_UP}
+)
+
+
+def retries_after(error_class: str | None) -> int:
+    """How often something is tried again whose last call ended with this class (None: its worker died)."""
+    return _MOST_RETRIES.get(error_class or "", MAX_ATTEMPTS - 1)
+
 
 # Names beside the numbers are the service's own.
 CODES: Final[Mapping[int, Kind]] = MappingProxyType(
@@ -229,6 +243,17 @@ def is_server_side(*, http_status: int, code: int | None) -> bool:
     return http_status >= 500 or (code is not None and kind_of(http_status=http_status, code=code) is Kind.SERVER)
 
 
+_DOWN: Final = frozenset({Kind.SERVER, Kind.NETWORK, Kind.TIMEOUT})
+
+
+def speaks_for_an_outage(error: WpsError) -> bool:
+    """Whether the breaker counts this as a failure of the service: no answer, or its own word that it is broken.
+
+    A throttle, refused data and even refused credentials are answers of a service that lives.
+    """
+    return error.kind in _DOWN
+
+
 def backoff_ms(policy: Policy, attempts: int, jitter: float) -> int:
     """Milliseconds to wait before attempt `attempts` + 1: doubling, capped, the upper half random.
 
@@ -240,9 +265,13 @@ def backoff_ms(policy: Policy, attempts: int, jitter: float) -> int:
 
 
 class WpsError(Exception):
-    """A call that did not succeed. `message` is redacted and at most 300 characters."""
+    """A call that did not succeed. `message` is redacted and at most 300 characters.
+
+    `outage` is set by the transport when the whole service is down: then it says nothing about the item.
+    """
 
     default_kind: Kind = Kind.UNKNOWN
+    outage: bool = False
 
     def __init__(
         self, call: str, *, http_status: int = 0, code: int | None = None, message: str = "", kind: Kind | None = None

@@ -5,6 +5,8 @@
 `admit` is the only place of the product that spends from the limiter, and one admission is good for one call. A call
 has one deadline for everything (token included), is sent at most once, and belongs to a lane. Its guard runs on an open
 connection right before the first byte: what fails up to there is WpsNotSent, what fails after it is WpsUnknown.
+
+It is also the only place that asks the circuit breaker (with each admission) and tells it what came of calls.
 """
 
 from __future__ import annotations
@@ -15,12 +17,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from observability.log import get_logger
 from ratelimit.limiter import Limiter, LimiterAway, Park
 from ratelimit.retry_after import parse_retry_after
 from remote.wps.auth import TokenSource
 from remote.wps.deadlines import Deadline
 from remote.wps.envelope import Envelope, read_envelope
-from remote.wps.errors import Kind, WpsError, WpsNotSent, WpsThrottled, WpsUnknown, classify, kind_of, redacted
+from remote.wps.errors import (
+    GuardRefused,
+    Kind,
+    WpsError,
+    WpsNotSent,
+    WpsThrottled,
+    WpsUnknown,
+    classify,
+    kind_of,
+    redacted,
+    speaks_for_an_outage,
+)
 from remote.wps.exchange import Exchange, ExchangeError, RawAnswer
 from remote.wps.signing import authorization, kso_date
 
@@ -29,6 +43,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from remote.wps.credentials import Credentials
+
+log = get_logger("wps")
 
 _JSON: Final = "application/json"
 _AWAY_MS: Final = 1_000
@@ -46,18 +62,23 @@ _BLOCK_ONLY: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Leave for one call, to be made after `wait_ms`. `guard` raises GuardRefused when the call must not go out."""
+    """Leave for one call, to be made after `wait_ms`. `guard` raises GuardRefused when the call must not go out.
+
+    `trip` and `doubted` are the breaker's: which time between two outages this is, and whether it waits for good news.
+    """
 
     lane: str
     slot: str
     epoch: int
     wait_ms: int
     guard: Callable[[], None] | None = None
+    trip: int = 0
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """No call for `wait_ms`: the limiter's wait is too long, it is blocked, full or away."""
+    """No call for `wait_ms`: the limiter's wait is too long, it is blocked, full or away, or WPS is down."""
 
     wait_ms: int
     reason: str
@@ -131,7 +152,7 @@ class Transport:
         if isinstance(found, Park):
             return Parked(found.wait_ms, found.reason)
         self._remember(found.slot, hold_ms / 1_000)
-        return Admitted(lane=lane, slot=found.slot, epoch=found.epoch, wait_ms=found.wait_ms)
+        return Admitted(lane, found.slot, found.epoch, found.wait_ms, trip=found.trip, doubted=found.doubted)
 
     def release(self, admitted: Admitted) -> None:
         """Give a slot back without an admission to ride with. While the store is away its own deadline frees it."""
@@ -149,6 +170,17 @@ class Transport:
         """
         _check_lane(on.lane)
         self._spend(on)
+        try:
+            found = self._call(on, call)
+        except GuardRefused:
+            raise  # no news of WPS
+        except WpsError as error:
+            self._tell_breaker(on, error)
+            raise
+        self._tell_breaker(on, None)
+        return found
+
+    def _call(self, on: Admitted, call: Call) -> object:
         deadline = Deadline(self._budget_s, monotonic=self._monotonic)
         token = self._token(on, deadline)
         headers = self._headers(call, token, on.lane)
@@ -260,6 +292,23 @@ class Transport:
         except LimiterAway:
             # Nothing may start while the store is away, which is what the report was for.
             return
+
+    def _tell_breaker(self, on: Admitted, error: WpsError | None) -> None:
+        failed = error is not None and speaks_for_an_outage(error)
+        if not failed and not on.doubted:
+            return
+        why = f"{error.kind}: {error.message}" if error is not None else ""
+        try:
+            change = self._limiter.report(self._key, slot=on.slot, trip=on.trip, failed=failed, why=why)
+        except LimiterAway:
+            # Nothing may start while the store is away; the next call that fails is told about again.
+            return
+        if change == "closed":
+            log.info("wps.breaker_closed", call_lane=on.lane)
+        elif change is not None:
+            assert error is not None
+            error.outage = True
+            log.warning("wps.breaker_opened" if change == "opened" else "wps.probe_failed", reason=why)
 
     def _remember(self, slot: str, hold_s: float) -> None:
         now_s = self._monotonic()

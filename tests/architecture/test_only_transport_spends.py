@@ -34,6 +34,20 @@ def test_only_the_transport_spends_from_the_limiter() -> None:
     assert {name: lines for name, lines in found.items() if lines and name not in MAY_SPEND} == {}
 
 
+def reports(tree: ast.Module) -> list[int]:
+    """The lines that tell the breaker what came of a call."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    named = [one for one in calls if isinstance(one.func, ast.Attribute) and one.func.attr == "report"]
+    return [one.lineno for one in named if "trip" in {keyword.arg for keyword in one.keywords}]
+
+
+def test_only_the_transport_tells_the_breaker() -> None:
+    """It alone knows whether a byte left and what came back; a second voice would open or close it for all."""
+    files = (path for path in sources.python_files() if path.parent.name != "ratelimit")
+    found = {str(path.relative_to(sources.PROJECT)): reports(sources.tree(path)) for path in files}
+    assert {name for name, lines in found.items() if lines} == {SPENDER}
+
+
 @pytest.mark.parametrize(
     ("code", "spent"),
     [

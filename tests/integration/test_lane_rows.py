@@ -289,9 +289,10 @@ def test_an_intent_to_settle_is_work_without_any_job(laned: Engine) -> None:
     fill(laned, put("calendar", "cal:1"), put("event", "evt:1"))
     for target in ("cal:1", "evt:1"):
         set_job(laned, target, state="cancelled", open_key=None)
-    set_mirror(laned, "evt:1", intent_verb="create", intent_ms=1, settle_at=now(laned) + 60_000)
+    set_mirror(laned, "evt:1", intent_verb="create", intent_ms=1)
+    set_mirror(laned, "cal:1", settle_at=now(laned) + 60_000)
     assert due(laned) == []
-    set_mirror(laned, "evt:1", settle_at=now(laned))
+    set_mirror(laned, "cal:1", settle_at=now(laned))
     assert due(laned) == [LANE]
     set_mirror(laned, "cal:1", parked_until=now(laned) + 60_000)
     assert due(laned) == []
@@ -332,7 +333,8 @@ def test_the_listing_says_what_a_lane_does_and_waits_for(laned: Engine) -> None:
     """What `obsync lanes` shows."""
     fill(laned, put("calendar", "cal:1"), put("event", "evt:1"), put("event", "evt:2"))
     set_job(laned, "evt:2", state="dead", open_key=None)
-    set_mirror(laned, "evt:1", intent_verb="create", intent_ms=1, settle_at=now(laned))
+    set_mirror(laned, "evt:1", intent_verb="create", intent_ms=1)
+    set_mirror(laned, "cal:1", settle_at=now(laned))
     claimed(laned)
     with reading(laned) as tx:
         (one,) = lanes.listing(tx, tenant=TENANT)

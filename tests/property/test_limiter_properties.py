@@ -1,7 +1,7 @@
 """The limiter on random histories: the limit holds in each of them, and both implementations answer the same."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Step:
     epochs_back: int = 0
     retry_after_ms: int = 0
     limits: Limits | None = None
+    failed: bool = False
 
 
 limits = st.builds(
@@ -66,6 +67,22 @@ adjusting = st.builds(Step, after_us=pause_us, operation=st.just("configure"), l
 resting = st.builds(Step, after_us=pause_us, operation=st.just("state"))
 jumping = st.builds(Step, after_us=pause_or_jump_back_us, operation=st.just("state"))
 
+# Enough of them in a row that the breaker opens, and stray ones that must not be heard.
+failing = st.builds(Step, after_us=st.integers(0, 2_000), operation=st.just("call"), failed=st.just(True))
+calling = st.builds(Step, after_us=pause_us, operation=st.just("call"), failed=st.booleans())
+straying = st.builds(Step, after_us=pause_us, operation=st.just("report"), failed=st.booleans())
+deciding = st.builds(Step, after_us=pause_us, operation=st.sampled_from(["hold", "close"]))
+outage = st.lists(failing, min_size=8, max_size=14)
+trouble = st.lists(
+    st.one_of(
+        outage,
+        st.lists(calling, max_size=4),
+        st.lists(asking, max_size=6),
+        st.builds(lambda s: [s], straying | straying | deciding | complaining | jumping),
+    ),
+    max_size=12,
+)
+
 # Rushes of questions are what a limit is for: most steps come as a handful of them in a row.
 rush = st.lists(asking, min_size=1, max_size=30)
 forwards = st.lists(
@@ -85,6 +102,7 @@ class Player:
         self.now_us = BEGIN_US
         self.newest_epoch = 0
         self.last_slot: str | None = None
+        self.starts: list[Start] = []
 
     def clock_us(self) -> int:
         return self.now_us
@@ -93,6 +111,14 @@ class Player:
         self.now_us += step.after_us
         if step.operation == "acquire":
             return self._acquire(limiter, step)
+        if step.operation == "call":
+            return self._call(limiter, step)
+        if step.operation == "report":
+            return self._report(limiter, self.starts[-3:][0], step.failed) if self.starts else None
+        if step.operation == "hold":
+            return limiter.hold_open(KEY, why="an admin")
+        if step.operation == "close":
+            return limiter.close_breaker(KEY)
         if step.operation == "throttled":
             epoch = self.newest_epoch - step.epochs_back
             limiter.throttled(KEY, epoch=epoch, retry_after_ms=step.retry_after_ms)
@@ -113,7 +139,20 @@ class Player:
         self.newest_epoch = max(self.newest_epoch, answer.epoch)
         if isinstance(answer, Start):
             self.last_slot = answer.slot
+            self.starts.append(answer)
         return answer
+
+    def _call(self, limiter: Limiter, step: Step) -> object:
+        """Asked for, made and told about."""
+        answer = self._acquire(limiter, step)
+        if not isinstance(answer, Start):
+            return answer
+        change = self._report(limiter, answer, step.failed)
+        limiter.release(KEY, answer.slot)
+        return told(answer), change
+
+    def _report(self, limiter: Limiter, on: Start, failed: bool) -> object:
+        return limiter.report(KEY, slot=on.slot, trip=on.trip, failed=failed, why=f"failure {failed}")
 
 
 @given(first=limits, history=forwards)
@@ -189,9 +228,40 @@ def test_memory_and_redis_answer_the_same(client: redis.Redis, first: Limits, hi
         assert shared.state(KEY) == memory.state(KEY)
 
 
+@given(first=limits, history=trouble)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_memory_and_redis_agree_on_every_outage(client: redis.Redis, first: Limits, history: list[list[Step]]) -> None:
+    """Failures, probes, strays, admins and clocks in any order: the two breakers never differ."""
+    client.flushall()
+    here, there = Player(), Player()
+    memory = MemoryLimiter(limits=first, clock_us=here.clock_us)
+    shared = RedisLimiter(client, limits=first, clock_us=there.clock_us)
+    for step in flat(history):
+        assert told(there.play(shared, step)) == told(here.play(memory, step))
+        assert shared.breaker(KEY) == memory.breaker(KEY)
+
+
+@given(first=limits, history=trouble)
+@settings(max_examples=150, deadline=None)
+def test_an_open_breaker_lets_one_probe_out_and_only_when_it_is_due(first: Limits, history: list[list[Step]]) -> None:
+    """In no history do two probes overlap, or one go out before its pause is over, or any while an admin says no."""
+    player = Player()
+    limiter = MemoryLimiter(limits=first, clock_us=player.clock_us)
+    for step in flat(history):
+        player.now_us += step.after_us
+        before, asked = limiter.breaker(KEY), len(player.starts)
+        player.play(limiter, replace(step, after_us=0))
+        if before.state == "closed" or len(player.starts) == asked:
+            continue
+        assert (before.state, before.held, before.next_probe_ms) == ("half_open", False, 0)
+        assert not before.probing or step.release  # the probe before was given back by this very question
+
+
 def told(answer: object) -> object:
     """What both must agree on: everything but the name of the slot."""
-    return ("start", answer.wait_ms, answer.epoch) if isinstance(answer, Start) else answer
+    if isinstance(answer, Start):
+        return ("start", answer.wait_ms, answer.epoch, answer.trip, answer.doubted)
+    return answer
 
 
 @given(value=st.none() | st.text(), date_header=st.none() | st.text(), now=st.datetimes())

@@ -9,13 +9,18 @@ from db import mirror, rolls
 from db.clock import now_ms
 from db.mirror import GroupRef, Wanted
 from domain.calendars import EventBody, with_marker, with_restored_line
+from domain.list_size import ListSizes
 from domain.rolls import roll_hash
-from domain.settlement import MAX_ATTEMPTS, Candidate, Mirrored, Verb, choose_events, member_call, verb_for
+from domain.settlement import Candidate, Mirrored, Verb, choose_events, member_call, verb_for
+from remote.wps.errors import retries_after
 from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
 
 
-def choose(connection: Connection, *, tenant: str, lane: str, busy: str | None = None) -> Work | None:
-    """The lane's next work, or None when nothing is due. The calendar `busy` is left out: a call of it is in flight."""
+def choose(connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, busy: str | None = None) -> Work | None:
+    """The lane's next work, or None when nothing is due. The calendar `busy` is left out: a call of it is in flight.
+
+    A list is as long as `sizes` and the most careful of its rows allow.
+    """
     now = now_ms(connection)
     ref = mirror.due_group(connection, tenant=tenant, lane=lane, now=now, busy=busy)
     if ref is None:
@@ -27,12 +32,12 @@ def choose(connection: Connection, *, tenant: str, lane: str, busy: str | None =
     wanted = mirror.due_jobs(connection, tenant=tenant, lane=lane, ref=ref, now=now)
     if not wanted:
         return None
-    worn_out = tuple(one for one in wanted if one.attempts >= MAX_ATTEMPTS)
+    worn_out = tuple(one for one in wanted if one.attempts > retries_after(one.error_code))
     if worn_out:
         return Burying(ref, worn_out)
     if wanted[0].kind in ("users", "walk"):
         return _look_up(ref, wanted[0])
-    return _of_calendar(connection, ref, calendar, wanted, tenant=tenant)
+    return _of_calendar(connection, ref, calendar, wanted, tenant=tenant, sizes=sizes)
 
 
 def _look_up(ref: GroupRef, one: Wanted) -> Call:
@@ -41,7 +46,13 @@ def _look_up(ref: GroupRef, one: Wanted) -> Call:
 
 
 def _of_calendar(
-    connection: Connection, ref: GroupRef, calendar: Mirrored | None, wanted: Sequence[Wanted], *, tenant: str
+    connection: Connection,
+    ref: GroupRef,
+    calendar: Mirrored | None,
+    wanted: Sequence[Wanted],
+    *,
+    tenant: str,
+    sizes: ListSizes,
 ) -> Work | None:
     if calendar is None:
         return None
@@ -55,9 +66,10 @@ def _of_calendar(
     if calendar.state != "live" or calendar.remote_id is None:
         return None
     if "members" in by_kind:
-        return _members(connection, ref, by_kind["members"][0], calendar.remote_id, tenant=tenant)
+        one, room = by_kind["members"][0], sizes.members
+        return _members(connection, ref, one, calendar.remote_id, tenant=tenant, room=room)
     if "event" in by_kind:
-        return _events(ref, by_kind["event"], calendar.remote_id)
+        return _events(ref, by_kind["event"], calendar.remote_id, room=sizes.event)
     # Last of all, and only looked at: what is about to change would be reported as a difference.
     return next((Verifying(ref, calendar, one) for one in wanted if one.kind == "verify"), None)
 
@@ -70,27 +82,27 @@ def _calendar(ref: GroupRef, one: Wanted, calendar: Mirrored) -> Work:
     return Call(ref, "calendar", verb, (one,), calendar_id=calendar.remote_id or "", name=name)
 
 
-def _members(connection: Connection, ref: GroupRef, one: Wanted, calendar_id: str, *, tenant: str) -> Work:
+def _members(connection: Connection, ref: GroupRef, one: Wanted, calendar_id: str, *, tenant: str, room: int) -> Work:
     assert one.mirrored is not None
     offering_id = json.loads(one.payload)["offering"]
     roll = rolls.wanted_members(connection, tenant=tenant, term=ref.term, offering_ids=[offering_id])
     wanted = roll.get(offering_id, {})
     present = mirror.present_members(connection, tenant=tenant, term=ref.term, group_id=ref.group_id)
-    call = member_call(wanted=wanted, present=present, list_max=one.mirrored.list_max)
+    call = member_call(wanted=wanted, present=present, list_max=min(room, one.mirrored.list_max))
     if call is None:
         return Closing(ref, (one,), roll_hash(wanted))
     verb = Verb.CREATE if call.add else Verb.DELETE
     return Call(ref, "members", verb, (one,), calendar_id=calendar_id, members=call, roll_hash=roll_hash(wanted))
 
 
-def _events(ref: GroupRef, wanted: Sequence[Wanted], calendar_id: str) -> Work:
+def _events(ref: GroupRef, wanted: Sequence[Wanted], calendar_id: str, *, room: int) -> Work:
     by_target = {one.target: one for one in wanted}
     candidates = []
     for one in wanted:
         assert one.mirrored is not None
         verb = verb_for(one.mirrored, desired_hash=one.desired_hash or None)
         # One that has failed alone before goes alone again, so that it cannot take others with it.
-        list_max = 1 if one.attempts else one.mirrored.list_max
+        list_max = 1 if one.attempts else min(room, one.mirrored.list_max)
         candidates.append(Candidate(one.target, verb, list_max))
     verb, targets = choose_events(candidates)
     chosen = tuple(by_target[target] for target in targets)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
-from domain.lanes import SLEEP_LIMIT_MS, may_send, slice_is_over
+from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
 from observability.log import get_logger
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
@@ -28,6 +28,7 @@ from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
 from usecases.sync import recording, settling, verifying, walking
 from usecases.sync.choosing import choose
+from usecases.sync.learning import Learnt
 from usecases.sync.recording import GO_ON, Rest, Scope
 from usecases.sync.sending import send
 from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
@@ -118,6 +119,7 @@ class _Drain:
         self._executor = executor
         held = holding.held
         self._scope = Scope(held.tenant, held.lane, deps.times, deps.secret, deps)
+        self._learnt = Learnt(held)
         self._finished: tuple[Call, Outcome] | None = None
         self._slot: Admitted | None = None
         self._started = time.monotonic()
@@ -173,6 +175,7 @@ class _Drain:
             outcome = future.result()
         self.calls += 1
         self._holding.step()
+        self._learnt.from_call(ready, outcome)
         self._finished = (ready, outcome)
         return chosen
 
@@ -185,7 +188,8 @@ class _Drain:
         self._slot = None
         if isinstance(found, Parked):
             self._flush()
-            raise _Stop(Rest(max(1, found.wait_ms), f"limiter: {found.reason}"))
+            note = DOWN if found.reason == "down" else f"limiter: {found.reason}"
+            raise _Stop(Rest(max(1, found.wait_ms), note))
         self._slot = found
         if found.wait_ms > _FLUSH_BEFORE_SLEEP_MS:
             self._flush()
@@ -202,6 +206,7 @@ class _Drain:
             nonlocal before
             paused = lanes.enter(tx, self._scope_held)
             rest = recording.record(tx, self._scope, *finished) if finished is not None else GO_ON
+            self._learnt.keep(tx)
             if paused or rest.ms:
                 return None, paused, rest
             # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
@@ -210,6 +215,7 @@ class _Drain:
 
         ready, paused, rest = in_unit(self._deps.engine, work)
         self._finished = None
+        self._learnt.kept()
         if rest.ms:
             raise _Stop(rest)
         return before, ready, paused
@@ -222,10 +228,12 @@ class _Drain:
 
         def work(tx: Connection) -> tuple[bool, Rest]:
             paused = lanes.enter(tx, self._scope_held)
+            self._learnt.keep(tx)
             return paused, recording.record(tx, self._scope, call, outcome)
 
         paused, rest = in_unit(self._deps.engine, work)
         self._finished = None
+        self._learnt.kept()
         if rest.ms or paused:
             raise _Stop(rest if rest.ms else Rest(0, "paused"))
 
@@ -338,7 +346,8 @@ class _Drain:
 
     def _choose(self, busy: str | None = None) -> Work | None:
         with reading(self._deps.engine) as connection:
-            return choose(connection, tenant=self._scope.tenant, lane=self._scope.lane, busy=busy)
+            key = {"tenant": self._scope.tenant, "lane": self._scope.lane}
+            return choose(connection, **key, sizes=self._learnt.sizes, busy=busy)
 
     def give_back_slot(self) -> None:
         """Return the limiter's slot of the last call."""

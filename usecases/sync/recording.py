@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, update
@@ -19,13 +18,16 @@ from remote.wps.errors import (
     GuardRefused,
     Kind,
     WpsAuth,
+    WpsConflict,
     WpsError,
+    WpsLocked,
     WpsMisconfigured,
     WpsNoSuchUser,
     WpsNotSent,
     WpsRefused,
     WpsThrottled,
     backoff_ms,
+    retries_after,
 )
 from usecases.deps import Deps
 from usecases.sync.work import Burying, Call, Closing, Done, Failed, Outcome
@@ -73,8 +75,8 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     now = now_ms(connection)
     settle_at = now + scope.times.settle_ms
     key = {"tenant": scope.tenant, "term": call.ref.term}
-    mirror.write_intents(connection, _intents(call), now=now, settle_at=settle_at, **key)
-    mirror.park_group(connection, group_id=call.ref.group_id, until=settle_at, **key)
+    mirror.write_intents(connection, _intents(call), now=now, **key)
+    mirror.doubt_group(connection, group_id=call.ref.group_id, until=settle_at, **key)
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         mirror.set_name(connection, target=call.ref.group_id, name=call.name, **key)
     if call.alone:
@@ -118,11 +120,16 @@ def record(connection: Connection, scope: Scope, call: Call, outcome: Outcome) -
     """Write the outcome of a call. The lane has been entered by the same unit."""
     if isinstance(outcome, Done):
         return _RECORDERS[call.kind](connection, scope, call, outcome)
-    if call.writes and not isinstance(outcome.error, WpsRefused):
+    if call.writes and _has_to_be_looked_up(outcome.error):
         return _unknown(connection, scope, call, outcome.error)
     if call.writes:
         _forget_intents(connection, scope, call)
     return _refused(connection, scope, call, outcome)
+
+
+def _has_to_be_looked_up(error: WpsError) -> bool:
+    """It may have been applied, or something like it is there already; a lock is only busy."""
+    return not isinstance(error, WpsRefused) or (isinstance(error, WpsConflict) and not isinstance(error, WpsLocked))
 
 
 # --- done -------------------------------------------------------------------------------------------------------------
@@ -178,7 +185,7 @@ def _event(connection: Connection, scope: Scope, call: Call, outcome: Done) -> R
     closing.done(connection, [call.wanted[index] for index in made], lane=scope.lane)
     missing = [one.target for one in call.wanted if one.target not in outcome.ids]
     if missing:
-        _look_again(connection, scope, call, missing)
+        _look_again(connection, scope, call)
     else:
         _unpark(connection, scope, call)
     return GO_ON
@@ -191,11 +198,10 @@ def _sent(call: Call, index: int, outcome: Done) -> SentRow:
     return SentRow(one.target, outcome.ids[one.target], one.desired_hash, body.start_ms, body.end_ms, list_max)
 
 
-def _look_again(connection: Connection, scope: Scope, call: Call, targets: Sequence[str]) -> None:
+def _look_again(connection: Connection, scope: Scope, call: Call) -> None:
     """WPS has answered, so nothing lands later: only the lag of its lists has to pass."""
     at = now_ms(connection) + scope.times.lag_ms
-    mirror.settle_from(connection, targets, tenant=scope.tenant, term=call.ref.term, at=at)
-    mirror.park_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=at)
+    mirror.doubt_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=at)
 
 
 def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Rest:
@@ -208,7 +214,7 @@ def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) ->
     given = [row for row in outcome.permissions if row[0] in asked]
     mirror.add_members(connection, given, **key)
     if len({row[0] for row in given}) < len(asked):
-        _look_again(connection, scope, call, [one.target])
+        _look_again(connection, scope, call)
         return GO_ON
     _forget_intents(connection, scope, call)
     mirror.set_list_max(connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=2 * _list_max(one))
@@ -260,7 +266,7 @@ _RECORDERS = {"calendar": _calendar, "members": _members, "event": _event, "user
 
 
 def _unpark(connection: Connection, scope: Scope, call: Call) -> None:
-    mirror.park_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id, until=0)
+    mirror.free_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id)
 
 
 def _give_back(connection: Connection, call: Call) -> None:
@@ -276,17 +282,24 @@ def _forget_intents(connection: Connection, scope: Scope, call: Call) -> None:
 
 
 def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) -> Rest:
-    """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for."""
-    ids = [one.job_id for one in call.wanted]
-    jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
-    if getattr(error, "envelope", False):
-        _look_again(connection, scope, call, [one.target for one in call.wanted])
+    """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for.
+
+    Something in the way of a write (a conflict) is answered in the same way: read, compare, and only then again.
+    """
+    ids, wait = [one.job_id for one in call.wanted], 0
+    if error.outage:
+        _give_back(connection, call)
+    elif call.alone and call.wanted[0].attempts < retries_after(error.error_class):
+        wait = backoff_ms(error.policy, call.wanted[0].attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
+    jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
+    if isinstance(error, WpsRefused) or getattr(error, "envelope", False):
+        _look_again(connection, scope, call)
     return GO_ON
 
 
 def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) -> Rest:
     error, ids = outcome.error, [one.job_id for one in call.wanted]
-    if isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
+    if error.outage or isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
         # None of these says anything about the jobs: their attempt is given back.
         _give_back(connection, call)
         return rest_after(error)
@@ -392,4 +405,5 @@ def bury(connection: Connection, scope: Scope, work: Burying) -> None:
     """Jobs that used up their attempts become dead letters."""
     for one in work.wanted:
         message = f"gave up after {one.attempts} attempts; last: {one.last_error or 'its worker died'}"
-        closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code="attempts", message=message)
+        code = one.error_code or "attempts"
+        closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code=code, message=message)

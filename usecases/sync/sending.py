@@ -1,5 +1,8 @@
 """One call to WPS, and what came of it. Nothing is written here and nothing is repeated."""
 
+import time
+from dataclasses import replace
+
 from domain.settlement import Verb
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsError, WpsUnknown
@@ -9,8 +12,10 @@ from usecases.sync.work import Call, Done, Failed, Outcome
 
 def send(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     """Carry the call out. Only errors of WPS become outcomes; everything else is a defect and is raised."""
+    started = time.monotonic()
     try:
-        return _SENDERS[call.kind](client, on, call)
+        done = _SENDERS[call.kind](client, on, call)
+        return replace(done, took_ms=(time.monotonic() - started) * 1000)
     except WpsUnknown as error:
         # A list of one is as good as a single write: its data error is definite.
         if call.alone and error.cause is not None and error.envelope and _names_an_item(call):
@@ -24,7 +29,7 @@ def _names_an_item(call: Call) -> bool:
     return call.kind == "event" or (call.members is not None and len(call.members.add) == 1)
 
 
-def _calendar(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _calendar(client: WpsClient, on: Admitted, call: Call) -> Done:
     target = call.wanted[0].target
     if call.verb is Verb.CREATE:
         return Done({target: client.create_calendar(on, name=call.name).id})
@@ -35,7 +40,7 @@ def _calendar(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     return Done()
 
 
-def _members(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _members(client: WpsClient, on: Admitted, call: Call) -> Done:
     assert call.members is not None
     if call.members.remove is not None:
         client.remove_member(on, call.calendar_id, call.members.remove[1])
@@ -44,7 +49,7 @@ def _members(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     return Done(permissions=tuple((one.user_id, one.role, one.permission_id) for one in given))
 
 
-def _event(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _event(client: WpsClient, on: Admitted, call: Call) -> Done:
     one = call.wanted[0]
     assert one.mirrored is not None
     if call.verb is Verb.CREATE:
@@ -57,18 +62,18 @@ def _event(client: WpsClient, on: Admitted, call: Call) -> Outcome:
     return Done()
 
 
-def _created(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _created(client: WpsClient, on: Admitted, call: Call) -> Done:
     """Answers are matched by marker, never by position: WPS promises no order."""
     by_marker = {one.mirrored.marker: one.target for one in call.wanted if one.mirrored is not None}
     made = client.create_events(on, call.calendar_id, call.bodies)
     return Done({by_marker[event.marker]: event.id for event in made if event.marker in by_marker})
 
 
-def _users(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _users(client: WpsClient, on: Admitted, call: Call) -> Done:
     return Done(users=tuple(client.users_by_ex_ids(on, call.codes)))
 
 
-def _walk(client: WpsClient, on: Admitted, call: Call) -> Outcome:
+def _walk(client: WpsClient, on: Admitted, call: Call) -> Done:
     assert call.walk is not None
     page = client.calendars_page(on, call.walk.page_token)
     live = tuple(one for one in page.items if not one.deleted)

@@ -160,14 +160,17 @@ def record(connection: Connection, scope: Scope, work: Settling, answers: Answer
         # Somebody deleted it, and with it whatever was in doubt; the jobs that still wait create it all anew.
         forget_calendar(connection, scope, term=work.ref.term, group_id=work.ref.group_id)
         put_calendar_again(connection, scope, work.calendar, term=work.ref.term, run_id=None)
-        mirror.park_group(connection, group_id=work.ref.group_id, until=0, **key)
+        mirror.free_group(connection, group_id=work.ref.group_id, **key)
         return
     retry = sum(1 for _, one in answers.settled if one.finding is Finding.NOT_APPLIED)
     for target, answer in answers.settled:
         _apply(connection, scope, work, target, answer, retry=retry)
     if answers.members is not None:
         _members(connection, scope, work, answers.members)
-    mirror.park_group(connection, group_id=work.ref.group_id, until=0, **key)
+    if mirror.open_intents(connection, group_id=work.ref.group_id, **key):
+        mirror.doubt_group(connection, group_id=work.ref.group_id, until=now_ms(connection), **key)
+    else:
+        mirror.free_group(connection, group_id=work.ref.group_id, **key)
 
 
 def _ask_for_walk(connection: Connection, scope: Scope, work: Settling) -> None:

@@ -77,7 +77,10 @@ Work = Call | Closing | Burying | Settling | Verifying
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The call succeeded: remote ids by target; for members the permissions given; for look-ups what was found."""
+    """The call succeeded: remote ids by target; for members the permissions given; for look-ups what was found.
+
+    `took_ms`: from asking for the call to its answer.
+    """
 
     ids: Mapping[str, str] = field(default_factory=dict)
     permissions: tuple[tuple[str, str, str], ...] = ()
@@ -85,6 +88,7 @@ class Done:
     calendars: tuple[RemoteCalendar, ...] = ()
     next_token: str | None = None
     walk_id: str = ""
+    took_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
