@@ -1,6 +1,7 @@
 """The one table of work. A lane's job is the desired state of a remote target; a queue's job is a task.
 
 queued ─▶ done | dead | cancelled | superseded            blocked: its calendar is dead; back to queued when that is put
+                                                          paused: its run is paused; back to queued when that goes on
 """
 
 from collections import Counter
@@ -17,6 +18,7 @@ from db.upsert import insert_missing
 
 SCHEMA_VER = 1
 GONE = "null"  # payload of a target that should not exist
+OPEN = ("queued", "paused", "blocked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def put(
             continue
         if row.run_id != run_id:
             planned[row.lane, one.kind] += 1
-            if row.run_id is not None and row.state == "queued":
+            if row.run_id is not None and row.state in ("queued", "paused"):
                 superseded[row.run_id, row.lane, one.kind] += 1
         if row.desired_hash == one.desired_hash and row.state == "queued":
             moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
@@ -272,7 +274,7 @@ def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[t
     where = (
         jobs.c.tenant_id == tenant,
         jobs.c.group_id == group_id,
-        jobs.c.state == "queued",
+        jobs.c.state.in_(("queued", "paused")),
         jobs.c.kind != "calendar",
     )
     rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where))]
@@ -286,10 +288,10 @@ def cancel_group(connection: Connection, *, tenant: str, group_id: str) -> list[
     where = (
         jobs.c.tenant_id == tenant,
         jobs.c.group_id == group_id,
-        jobs.c.state.in_(("queued", "blocked")),
+        jobs.c.state.in_(OPEN),
         jobs.c.kind != "calendar",
     )
-    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where)) if r.state == "queued"]
+    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where)) if r.state != "blocked"]
     connection.execute(update(jobs).where(*where).values(state="cancelled", open_key=None, finished_ms=db_now_ms()))
     return rows
 
@@ -309,6 +311,26 @@ def change_attempts(connection: Connection, *, job_ids: Sequence[str], by: int) 
         connection.execute(
             update(jobs).where(jobs.c.id.in_(job_ids), jobs.c.attempts + by >= 0).values(attempts=jobs.c.attempts + by)
         )
+
+
+# --- lane jobs of a run ------------------------------------------------------------------------------------------------
+
+
+def move_some(
+    connection: Connection, *, tenant: str, run_id: str, before: Sequence[str], after: str, limit: int = 500
+) -> int:
+    """Move up to `limit` lane jobs of the run from one of the states `before` to `after`. Returns how many were moved.
+
+    To `cancelled` closes them. A call in flight ends as it ends: its result goes into the mirror, and finds its job moved.
+    """
+    mine = (jobs.c.tenant_id == tenant, jobs.c.state.in_(before), jobs.c.run_id == run_id, jobs.c.lane.is_not(None))
+    ids = sorted(connection.execute(select(jobs.c.id).where(*mine).limit(limit)).scalars())
+    values: dict[str, Any] = {"state": after}
+    if after == "cancelled":
+        values |= {"open_key": None, "finished_ms": db_now_ms()}
+    if ids:
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids), *mine).values(**values))
+    return len(ids)
 
 
 # --- tasks of queues ---------------------------------------------------------------------------------------------------
@@ -355,6 +377,19 @@ def put_task(
     fresh = _fresh(one, tenant=tenant, import_no=0, run_id=run_id, now=now, id_=new_id())
     connection.execute(jobs.insert(), [{**fresh, "lane": None, "queue": queue}])
     return str(fresh["id"])
+
+
+def lock_task(connection: Connection, *, tenant: str, kind: str, target: str) -> None:
+    """Lock the open task of a target, if there is one: first, because whoever works on it locks it first too."""
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
+    connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
+
+
+def take_away(connection: Connection, job_id: str) -> None:
+    """Make the task nobody's and due now: the next write of whoever had it raises `ClaimLost`."""
+    connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(claim=None, run_at=db_now_ms(), attempts=0, last_error=None)
+    )
 
 
 def claim_task(
@@ -457,7 +492,7 @@ def due_tasks(connection: Connection, *, limit: int = 200) -> list[tuple[str, st
 
 
 def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
-    """Whether a job of the target is queued or blocked."""
+    """Whether a job of the target is queued, paused or blocked."""
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     return connection.execute(select(jobs.c.id).where(*where)).first() is not None
 

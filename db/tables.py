@@ -83,7 +83,7 @@ imports = _table(
     Column("source", String(500), nullable=False),
     Column("files", Text, nullable=False),  # JSON: {part: the file it was read from}
     Column("fingerprint", String(64), nullable=False),
-    Column("state", String(10), nullable=False),  # staging, complete, failed
+    Column("state", String(10), nullable=False),  # staging, held, complete, failed
     Column("part", String(20), nullable=False),  # the file being read
     Column("cursor", BigInteger, nullable=False),  # rows of that file already staged
     Column("rows_in", BigInteger, nullable=False),
@@ -337,7 +337,7 @@ jobs = _table(
     Column("queue", String(20)),
     Column("kind", String(20), nullable=False),
     Column("target", TARGET, nullable=False),
-    Column("open_key", TARGET),  # = target while queued or blocked; NULL once closed
+    Column("open_key", TARGET),  # = target while queued, paused or blocked; NULL once closed
     Column("term", TERM, nullable=False),
     Column("group_id", TARGET, nullable=False),
     Column("payload", Text, nullable=False),  # JSON; desired state of a target, NULL-like "null" = gone
@@ -347,7 +347,7 @@ jobs = _table(
     Column("import_no", BigInteger, nullable=False),
     Column("tier", Integer, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("state", String(12), nullable=False),  # queued blocked done dead cancelled superseded
+    Column("state", String(12), nullable=False),  # queued paused blocked done dead cancelled superseded
     _instant("run_at", nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("claim", ID),
@@ -387,6 +387,7 @@ runs = _table(
     Column("scope", Text, nullable=False),  # JSON
     Column("mutex", String(80)),  # one active run per scope; NULL once ended
     Column("state", String(24), nullable=False),
+    Column("asked", String(12)),  # pause, resume, cancel: what a person wants of it and is not done yet
     Column("stage", String(12), nullable=False),
     Column("term", TERM),
     Column("import_no", BigInteger),
@@ -424,6 +425,55 @@ run_counts = _table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("superseded", BigInteger, nullable=False),
+)
+
+# What a run asked a person before it went on, and the answer. One row for each time it asked.
+run_questions = _table(
+    "run_questions",
+    Column("run_id", ID, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("tenant_id", TENANT, nullable=False),
+    Column("questions", LONG, nullable=False),  # JSON list of {guard, subject, count, of, limit}
+    Column("shown", LONG, nullable=False),  # JSON: a row for each lane or college, and a sample in words
+    Column("state", String(12), nullable=False),  # open, confirmed, dropped
+    _instant("asked_ms", nullable=False),
+    _instant("answered_ms"),
+    Column("answered_by", String(80)),
+)
+
+# What WPS had for a target before a run changed or deleted it. What a run created has no row here.
+run_changes = _table(
+    "run_changes",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("run_id", ID, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("target", TARGET, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("lane", LANE, nullable=False),
+    Column("verb", String(10), nullable=False),
+    Column("before_hash", HASH, nullable=False),
+    Column("payload", LONG),  # what that content was; NULL = it is not known any more
+    Index(None, "tenant_id", "run_id", "term", "group_id"),
+)
+
+# Targets that a person had taken back: they stay so until the source says something else, or the pin is lifted.
+pins = _table(
+    "pins",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("target", TARGET, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("lane", LANE, nullable=False),
+    Column("source_hash", HASH, nullable=False),  # what the source wanted then; blank = nothing
+    Column("desired_hash", HASH, nullable=False),  # what is wanted instead; blank = nothing
+    Column("payload", LONG, nullable=False),
+    Column("undone_run", ID, nullable=False),
+    Column("run_id", ID, nullable=False),  # the run that took it back
+    Index(None, "tenant_id", "term", "group_id"),
+    Index(None, "tenant_id", "undone_run"),
+    Index(None, "tenant_id", "run_id", "term", "group_id"),
 )
 
 # --- time -----------------------------------------------------------------------------------------------------------

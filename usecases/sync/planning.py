@@ -329,7 +329,7 @@ class _State:
             select(job_table.c.target, job_table.c.desired_hash).where(
                 job_table.c.tenant_id == tenant,
                 job_table.c.group_id.in_(groups),
-                job_table.c.state.in_(("queued", "blocked")),
+                job_table.c.state.in_(jobs.OPEN),
             )
         )
         return cls(mirrored, {row.target: row.desired_hash for row in open_jobs})

@@ -1,7 +1,7 @@
 """Runs that look at WPS: which calendars they ask the lanes to look at, and what they have to say in the end.
 
 verify:  verify ─▶ finish
-repair:  repair (look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
+repair:  repair (guard; look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
 """
 
 import json
@@ -24,6 +24,7 @@ KINDS = ("verify", "repair")
 MUTEX = "verify"
 VERIFY_STAGES = (("verify", "choose"), ("verify", "verify"), ("finish", "report"))
 REPAIR_STAGES = (
+    ("repair", "damage"),
     ("repair", "suspects"),
     ("repair", "repair"),
     ("calendars", "calendars"),

@@ -19,6 +19,8 @@ _STEPS = {
     "events": "events 日程",
     "choose": "choose 选择日历",
     "verify": "verify 核对",
+    "guard": "guard 删除防护",
+    "damage": "guard 修复防护",
     "suspects": "suspects 存疑日历",
     "repair": "repair 修复",
     "again": "again 复核",

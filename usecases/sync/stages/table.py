@@ -5,7 +5,7 @@ from typing import Final
 
 from db.tables import AnyRow
 from usecases.sync import verify_runs
-from usecases.sync.stages import aggregate, drain, finish, look, plan, prepare, users
+from usecases.sync.stages import aggregate, drain, finish, guard, look, plan, prepare, users
 from usecases.sync.stages.base import Running, Step
 
 _READ: Final = (("prepare", "import"), ("aggregate", "sessions"))
@@ -15,6 +15,7 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "import": (*_READ, *_FINISH),
     "full": (
         *_READ,
+        ("aggregate", "guard"),
         ("users", "accounts"),
         ("calendars", "plan"),
         ("calendars", "calendars"),
@@ -30,6 +31,8 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
 STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
     "import": prepare.read_source,
     "sessions": aggregate.make_sessions,
+    "guard": guard.ask_before_deleting,
+    "damage": guard.ask_before_repairing,
     "accounts": users.find_accounts,
     "plan": plan.put_operations,
     "choose": look.ask_to_look,
