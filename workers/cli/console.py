@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -16,6 +17,7 @@ from bootstrap.wiring import RedisUnreachable, Wired, wire
 from db.engine import DatabaseUnreachable, make_engine
 from db.migrate import current, newest
 from db.sync_runs import RunActive
+from domain.runs import ASKS, PAUSED
 from observability.log import configure
 from remote.sources.base import BadSource
 from usecases.tenants import CannotDecrypt, UnknownTenant
@@ -42,6 +44,15 @@ def fail(problem: str, remedy: str, *, as_json: bool = False, code: int = FAILED
     sys.exit(code)
 
 
+_REMEDY: dict[str, str] = defaultdict(
+    lambda: "Follow it with `obsync runs show {0} --follow`; it ends by itself.",
+    {
+        ASKS: "See `obsync runs show {0}`, then `obsync runs confirm {0}` or `obsync runs drop {0}`.",
+        PAUSED: "`obsync runs resume {0}` goes on with it, `obsync runs cancel {0}` ends it.",
+    },
+)
+
+
 def command(function: F) -> F:
     """Turn the failures that people can mend into one clear message and exit code 1."""
 
@@ -65,8 +76,7 @@ def command(function: F) -> F:
         except BadSource as error:
             fail(f"{error.file}: {error.problem}", error.remedy, as_json=as_json)
         except RunActive as error:
-            remedy = f"Follow it with `obsync runs show {error.run_id} --follow`; it ends by itself."
-            fail(f"{error}", remedy, as_json=as_json)
+            fail(f"{error}", _REMEDY[error.state].format(error.run_id), as_json=as_json)
         except DBAPIError as error:
             fail(f"the database refused: {error.orig}", "Nothing was changed by the failed step.", as_json=as_json)
 

@@ -8,7 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-_MARKS = {"waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]"}
+_MARKS = {
+    "waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]", "cancelled": "[yellow]■[/]",
+}  # fmt: skip
+_RESTS = {"needs_confirmation": "[yellow]?[/]", "paused": "[yellow]‖[/]"}
 _STEPS = {
     "import": "read 读取数据",
     "sessions": "sessions 聚合课次",
@@ -38,13 +41,15 @@ def tree(run: dict[str, Any]) -> Table:
     made.add_column(justify="right", no_wrap=True)
     made.add_column(justify="right", no_wrap=True, style="dim")
     for stage in run["stages"]:
-        total, done, running = stage["total"], stage["done"], stage["state"] == "running"
+        total, done = stage["total"], stage["done"]
+        rests = _RESTS.get(run.get("state", "")) if stage["state"] == "running" else None
+        running = stage["state"] == "running" and rests is None
         middle: ProgressBar | Text = Text(stage["note"] or "", style="red" if stage["state"] == "failed" else "dim")
         if running:
             middle = ProgressBar(total=max(total, 1), completed=done if total else 0, width=_BAR)
         count = f"{done:,}/{total:,}" if total and running else f"{total:,}" if total else ""
         took = "" if stage["took_ms"] is None else f"{stage['took_ms'] / 1000:.1f} s"
-        made.add_row(_MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), middle, count, took)
+        made.add_row(rests or _MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), middle, count, took)
     return made
 
 
@@ -74,6 +79,9 @@ class RunScreen:
 
     def _lines(self, run: dict[str, Any]) -> None:
         """A line when a stage begins, at each tenth of it, and when it ends: readable in a log file."""
+        if run["state"] in _RESTS and self._said.get("run") != (run["state"], 0):
+            self._console.print(f"run {run['id']}: {run['state']}", highlight=False)
+        self._said["run"] = (run["state"], 0)
         for stage in run["stages"]:
             tenth = stage["done"] * 10 // stage["total"] if stage["total"] else 0
             now = (stage["state"], tenth if stage["state"] == "running" else 10)

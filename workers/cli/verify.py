@@ -9,6 +9,7 @@ import click
 
 from db.discrepancies import HEALED, NOT_HEALED
 from db.engine import reading
+from domain.runs import ASKS
 from usecases import discrepancies
 from usecases.deps import Deps
 from usecases.sync import runs as run_cases
@@ -55,6 +56,9 @@ def repair(dry_run: bool, limit: int, as_json: bool) -> None:
         answer(as_json, payload, lambda: _show(wired.deps, items, limit, "would be done"))
         return
     run = _follow(wired.deps, "repair", sample=None, as_json=as_json)
+    if run["state"] == ASKS:
+        answer(as_json, run, lambda: show_end(run))
+        raise SystemExit(PARTIAL)
     _end(wired.deps, run, limit=limit, as_json=as_json)
 
 
