@@ -4,13 +4,15 @@ The command is written on the run and the run gets a task that nobody has: the w
 whoever claims the task carries the command out.
 """
 
+import json
+from typing import Any
+
 from sqlalchemy import Connection
 
-from db import imports, jobs, run_questions, sync_runs
+from db import audit, imports, jobs, run_questions, sync_runs
 from db.engine import in_unit
 from db.tables import AnyRow
 from domain.runs import ASKS, RUNNING, Already, Command, Refuse, decide
-from usecases import audit
 from usecases.deps import Deps
 from usecases.sync import run_tasks
 
@@ -58,9 +60,22 @@ def write(tx: Connection, deps: Deps, run_id: str, command: Command, *, actor: s
     else:
         sync_runs.change_run(tx, run_id, asked=command.value)
     audit.write(
-        tx, tenant=deps.tenant, actor=actor, action=f"run.{command.value}", thing=run_id, kind=run.kind, state=run.state
+        tx,
+        tenant=deps.tenant,
+        new_id=deps.new_id,
+        actor=actor,
+        action=f"run.{command.value}",
+        thing=run_id,
+        before={"state": run.state, "asked": run.asked},
+        after=_asked_of(tx, run) if run.state == ASKS else None,
     )
     return run_tasks.put_anew(tx, deps, run_id)
+
+
+def _asked_of(tx: Connection, run: AnyRow) -> list[dict[str, Any]]:
+    """The numbers that the answer is about."""
+    questions: list[dict[str, Any]] = json.loads(run_questions.of_run(tx, run_id=run.id)[0].questions)
+    return questions
 
 
 def _answer(tx: Connection, deps: Deps, run: AnyRow, command: Command, actor: str) -> None:
@@ -96,5 +111,14 @@ def replace_asking(tx: Connection, deps: Deps, *, mutex: str, by_run: str, actor
         if stage.state == "running":
             sync_runs.end_stage(tx, run.id, stage.position, state="cancelled", note=error)
     sync_runs.end(tx, run.id, state="cancelled", error=error)
-    audit.write(tx, tenant=deps.tenant, actor=actor, action="run.replace", thing=run.id, by=by_run)
+    audit.write(
+        tx,
+        tenant=deps.tenant,
+        new_id=deps.new_id,
+        actor=actor,
+        action="run.replace",
+        thing=run.id,
+        before={"state": ASKS},
+        after={"run": by_run},
+    )
     return str(run.id)

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from db import jobs, run_questions, sync_runs
+from db import audit, jobs, run_questions, sync_runs
 from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.jobs import Task
@@ -25,7 +25,7 @@ from db.timetable import UnknownRule
 from domain.runs import ASKS, RESTS, Command
 from observability.log import get_logger
 from remote.sources.base import BadSource
-from usecases import audit, tenants
+from usecases import tenants
 from usecases.deps import Deps
 from usecases.sync import importing, obeying, run_commands, run_tasks, sources, verify_runs
 from usecases.sync.run_tasks import KIND, QUEUE
@@ -81,10 +81,11 @@ def begin(
             audit.write(
                 tx,
                 tenant=deps.tenant,
+                new_id=deps.new_id,
                 actor=actor,
                 action="run.confirm_beforehand",
                 thing=run_id,
-                deletes=confirm_deletes,
+                after={"deletes": confirm_deletes},
             )
         sync_runs.begin(
             tx,
