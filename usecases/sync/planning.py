@@ -3,12 +3,13 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, select, update
 
-from db import jobs, lanes, mirror, rolls
+from db import dead_letters, jobs, lanes, mirror, rolls
+from db.dead_letters import OF_THE_TIMETABLE
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.tables import AnyRow, offerings, sessions
@@ -66,6 +67,7 @@ class CoursePlan:
     operations: list[Operation]
     calendar_names: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, Desired] = field(default_factory=dict)
+    unwanted: list[str] = field(default_factory=list)  # targets of dead letters that nothing is asked of any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Planner:
             taken = _Names(tx, self.tenant)
             for course in mine:
                 plan = self._plan(course, held.get(course.id, []), people.get(course.id, {}), state, taken)
-                if plan.operations:
+                if plan.operations or plan.unwanted:
                     found.append(plan)
         return found
 
@@ -132,17 +134,19 @@ class Planner:
             label = f"{course.title} {len(people)}"
             wanted.append(Desired("members", members_target(course.id), roll_hash(people), members, label))
             wanted += [desired_event(session, summary=course.title) for session in held]
-        plan.operations = diff(wanted, there, queued=state.queued, calendar=target)
+        plan.operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
         plan.wanted = {one.target: one for one in wanted}
+        plan.unwanted = state.unwanted(target, plan.operations)
         return plan
 
     def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
-        """What one course needs, as the given transaction sees it; None when the timetable has no such course."""
+        """How one course differs from the mirror, as the given transaction sees it; None when the timetable has no such
+        course. Dead letters are no difference."""
         where = (offerings.c.tenant_id == self.tenant, offerings.c.term == term, offerings.c.id == offering_id)
         row = tx.execute(select(offerings).where(*where)).one_or_none()
         if row is None:
             return None
-        state = _State.read(tx, self.tenant, term, [calendar_target(offering_id)])
+        state = replace(_State.read(tx, self.tenant, term, [calendar_target(offering_id)]), dead={})
         held = _sessions(tx, self.tenant, term, [offering_id]).get(offering_id, [])
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         return self._plan(_course(row), held, people.get(offering_id, {}), state, _Names(tx, self.tenant))
@@ -171,9 +175,10 @@ class Planner:
                 if target.partition(":")[2] in known:
                     continue
                 there = state.mirrored.get(target, [])
-                operations = diff([], there, queued=state.queued, calendar=target)
-                if operations:
-                    found.append(CoursePlan(term, None, lane, operations))
+                operations = diff([], there, queued=state.queued, calendar=target, dead=state.dead)
+                unwanted = state.unwanted(target, operations)
+                if operations or unwanted:
+                    found.append(CoursePlan(term, None, lane, operations, unwanted=unwanted))
         return found
 
     def put(
@@ -185,7 +190,9 @@ class Planner:
         new_id: Callable[[], str],
         fence: Fence,
     ) -> set[str]:
-        """Write the operations as jobs, 500 a unit. Returns the lanes that have something to do now."""
+        """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
+        have something to do now."""
+        self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
         rows = sorted(
             ((plan, operation) for plan in plans for operation in plan.operations),
             key=lambda pair: (pair[0].term, pair[1].target),
@@ -211,6 +218,18 @@ class Planner:
             touched |= names
             time.sleep(PAUSE_S)
         return touched
+
+    def _drop_unwanted(self, targets: list[str], *, fence: Fence) -> None:
+        for start in range(0, len(targets), UNIT):
+
+            def work(tx: Connection, part: list[str] = targets[start : start + UNIT]) -> None:
+                fence(tx)
+                dead_letters.drop_unwanted(tx, part, tenant=self.tenant)
+                for target in part:
+                    # What waited for a calendar that nobody wants waits for nothing.
+                    jobs.cancel_group(tx, tenant=self.tenant, group_id=target)
+
+            in_unit(self.engine, work)
 
     def as_put(self, plan: CoursePlan, operation: Operation) -> Put:
         """The operation as a job."""
@@ -266,7 +285,7 @@ def _calendars(tx: Connection, tenant: str, term: str, last: str) -> list[tuple[
         .where(
             mirror_table.c.tenant_id == tenant,
             mirror_table.c.kind == "calendar",
-            mirror_table.c.target.like("cal:%"),
+            mirror_table.c.target.like("cal:%") | mirror_table.c.target.like("sur:%"),
             after,
         )
         .order_by(mirror_table.c.term, mirror_table.c.target)
@@ -310,10 +329,12 @@ def _keep_lanes(tx: Connection, tenant: str, plans: list[CoursePlan]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Mirror rows by calendar, and what the open jobs of those calendars ask for."""
+    """Mirror rows by calendar, what the open jobs of those calendars ask for, and the targets of their dead letters, each
+    with its calendar."""
 
     mirrored: dict[str, list[Mirrored]]
     queued: dict[str, str]
+    dead: dict[str, str]
 
     @classmethod
     def read(cls, tx: Connection, tenant: str, term: str, groups: list[str]) -> "_State":
@@ -325,14 +346,21 @@ class _State:
         )
         for row in rows:
             mirrored.setdefault(row.group_id, []).append(mirror.mirrored_of(row))
-        open_jobs = tx.execute(
-            select(job_table.c.target, job_table.c.desired_hash).where(
+        asked_for = tx.execute(
+            select(job_table.c.group_id, job_table.c.target, job_table.c.desired_hash, job_table.c.state).where(
                 job_table.c.tenant_id == tenant,
                 job_table.c.group_id.in_(groups),
-                job_table.c.state.in_(jobs.OPEN),
+                job_table.c.state.in_((*jobs.OPEN, "dead")),
+                job_table.c.kind.in_(OF_THE_TIMETABLE),
             )
-        )
-        return cls(mirrored, {row.target: row.desired_hash for row in open_jobs})
+        ).all()
+        dead = {row.target: row.group_id for row in asked_for if row.state == "dead"}
+        return cls(mirrored, {row.target: row.desired_hash for row in asked_for if row.state != "dead"}, dead)
+
+    def unwanted(self, calendar: str, operations: Iterable[Operation]) -> list[str]:
+        """The dead letters of a calendar that are not put again by these operations."""
+        again = {one.target for one in operations}
+        return sorted(target for target, group in self.dead.items() if group == calendar and target not in again)
 
 
 class _Names:

@@ -45,6 +45,13 @@ def sentences(run: dict[str, Any]) -> list[str]:
     return [sentence(one) for one in asked["questions"]] if asked else []
 
 
+def waits_for(run: dict[str, Any]) -> str:
+    """What a run that rests waits for, in one line; blank for one that does not rest."""
+    if run["state"] == ASKS:
+        return "waits for an answer 待确认: " + "; ".join(sentences(run))
+    return "paused by a person 已暂停" if run["state"] == PAUSED else ""
+
+
 def commands(run: dict[str, Any]) -> list[str]:
     """What to type about a run that rests."""
     if run["state"] == ASKS:

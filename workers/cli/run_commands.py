@@ -1,6 +1,5 @@
 """`obsync runs pause`, `resume`, `cancel`, `confirm`, `drop`: what a person says to a run."""
 
-import getpass
 import secrets
 import time
 from contextlib import suppress
@@ -16,7 +15,7 @@ from usecases import tasks
 from usecases.deps import Deps
 from usecases.sync import run_commands
 from usecases.sync import runs as run_cases
-from workers.cli.console import FAILED, answer, command, fail, json_option, open_product, out
+from workers.cli.console import FAILED, actor, answer, command, fail, json_option, open_product, out
 from workers.cli.questions import commands
 
 _PATIENCE_S = 60.0
@@ -27,13 +26,6 @@ _SAID = {
     Command.CONFIRM: "goes on",
     Command.DROP: "dropped: WPS is as it was, and the next run asks again",
 }
-
-
-def actor() -> str:
-    """Who types, as the audit names them."""
-    with suppress(OSError, KeyError):
-        return f"cli:{getpass.getuser()}"
-    return "cli"
 
 
 def run_of(deps: Deps, run_id: str, *, as_json: bool = False) -> dict[str, Any]:

@@ -15,12 +15,24 @@ from db.clock import now_ms
 from db.engine import reading
 from domain.aggregation import RULES
 from domain.runs import ASKS
-from usecases import tasks
+from usecases import failures, tasks
 from usecases.deps import Deps
 from usecases.sync import runs as run_cases
 from usecases.sync import sources
 from workers.cli import questions, run_commands
-from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
+from workers.cli.console import (
+    FAILED,
+    PARTIAL,
+    actor,
+    answer,
+    command,
+    err,
+    fail,
+    json_option,
+    open_product,
+    out,
+    table,
+)
 from workers.cli.progress import RunScreen, tree
 
 _PATIENCE_S = 10.0
@@ -73,7 +85,9 @@ def show_end(run: dict[str, Any]) -> None:
     elif run["state"] == "partially_succeeded":
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
-            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed} failed; see `obsync dead`"
+            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed;"
+            f" see `obsync failures --run {run['id']}`",
+            soft_wrap=True,
         )
     elif run["state"] == ASKS:
         questions.show(run, out)
@@ -96,7 +110,7 @@ def import_(source: str, mapping_file: Path | None, rule: str | None, as_json: b
         source=source,
         mapping=mapping_in(mapping_file),
         settings=_changed(rule),
-        actor=run_commands.actor(),
+        actor=actor(),
     )
     say_what_it_replaces(wired.deps, run_id)
     run = do_here(wired.deps, run_id, task_id, quiet=as_json)
@@ -139,7 +153,7 @@ def sync(
         mapping=mapping_in(mapping_file),
         remember=True,
         settings=_changed(rule),
-        actor=run_commands.actor(),
+        actor=actor(),
         confirm_deletes=confirm_deletes,
     )
     say_what_it_replaces(deps, run_id)
@@ -196,43 +210,30 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         rows = sync_runs.newest(tx, tenant=wired.deps.tenant, limit=limit)
         found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
     for one in found:
-        one["waits_for"], one["commands"] = waits_for(one), questions.commands(one)
+        one["cause"], one["commands"] = _cause(one), questions.commands(one)
     lines = [
-        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"))
+        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"),
+         one["cause"])
         for one in found
-    ]
-    columns = ("run", "kind", "state", "stage", "took", "source")
+    ]  # fmt: skip
+    columns = ("run", "kind", "state", "stage", "took", "source", "why not green")
     answer(as_json, {"items": found}, lambda: _list(columns, lines, found))
 
 
 def _list(columns: tuple[str, ...], lines: list[tuple[Any, ...]], found: list[dict[str, Any]]) -> None:
     table("runs", columns, lines, empty="no runs yet")
     for one in found:
-        cause, todo = one["waits_for"], one["commands"]
-        if one["state"] == "partially_succeeded":
-            todo = ["obsync dead"]
-        if cause and (todo or one is found[0]):
-            out.print(f"{one['id']}: {cause}", highlight=False, soft_wrap=True)
-            for line in todo:
-                out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
+        for line in one["commands"]:
+            out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
 
 
 def _state(run: dict[str, Any]) -> str:
     return f"{run['state']}, to {run['asked']}" if run["asked"] else str(run["state"])
 
 
-def waits_for(run: dict[str, Any]) -> str:
-    """Why the run is where it is, in one line; blank for one that is well."""
-    if run["state"] == ASKS:
-        return "waits for an answer 待确认: " + "; ".join(questions.sentences(run))
-    if run["state"] == "paused":
-        return "paused by a person 已暂停"
-    if run["state"] == "partially_succeeded":
-        return f"{sum(one['failed'] for one in run['counts'].values())} dead letters 死信"
-    if run["state"] == "running":
-        stage = next((one for one in run["stages"] if one["state"] == "running"), None)
-        return "" if stage is None else f"{stage['stage']}/{stage['step']}: {stage['done']:,} of {stage['total']:,}"
-    return run["error"] or ""
+def _cause(run: dict[str, Any]) -> str | None:
+    """Why the run is not green, in one line."""
+    return questions.waits_for(run) or failures.cause_of(run)
 
 
 @runs.command("show")
@@ -247,6 +248,9 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
     if follow:
         with RunScreen(err, quiet=as_json) as screen:
             run = run_cases.wait(wired.deps, run_id, show=screen)
+    with reading(wired.deps.engine) as tx:
+        # As it is now: what the report names may have been put again since.
+        run |= {"cause": _cause(run), "failures": failures.of_run(tx, wired.deps, run_id)}
     answer(as_json, run, lambda: _print(run))
     raise SystemExit(_EXIT.get(run["state"], 0))
 
@@ -255,12 +259,23 @@ def _print(run: dict[str, Any]) -> None:
     out.print(tree(run))
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
+    _print_failures(run["failures"])
     if run["state"] in (*sync_runs.ENDED, ASKS):
         show_end(run)
-    elif waits_for(run):
-        out.print(waits_for(run), highlight=False, soft_wrap=True)
+    elif questions.waits_for(run):
+        out.print(questions.waits_for(run), highlight=False, soft_wrap=True)
         for line in questions.commands(run):
             out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
+
+
+def _print_failures(found: list[dict[str, Any]]) -> None:
+    """What died in the run, by cause, and what to do about what still is dead."""
+    rows = [
+        (one["id"], one["cause"], f"{one['total']:,}", f"{one['left']:,}", one["remedy"], one["command"])
+        for one in found
+    ]
+    if rows:
+        table("failures", ("family", "cause", "failed", "still", "what to do", "command"), rows, empty="")
 
 
 def _seconds(ms: int | None) -> str:
