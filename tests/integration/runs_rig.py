@@ -107,15 +107,19 @@ class Runs:
 
     def advance(self, run_id: str, *, deps: Deps | None = None) -> None:
         """What a worker of queue `sync` does about the run now, if anything is due."""
-        with reading(self.engine) as tx:
-            where = (jobs.c.target == run_id, jobs.c.queue.is_not(None), jobs.c.state == "queued")
-            task_id = tx.execute(select(jobs.c.id).where(*where)).scalar()
+        task_id = self.due_task(run_id)
         task = None if task_id is None else tasks.claim(self.deps, task_id, claim=secrets.token_hex(16))
         if task is not None:
             try:
                 runs.advance(deps or self.deps, task)
             except ClaimLost:
                 return
+
+    def due_task(self, run_id: str) -> str | None:
+        """The task of a run, if somebody should claim it now."""
+        with reading(self.engine) as tx:
+            where = (jobs.c.target == run_id, jobs.c.queue.is_not(None), jobs.c.state == "queued")
+            return tx.execute(select(jobs.c.id).where(*where, jobs.c.run_at <= now_ms(tx))).scalar()
 
     def drain(self, *, until: Callable[[], bool] | None = None) -> None:
         """Let the lanes work until nothing of them is queued and nothing is in doubt."""
