@@ -17,8 +17,9 @@ from domain.aggregation import RULES
 from domain.runs import ASKS
 from usecases import failures, tasks
 from usecases.deps import Deps
+from usecases.sync import dry_runs, sources
 from usecases.sync import runs as run_cases
-from usecases.sync import sources
+from workers.cli import dry_run as dry_run_screen
 from workers.cli import questions, run_commands
 from workers.cli.console import (
     FAILED,
@@ -133,6 +134,8 @@ def _changed(rule: str | None) -> dict[str, Any]:
     metavar="N",
     help="Delete up to N classes without asking; else it asks.",
 )
+@click.option("--dry-run", is_flag=True, help="Show row by row what would be sent; change nothing.")
+@click.option("--limit", type=click.IntRange(0, 100_000), default=50, show_default=True, help="Rows of a dry run.")
 @json_option
 @command
 def sync(
@@ -141,16 +144,25 @@ def sync(
     rule: str | None,
     wait: bool,
     confirm_deletes: int | None,
+    dry_run: bool,
+    limit: int,
     as_json: bool,
 ) -> None:
     """Make WPS what the source says: a full run over SOURCE (a campus folder, or an address), or the one synced last."""
-    _, wired = open_product(need_redis=True)
+    _, wired = open_product(need_redis=not dry_run)
     deps = wired.deps
+    address, mapping = source_of(deps, source), mapping_in(mapping_file)
+    if dry_run:
+        found = dry_runs.of_source(
+            deps, address, mapping=mapping, settings=_changed(rule), limit=limit, say=dry_run_screen.say
+        )
+        dry_run_screen.end(deps, found, as_json=as_json, whole=True)
+        return
     run_id, _ = run_cases.begin(
         deps,
         kind="full",
-        source=source_of(deps, source),
-        mapping=mapping_in(mapping_file),
+        source=address,
+        mapping=mapping,
         remember=True,
         settings=_changed(rule),
         actor=actor(),
