@@ -153,6 +153,13 @@ def going(connection: Connection, *, tenant: str, lanes: Sequence[str]) -> list[
     return in_words(connection, rows, tenant=tenant)
 
 
+def named(connection: Connection, *, tenant: str, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """These events, at most a page, in words."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.target.in_(targets))
+    rows = connection.execute(select(mirror).where(*where).order_by(mirror.c.from_ms, mirror.c.target)).all()
+    return in_words(connection, rows, tenant=tenant)
+
+
 def in_words(connection: Connection, rows: Sequence[Any], *, tenant: str) -> list[dict[str, Any]]:
     """Mirror rows of events, at most a page, as a person knows them: course, time, place."""
     groups = sorted({row.group_id for row in rows})

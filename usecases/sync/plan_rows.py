@@ -21,6 +21,14 @@ _TIMES: Final = ("start_ms", "end_ms")
 _NAMED: Final = 20  # people of a difference who are named
 
 
+_KINDS: Final = {"cal": "calendar", "mem": "members", "evt": "event"}
+
+
+def kind_of(target: str) -> str:
+    """What a target is: its name says it."""
+    return _KINDS[target.partition(":")[0]]
+
+
 def rows_of(ours: Connection, theirs: Connection, plans: Sequence[CoursePlan], *, tenant: str) -> list[dict[str, Any]]:
     """The operations of a page. `ours` has the timetable, `theirs` the mirror and what was sent: the same, but for a dry run."""
     found = []

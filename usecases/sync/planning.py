@@ -3,20 +3,23 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, select, update
 
-from db import dead_letters, jobs, lanes, mirror, rolls
+from db import dead_letters, jobs, lanes, mirror, rolls, run_changes
+from db import pins as pin_rows
 from db.dead_letters import OF_THE_TIMETABLE
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.tables import AnyRow, offerings, sessions
 from db.tables import jobs as job_table
 from db.tables import mirror as mirror_table
+from domain import pins
 from domain.calendars import calendar_name
 from domain.ids import calendar_tag, key_of, marker_of
+from domain.pins import Pin
 from domain.plans import (
     GONE,
     PRIORITY,
@@ -29,10 +32,11 @@ from domain.plans import (
     members_target,
 )
 from domain.rolls import roll_hash
-from domain.settlement import Mirrored
+from domain.settlement import Mirrored, Verb
 
 PAGE = 60  # offerings; with their sessions about 2,000 rows
 UNIT = 500
+_WHOLE_CALENDARS = 10  # with what is in them about 500 rows
 PAUSE_S = 0.005
 ANY_COLLEGE = "_"
 
@@ -68,6 +72,12 @@ class CoursePlan:
     calendar_names: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, Desired] = field(default_factory=dict)
     unwanted: list[str] = field(default_factory=list)  # targets of dead letters that nothing is asked of any more
+    void: list[str] = field(default_factory=list)  # pinned targets of which the source says something else now
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything has to be written for it."""
+        return bool(self.operations or self.unwanted or self.void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +121,18 @@ class Planner:
             taken = _Names(tx, self.tenant)
             for course in mine:
                 plan = self._plan(course, held.get(course.id, []), people.get(course.id, {}), state, taken)
-                if plan.operations or plan.unwanted:
+                if plan.is_needed:
                     found.append(plan)
         return found
+
+    def of_calendars(self, tx: Connection, calendars: Sequence[tuple[str, str, str]]) -> list[CoursePlan]:
+        """What the courses of some calendars (term, target, lane) need, whether or not the timetable still has them."""
+        found = []
+        for term in sorted({one[0] for one in calendars}):
+            ids = [target.partition(":")[2] for t, target, _ in calendars if t == term]
+            where = (offerings.c.tenant_id == self.tenant, offerings.c.term == term, offerings.c.id.in_(ids))
+            found += self._plans(tx, [_course(row) for row in tx.execute(select(offerings).where(*where))])
+        return found + self._orphans(tx, list(calendars))
 
     def _plan(
         self, course: Course, held: list[SessionView], people: dict[str, str], state: "_State", taken: "_Names"
@@ -134,6 +153,7 @@ class Planner:
             label = f"{course.title} {len(people)}"
             wanted.append(Desired("members", members_target(course.id), roll_hash(people), members, label))
             wanted += [desired_event(session, summary=course.title) for session in held]
+        wanted, plan.void = pins.apply(wanted, state.pins.get(target, ()), calendar=target)
         plan.operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
         plan.wanted = {one.target: one for one in wanted}
         plan.unwanted = state.unwanted(target, plan.operations)
@@ -175,10 +195,13 @@ class Planner:
                 if target.partition(":")[2] in known:
                     continue
                 there = state.mirrored.get(target, [])
-                operations = diff([], there, queued=state.queued, calendar=target, dead=state.dead)
+                wanted, void = pins.apply([], state.pins.get(target, ()), calendar=target)
+                operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
                 unwanted = state.unwanted(target, operations)
-                if operations or unwanted:
-                    found.append(CoursePlan(term, None, lane, operations, unwanted=unwanted))
+                kept = target.partition(":")[2] if wanted else None
+                plan = CoursePlan(term, kept, lane, operations, unwanted=unwanted, void=void)
+                if plan.is_needed:
+                    found.append(plan)
         return found
 
     def put(
@@ -193,6 +216,9 @@ class Planner:
         """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
         have something to do now."""
         self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
+        self._lift(plans, fence=fence)
+        if run_id is not None:
+            self._keep_contents(plans, run_id=run_id, fence=fence)
         rows = sorted(
             ((plan, operation) for plan in plans for operation in plan.operations),
             key=lambda pair: (pair[0].term, pair[1].target),
@@ -212,12 +238,45 @@ class Planner:
                 fence(tx)
                 lanes.make(tx, tenant=self.tenant, names=names)
                 _keep_lanes(tx, self.tenant, [plan for plan, _ in chunk])
+                if run_id is not None:
+                    changing = [put for put, (_, one) in zip(puts, chunk, strict=True) if one.verb is not Verb.CREATE]
+                    run_changes.keep(tx, changing, tenant=self.tenant, run_id=run_id)
                 jobs.put(tx, puts, tenant=self.tenant, import_no=import_no, run_id=run_id, new_id=new_id)
 
             in_unit(self.engine, work)
             touched |= names
             time.sleep(PAUSE_S)
         return touched
+
+    def _lift(self, plans: list[CoursePlan], *, fence: Fence) -> None:
+        """What was taken back follows the source again when that says something new."""
+        for plan in plans:
+            if plan.void:
+
+                def work(tx: Connection, plan: CoursePlan = plan) -> None:
+                    fence(tx)
+                    pin_rows.lift(tx, sorted(plan.void), tenant=self.tenant, term=plan.term)
+
+                in_unit(self.engine, work)
+
+    def _keep_contents(self, plans: list[CoursePlan], *, run_id: str, fence: Fence) -> None:
+        """What goes with a calendar is kept before the calendar goes, a few calendars at a time."""
+        going = sorted(
+            (plan.term, one.target)
+            for plan in plans
+            for one in plan.operations
+            if one.kind == "calendar" and one.verb is Verb.DELETE
+        )
+        for start in range(0, len(going), _WHOLE_CALENDARS):
+            part = going[start : start + _WHOLE_CALENDARS]
+
+            def work(tx: Connection, part: list[tuple[str, str]] = part) -> None:
+                fence(tx)
+                for term in sorted({one[0] for one in part}):
+                    names = [target for t, target in part if t == term]
+                    run_changes.keep_contents(tx, names, tenant=self.tenant, term=term, run_id=run_id)
+
+            in_unit(self.engine, work)
 
     def _drop_unwanted(self, targets: list[str], *, fence: Fence) -> None:
         for start in range(0, len(targets), UNIT):
@@ -335,6 +394,7 @@ class _State:
     mirrored: dict[str, list[Mirrored]]
     queued: dict[str, str]
     dead: dict[str, str]
+    pins: dict[str, list[Pin]]
 
     @classmethod
     def read(cls, tx: Connection, tenant: str, term: str, groups: list[str]) -> "_State":
@@ -354,8 +414,9 @@ class _State:
                 job_table.c.kind.in_(OF_THE_TIMETABLE),
             )
         ).all()
+        kept = pin_rows.of_calendars(tx, tenant=tenant, term=term, groups=groups)
         dead = {row.target: row.group_id for row in asked_for if row.state == "dead"}
-        return cls(mirrored, {row.target: row.desired_hash for row in asked_for if row.state != "dead"}, dead)
+        return cls(mirrored, {row.target: row.desired_hash for row in asked_for if row.state != "dead"}, dead, kept)
 
     def unwanted(self, calendar: str, operations: Iterable[Operation]) -> list[str]:
         """The dead letters of a calendar that are not put again by these operations."""

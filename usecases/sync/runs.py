@@ -2,7 +2,7 @@
 
     full:    prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
     import:  prepare ─▶ aggregate ─▶ finish
-    verify, repair: see `verify_runs`
+    verify, repair: see `verify_runs`; undo: see `undoing`
 
 A step does a page or waits for the lanes; everything it has done is in the database when it returns, so a run goes on where
 it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more. A run
@@ -27,7 +27,7 @@ from observability.log import get_logger
 from remote.sources.base import BadSource
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import importing, obeying, run_commands, run_tasks, sources, verify_runs
+from usecases.sync import importing, obeying, run_commands, run_tasks, sources, undoing, verify_runs
 from usecases.sync.run_tasks import KIND, QUEUE
 from usecases.sync.stages import finish
 from usecases.sync.stages.base import Asks, Done, RunFailed, Running
@@ -35,7 +35,7 @@ from usecases.sync.stages.table import STAGES, STEPS
 
 log = get_logger("runs")
 
-__all__ = ["KIND", "QUEUE", "advance", "begin", "begin_look", "wait"]
+__all__ = ["KIND", "QUEUE", "advance", "begin", "begin_look", "begin_undo", "wait"]
 
 SCOPE_MUTEX = "timetable"
 
@@ -109,6 +109,11 @@ def begin(
 def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
     """Start a run of kind `verify` or `repair`. Returns its id. Raises `RunActive` while another one looks."""
     return verify_runs.begin(deps, kind=kind, sample=sample, queue=QUEUE, task_kind=KIND)
+
+
+def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
+    """Start taking a run back. Returns the id of the undo and whether it is new; see `undoing.begin` for what is raised."""
+    return undoing.begin(deps, run_id, mutex=SCOPE_MUTEX, actor=actor)
 
 
 def advance(deps: Deps, task: Task) -> None:

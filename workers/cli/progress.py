@@ -24,6 +24,8 @@ _STEPS = {
     "verify": "verify 核对",
     "guard": "guard 删除防护",
     "damage": "guard 修复防护",
+    "undo_guard": "guard 撤销防护",
+    "undo_put": "take back 撤销",
     "suspects": "suspects 存疑日历",
     "repair": "repair 修复",
     "again": "again 复核",

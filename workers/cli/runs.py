@@ -300,5 +300,7 @@ for _one in (
     run_commands.cancel,
     run_commands.confirm,
     run_commands.drop,
+    run_commands.undo,
+    run_commands.redo,
 ):
     runs.add_command(_one)
