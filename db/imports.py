@@ -11,7 +11,8 @@ from db.clock import now_ms
 from db.tables import enrolments, imports, meetings, tenants
 from db.upsert import insert_missing
 
-STAGING, COMPLETE, FAILED = "staging", "complete", "failed"
+STAGING, HELD, COMPLETE, FAILED = "staging", "held", "complete", "failed"
+_NOT_ENDED = (STAGING, HELD)
 READ = "read"  # the `part` of an import whose source has been read to the end
 
 
@@ -165,10 +166,10 @@ def advance(connection: Connection, before: Import, *, tenant: str, part: str, c
 
 
 def fail(connection: Connection, *, tenant: str, import_no: int, error: str) -> None:
-    """End a staging import. One that already ended stays as it is."""
+    """End an import that is in staging or held. One that already ended stays as it is."""
     connection.execute(
         update(imports)
-        .where(imports.c.tenant_id == tenant, imports.c.import_no == import_no, imports.c.state == STAGING)
+        .where(imports.c.tenant_id == tenant, imports.c.import_no == import_no, imports.c.state.in_(_NOT_ENDED))
         .values(state=FAILED, error=error, finished_ms=now_ms(connection))
     )
 
@@ -177,8 +178,26 @@ def fail_older(connection: Connection, *, tenant: str, import_no: int) -> None:
     """End every older import that is still in staging: its rows are about to be removed."""
     connection.execute(
         update(imports)
-        .where(imports.c.tenant_id == tenant, imports.c.import_no < import_no, imports.c.state == STAGING)
+        .where(imports.c.tenant_id == tenant, imports.c.import_no < import_no, imports.c.state.in_(_NOT_ENDED))
         .values(state=FAILED, error=f"overtaken by import {import_no}", finished_ms=now_ms(connection))
+    )
+
+
+def hold(connection: Connection, *, tenant: str, import_no: int) -> None:
+    """It was read to the end and waits for a person: not the latest, and nobody's staging to go on with."""
+    _change_state(connection, tenant, import_no, before=STAGING, after=HELD)
+
+
+def release(connection: Connection, *, tenant: str, import_no: int) -> None:
+    """A person let it go on. One that is not held stays as it is."""
+    _change_state(connection, tenant, import_no, before=HELD, after=STAGING)
+
+
+def _change_state(connection: Connection, tenant: str, import_no: int, *, before: str, after: str) -> None:
+    connection.execute(
+        update(imports)
+        .where(imports.c.tenant_id == tenant, imports.c.import_no == import_no, imports.c.state == before)
+        .values(state=after)
     )
 
 

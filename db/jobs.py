@@ -1,6 +1,7 @@
 """The one table of work. A lane's job is the desired state of a remote target; a queue's job is a task.
 
 queued ─▶ done | dead | cancelled | superseded            blocked: its calendar is dead; back to queued when that is put
+                                                          paused: its run is paused; back to queued when that goes on
 """
 
 from collections import Counter
@@ -10,13 +11,15 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from db import run_counts
+from db import dead_letters, run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
 
 SCHEMA_VER = 1
 GONE = "null"  # payload of a target that should not exist
+OPEN = ("queued", "paused", "blocked")
+TASK_BROKE = "task"  # error code of a task that failed each time, whatever the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def put(
     now = now_ms(connection)
     taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
     open_rows = _open_rows(connection, taken, tenant=tenant)
-    _supersede_dead(connection, taken, tenant=tenant)
+    dead_letters.put_again(connection, {one.kind for one in taken}, [one.target for one in taken], tenant=tenant)
     fresh: list[tuple[Any, ...]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
@@ -72,7 +75,7 @@ def put(
             continue
         if row.run_id != run_id:
             planned[row.lane, one.kind] += 1
-            if row.run_id is not None and row.state == "queued":
+            if row.run_id is not None and row.state in ("queued", "paused"):
                 superseded[row.run_id, row.lane, one.kind] += 1
         if row.desired_hash == one.desired_hash and row.state == "queued":
             moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
@@ -166,16 +169,6 @@ def _by_kind(puts: Sequence[Put]) -> dict[str, list[str]]:
     return found
 
 
-def _supersede_dead(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
-    dead = (jobs.c.tenant_id == tenant, jobs.c.state == "dead")
-    if connection.execute(select(jobs.c.id).where(*dead).limit(1)).first() is None:
-        return
-    for kind, targets in _by_kind(puts).items():
-        connection.execute(
-            update(jobs).where(*dead, jobs.c.kind == kind, jobs.c.target.in_(targets)).values(state="superseded")
-        )
-
-
 _FRESH = (
     "id", "lane", "kind", "target", "open_key", "term", "group_id", "payload", "desired_hash", "tier", "priority",
 )  # fmt: skip
@@ -258,14 +251,17 @@ def close(connection: Connection, closed: Sequence[tuple[str, int]], *, state: s
     return gone
 
 
-def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str) -> bool:
+def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str, verb: str = "") -> bool:
     """Make the job a dead letter; it waits for a person. False when it was put again meanwhile."""
     hit = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.rev == rev, jobs.c.state == "queued")
         .values(state="dead", open_key=None, finished_ms=db_now_ms(), error_code=code, last_error=message)
     )
-    return hit.rowcount == 1
+    if hit.rowcount != 1:
+        return False
+    dead_letters.died(connection, job_id, error_class=code, message=message, verb=verb)
+    return True
 
 
 def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[tuple[str | None, str, str]]:
@@ -273,7 +269,7 @@ def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[t
     where = (
         jobs.c.tenant_id == tenant,
         jobs.c.group_id == group_id,
-        jobs.c.state == "queued",
+        jobs.c.state.in_(("queued", "paused")),
         jobs.c.kind != "calendar",
     )
     rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where))]
@@ -287,10 +283,10 @@ def cancel_group(connection: Connection, *, tenant: str, group_id: str) -> list[
     where = (
         jobs.c.tenant_id == tenant,
         jobs.c.group_id == group_id,
-        jobs.c.state.in_(("queued", "blocked")),
+        jobs.c.state.in_(OPEN),
         jobs.c.kind != "calendar",
     )
-    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where)) if r.state == "queued"]
+    rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where)) if r.state != "blocked"]
     connection.execute(update(jobs).where(*where).values(state="cancelled", open_key=None, finished_ms=db_now_ms()))
     return rows
 
@@ -310,6 +306,26 @@ def change_attempts(connection: Connection, *, job_ids: Sequence[str], by: int) 
         connection.execute(
             update(jobs).where(jobs.c.id.in_(job_ids), jobs.c.attempts + by >= 0).values(attempts=jobs.c.attempts + by)
         )
+
+
+# --- lane jobs of a run ------------------------------------------------------------------------------------------------
+
+
+def move_some(
+    connection: Connection, *, tenant: str, run_id: str, before: Sequence[str], after: str, limit: int = 500
+) -> int:
+    """Move up to `limit` lane jobs of the run from one of the states `before` to `after`. Returns how many were moved.
+
+    To `cancelled` closes them. A call in flight ends as it ends: its result goes into the mirror, and finds its job moved.
+    """
+    mine = (jobs.c.tenant_id == tenant, jobs.c.state.in_(before), jobs.c.run_id == run_id, jobs.c.lane.is_not(None))
+    ids = sorted(connection.execute(select(jobs.c.id).where(*mine).limit(limit)).scalars())
+    values: dict[str, Any] = {"state": after}
+    if after == "cancelled":
+        values |= {"open_key": None, "finished_ms": db_now_ms()}
+    if ids:
+        connection.execute(update(jobs).where(jobs.c.id.in_(ids), *mine).values(**values))
+    return len(ids)
 
 
 # --- tasks of queues ---------------------------------------------------------------------------------------------------
@@ -359,6 +375,19 @@ def put_task(
     return str(fresh["id"])
 
 
+def lock_task(connection: Connection, *, tenant: str, kind: str, target: str) -> None:
+    """Lock the open task of a target, if there is one: first, because whoever works on it locks it first too."""
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
+    connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
+
+
+def take_away(connection: Connection, job_id: str) -> None:
+    """Make the task nobody's and due now: the next write of whoever had it raises `ClaimLost`."""
+    connection.execute(
+        update(jobs).where(jobs.c.id == job_id).values(claim=None, run_at=db_now_ms(), attempts=0, last_error=None)
+    )
+
+
 def claim_task(
     connection: Connection, *, job_id: str, claim: str, visibility_ms: int, max_attempts: int
 ) -> Task | None:
@@ -376,12 +405,16 @@ def claim_task(
         return None
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
     if row.attempts > max_attempts:
-        message = row.last_error or "used up its attempts"
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(state="dead", open_key=None, finished_ms=now, last_error=message)
-        )
+        message = row.last_error or "its worker died each time"
+        values = {
+            "state": "dead",
+            "open_key": None,
+            "finished_ms": now,
+            "error_code": TASK_BROKE,
+            "last_error": message,
+        }
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+        dead_letters.died(connection, job_id, error_class=TASK_BROKE, message=message)
         return None
     return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
 
@@ -401,6 +434,7 @@ def revive_task(connection: Connection, job_id: str) -> int:
         return 0
     values = {"state": "queued", "open_key": row.target, "attempts": 0, "run_at": db_now_ms(), "finished_ms": None}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    dead_letters.revived(connection, row)
     return 1
 
 
@@ -459,7 +493,7 @@ def due_tasks(connection: Connection, *, limit: int = 200) -> list[tuple[str, st
 
 
 def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
-    """Whether a job of the target is queued or blocked."""
+    """Whether a job of the target is queued, paused or blocked."""
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     return connection.execute(select(jobs.c.id).where(*where)).first() is not None
 
@@ -468,15 +502,3 @@ def any_open(connection: Connection, *, tenant: str, run_id: str, kind: str) -> 
     """Whether a lane job of a run is still queued. The first one found is enough: no run counts its thousands."""
     where = (jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.kind == kind, jobs.c.run_id == run_id)
     return connection.execute(select(jobs.c.id).where(*where).limit(1)).first() is not None
-
-
-def dead(connection: Connection, *, tenant: str, limit: int = 200) -> list[AnyRow]:
-    """Dead letters, newest first."""
-    return list(
-        connection.execute(
-            select(jobs)
-            .where(jobs.c.tenant_id == tenant, jobs.c.state == "dead")
-            .order_by(jobs.c.finished_ms.desc(), jobs.c.id.desc())
-            .limit(limit)
-        )
-    )

@@ -5,7 +5,7 @@ and only these are read and compared whole. The question may name a course too m
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -13,9 +13,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, and_, func, literal, or_, select
 
 from db import mirror as mirror_rows
-from db.jobs import MIRRORED
+from db import pins as pin_rows
+from db.jobs import MIRRORED, OPEN
 from db.tables import AnyRow, jobs, mirror, offerings, sessions, terms
-from domain.plans import SessionView, calendar_target, course_title, members_target
+from domain.pins import Pin
+from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
 from domain.terms import ARCHIVED
 
@@ -23,7 +25,7 @@ PAGE_ROWS: Final = 1_850
 """Classes of a page; with the calendars and rolls of their courses about 2,000 targets."""
 
 PAGE_COURSES: Final = 200
-_OPEN: Final = ("queued", "blocked")
+_ASKED_FOR: Final = (*OPEN, "dead")  # what died is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,16 @@ def course(connection: Connection, *, tenant: str, term: str, offering_id: str) 
     return Course(*row, _held(connection, tenant, term, offering_id, offering_id).get(offering_id, 0))
 
 
+def courses_of(connection: Connection, *, tenant: str, term: str, offering_ids: Sequence[str]) -> list[Course]:
+    """Those of these courses that the timetable has."""
+    where = (offerings.c.tenant_id == tenant, offerings.c.term == term, offerings.c.id.in_(offering_ids))
+    rows = connection.execute(select(*_COURSE).where(*where).order_by(offerings.c.id)).all()
+    if not rows:
+        return []
+    held = _held(connection, tenant, term, rows[0].id, rows[-1].id)
+    return [Course(*row, held.get(row.id, 0)) for row in rows]
+
+
 def _held(connection: Connection, tenant: str, term: str, first: str, last: str) -> dict[str, int]:
     """How many classes each of these offerings has."""
     rows = connection.execute(
@@ -163,6 +175,7 @@ def changed_courses(connection: Connection, *, tenant: str, term: str, page: Seq
     )
     found = set(wanted.scalars())
     groups = _surplus_groups(connection, tenant, term, first, last) | _busy_groups(connection, tenant, page)
+    groups |= _pinned_groups(connection, tenant, term, page)
     return found | {one.partition(":")[2] for one in groups}
 
 
@@ -194,18 +207,24 @@ def _surplus_groups(connection: Connection, tenant: str, term: str, first: str, 
 
 
 def _busy_groups(connection: Connection, tenant: str, page: Sequence[Course]) -> set[str]:
-    """Calendars of which something is on its way to WPS."""
+    """Calendars of which something is on its way to WPS, or did not get there."""
     rows = connection.execute(
         select(jobs.c.group_id)
         .distinct()
         .where(
             jobs.c.tenant_id == tenant,
             jobs.c.group_id.in_([calendar_target(one.id) for one in page]),
-            jobs.c.state.in_(_OPEN),
+            jobs.c.state.in_(_ASKED_FOR),
             jobs.c.kind.in_(MIRRORED),
         )
     )
     return set(rows.scalars())
+
+
+def _pinned_groups(connection: Connection, tenant: str, term: str, page: Sequence[Course]) -> set[str]:
+    """Calendars of which something was taken back and is kept so."""
+    groups = [calendar_target(one.id) for one in page]
+    return set(pin_rows.of_calendars(connection, tenant=tenant, term=term, groups=groups))
 
 
 # --- courses as a whole -------------------------------------------------------------------------------------------------
@@ -249,10 +268,18 @@ def _teachers(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Mirror rows by calendar, and what the open jobs of those calendars ask for."""
+    """Mirror rows by calendar, what the open jobs of those calendars ask for, the targets of dead letters with their
+    calendar, and what was taken back, by calendar."""
 
     mirrored: Mapping[str, list[Mirrored]]
     queued: Mapping[str, str]
+    dead: Mapping[str, str]
+    pins: Mapping[str, list[Pin]]
+
+    def unwanted(self, calendar: str, operations: Iterable[Operation]) -> list[str]:
+        """The dead letters of a calendar that are not put again by these operations."""
+        again = {one.target for one in operations}
+        return sorted(target for target, group in self.dead.items() if group == calendar and target not in again)
 
 
 def state(connection: Connection, *, tenant: str, term: str, groups: Sequence[str]) -> State:
@@ -261,12 +288,17 @@ def state(connection: Connection, *, tenant: str, term: str, groups: Sequence[st
     mirrored: dict[str, list[Mirrored]] = {}
     for row in connection.execute(select(mirror).where(*where)):
         mirrored.setdefault(row.group_id, []).append(mirror_rows.mirrored_of(row))
-    open_jobs = connection.execute(
-        select(jobs.c.target, jobs.c.desired_hash).where(
-            jobs.c.tenant_id == tenant, jobs.c.group_id.in_(groups), jobs.c.state.in_(_OPEN)
+    asked_for = connection.execute(
+        select(jobs.c.group_id, jobs.c.target, jobs.c.desired_hash, jobs.c.state).where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.group_id.in_(groups),
+            jobs.c.state.in_(_ASKED_FOR),
+            jobs.c.kind.in_(MIRRORED),
         )
-    )
-    return State(mirrored, {row.target: row.desired_hash for row in open_jobs})
+    ).all()
+    queued = {row.target: row.desired_hash for row in asked_for if row.state != "dead"}
+    dead = {row.target: row.group_id for row in asked_for if row.state == "dead"}
+    return State(mirrored, queued, dead, pin_rows.of_calendars(connection, tenant=tenant, term=term, groups=groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +325,12 @@ def orphans(
         .where(
             mirror.c.tenant_id == tenant,
             mirror.c.term == term,
-            # The end of the range keeps the walk off the events, which are most of the table.
-            mirror.c.target > (after or "cal:"),
-            mirror.c.target < "cal;",
+            # The ends of the ranges keep the walk off the events, which are most of the table. Second copies of whole
+            # calendars belong to no course either; only their dead letters are of interest.
+            or_(
+                and_(mirror.c.target > max(after, "cal:"), mirror.c.target < "cal;"),
+                and_(mirror.c.target > max(after, "sur:"), mirror.c.target < "sur;", mirror.c.kind == "calendar"),
+            ),
         )
         .order_by(mirror.c.target)
         .limit(limit)

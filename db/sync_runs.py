@@ -6,21 +6,26 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from db import run_counts
+from db import run_counts, run_questions
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, run_stages, runs
+from domain.runs import ASKS, ENDED, PAUSED
 
-ENDED = ("succeeded", "partially_succeeded", "failed", "cancelled")
+__all__ = ["ENDED", "RunActive"]
 
 
 class RunActive(Exception):
-    """Another run of the same scope has not ended yet."""
+    """Another run of the same scope has not ended yet; in some states it does not end by itself."""
 
-    def __init__(self, run_id: str, kind: str, scope: dict[str, Any]) -> None:
-        super().__init__(f"run {run_id} ({kind}) is still active")
+    def __init__(self, run_id: str, kind: str, scope: dict[str, Any], state: str) -> None:
+        super().__init__(f"run {run_id} ({kind}) {_STILL.get(state, 'is still active')}")
         self.run_id = run_id
         self.kind = kind
         self.scope = scope
+        self.state = state
+
+
+_STILL = {ASKS: "waits for a person's answer", PAUSED: "is paused"}
 
 
 def begin(
@@ -38,9 +43,9 @@ def begin(
     now = now_ms(connection)
     row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
     row["trigger"] = trigger
-    active = connection.execute(select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex == mutex)).one_or_none()
-    if active is not None:
-        raise RunActive(active.id, active.kind, json.loads(active.scope))
+    before = active(connection, tenant=tenant, mutex=mutex)
+    if before is not None:
+        raise RunActive(before.id, before.kind, json.loads(before.scope), before.state)
     connection.execute(
         runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
     )
@@ -61,8 +66,14 @@ def begin(
     )
 
 
-def get(connection: Connection, run_id: str) -> AnyRow | None:
-    return connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+def get(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow | None:
+    statement = select(runs).where(runs.c.id == run_id)
+    return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def active(connection: Connection, *, tenant: str, mutex: str) -> AnyRow | None:
+    """The run that has not ended, of those that exclude each other by `mutex`."""
+    return connection.execute(select(runs).where(runs.c.tenant_id == tenant, runs.c.mutex == mutex)).one_or_none()
 
 
 def stages_of(connection: Connection, run_id: str) -> list[AnyRow]:
@@ -106,7 +117,9 @@ def end(
 ) -> None:
     """The run ends; its scope is free for the next."""
     text = json.dumps(report, ensure_ascii=False) if report is not None else None
-    change_run(connection, run_id, state=state, mutex=None, error=error, report=text, finished_ms=db_now_ms())
+    change_run(
+        connection, run_id, state=state, asked=None, mutex=None, error=error, report=text, finished_ms=db_now_ms()
+    )
 
 
 def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
@@ -116,6 +129,7 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         "kind": row.kind,
         "trigger": row.trigger,
         "state": row.state,
+        "asked": row.asked,
         "stage": row.stage,
         "scope": {name: value for name, value in json.loads(row.scope).items() if name != "sealed"},
         "import_no": row.import_no,
@@ -138,4 +152,14 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         ],
         "counts": run_counts.totals(connection, run_id=row.id),
         "report": json.loads(row.report) if row.report else None,
+        "questions": [_asking(one) for one in run_questions.of_run(connection, run_id=row.id)],
+    }
+
+
+def _asking(row: AnyRow) -> dict[str, Any]:
+    said = ("number", "state", "asked_ms", "answered_ms", "answered_by")
+    return {
+        **{name: getattr(row, name) for name in said},
+        "questions": json.loads(row.questions),
+        **json.loads(row.shown),
     }

@@ -86,7 +86,7 @@ imports = _table(
     Column("source", String(500), nullable=False),
     Column("files", Text, nullable=False),  # JSON: {part: the file it was read from}
     Column("fingerprint", String(64), nullable=False),
-    Column("state", String(10), nullable=False),  # staging, complete, failed
+    Column("state", String(10), nullable=False),  # staging, held, complete, failed
     Column("part", String(20), nullable=False),  # the file being read
     Column("cursor", BigInteger, nullable=False),  # rows of that file already staged
     Column("rows_in", BigInteger, nullable=False),
@@ -341,7 +341,7 @@ jobs = _table(
     Column("queue", String(20)),
     Column("kind", String(20), nullable=False),
     Column("target", TARGET, nullable=False),
-    Column("open_key", TARGET),  # = target while queued or blocked; NULL once closed
+    Column("open_key", TARGET),  # = target while queued, paused or blocked; NULL once closed
     Column("term", TERM, nullable=False),
     Column("group_id", TARGET, nullable=False),
     Column("payload", Text, nullable=False),  # JSON; desired state of a target, NULL-like "null" = gone
@@ -351,7 +351,7 @@ jobs = _table(
     Column("import_no", BigInteger, nullable=False),
     Column("tier", Integer, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("state", String(12), nullable=False),  # queued blocked done dead cancelled superseded
+    Column("state", String(12), nullable=False),  # queued paused blocked done dead cancelled superseded
     _instant("run_at", nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("claim", ID),
@@ -393,6 +393,7 @@ runs = _table(
     Column("scope", Text, nullable=False),  # JSON
     Column("mutex", String(80)),  # one active run per scope; NULL once ended
     Column("state", String(24), nullable=False),
+    Column("asked", String(12)),  # pause, resume, cancel: what a person wants of it and is not done yet
     Column("stage", String(12), nullable=False),
     Column("term", TERM),
     Column("import_no", BigInteger),
@@ -430,6 +431,115 @@ run_counts = _table(
     Column("done", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
     Column("superseded", BigInteger, nullable=False),
+)
+
+# What a run asked a person before it went on, and the answer. One row for each time it asked.
+run_questions = _table(
+    "run_questions",
+    Column("run_id", ID, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("tenant_id", TENANT, nullable=False),
+    Column("questions", LONG, nullable=False),  # JSON list of {guard, subject, count, of, limit}
+    Column("shown", LONG, nullable=False),  # JSON: a row for each lane or college, and a sample in words
+    Column("state", String(12), nullable=False),  # open, confirmed, dropped
+    _instant("asked_ms", nullable=False),
+    _instant("answered_ms"),
+    Column("answered_by", String(80)),
+)
+
+# What WPS had for a target before a run changed or deleted it. What a run created has no row here.
+run_changes = _table(
+    "run_changes",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("run_id", ID, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("target", TARGET, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("lane", LANE, nullable=False),
+    Column("verb", String(10), nullable=False),
+    Column("before_hash", HASH, nullable=False),
+    Column("payload", LONG),  # what that content was; NULL = it is not known any more
+    Index(None, "tenant_id", "run_id", "term", "group_id"),
+)
+
+# Targets that a person had taken back: they stay so until the source says something else, or the pin is lifted.
+pins = _table(
+    "pins",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("target", TARGET, primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("lane", LANE, nullable=False),
+    Column("source_hash", HASH, nullable=False),  # what the source wanted then; blank = nothing
+    Column("desired_hash", HASH, nullable=False),  # what is wanted instead; blank = nothing
+    Column("payload", LONG, nullable=False),
+    Column("undone_run", ID, nullable=False),
+    Column("run_id", ID, nullable=False),  # the run that took it back
+    Index(None, "tenant_id", "term", "group_id"),
+    Index(None, "tenant_id", "undone_run"),
+    Index(None, "tenant_id", "run_id", "term", "group_id"),
+)
+
+# A family is one fault (see domain/failures.py). What is counted of it is counted from its failures.
+failure_families = _table(
+    "failure_families",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("id", HASH, primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("verb", String(10), nullable=False),  # blank: a task of a queue
+    Column("error_class", String(40), nullable=False),
+    Column("remote_code", BigInteger),
+    Column("pattern", String(200), nullable=False),
+    Column("note", Text),  # of the person who resolved it
+    Column("resolved_by", String(120)),
+    _instant("resolved_ms"),
+)
+
+# One row for each job that ever died. The job is the truth about the target; this is what happened to it, and is kept.
+failures = _table(
+    "failures",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("job_id", ID, primary_key=True),
+    Column("family", HASH, nullable=False),
+    Column("lane", LANE),
+    Column("kind", String(20), nullable=False),
+    Column("target", TARGET, nullable=False),
+    Column("term", TERM, nullable=False),
+    Column("group_id", TARGET, nullable=False),
+    Column("offering_id", HASH, nullable=False),  # blank: not about one course
+    Column("run_id", ID),
+    Column("error_class", String(40), nullable=False),
+    Column("remote_code", BigInteger),
+    Column("people", Integer, nullable=False),  # affected beside those of the course's roll
+    Column("waiting", Integer, nullable=False),  # jobs that were blocked with it
+    _instant("died_ms", nullable=False),
+    Column("dead", Boolean, nullable=False),
+    Column("ended", String(12)),  # again, discarded, unwanted; NULL while dead
+    _instant("ended_ms"),
+    _instant("resolved_ms"),
+    Index(None, "tenant_id", "dead", "died_ms", "job_id"),
+    Index(None, "tenant_id", "family", "dead", "died_ms", "job_id"),
+    Index(None, "tenant_id", "target"),
+    Index(None, "run_id"),
+)
+
+# --- what people did ------------------------------------------------------------------------------------------------
+
+audit = _table(
+    "audit",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("id", ID, primary_key=True),
+    _instant("at_ms", nullable=False),
+    Column("actor", String(120), nullable=False),  # "cli:root"
+    Column("action", String(60), nullable=False),  # "failures.resolve"
+    Column("thing", String(200), nullable=False),
+    Column("before", LONG),  # JSON
+    Column("after", LONG),  # JSON
+    Column("request", String(64)),  # the id of the request it came by; NULL: none
+    Index(None, "tenant_id", "at_ms", "id"),
+    Index(None, "tenant_id", "thing"),
 )
 
 # --- time -----------------------------------------------------------------------------------------------------------

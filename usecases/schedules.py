@@ -20,6 +20,7 @@ from db.engine import in_unit, reading
 from db.jobs import Task
 from db.sync_runs import RunActive
 from db.tables import AnyRow
+from domain.runs import RESTS
 from domain.schedules import CANDIDATES, EACH, RUN_ONCE, Decision, decide, tick_is_late
 from observability.log import get_logger
 from remote.sources.base import BadSource
@@ -232,7 +233,8 @@ def _begin_run(deps: Deps, slot: _Slot, row: AnyRow) -> None:
             also=lambda tx, run_id: slot.ending("started", run_id=run_id)(tx),
         )
     except RunActive as active:
-        if row.policy == EACH:
+        # A run that rests may rest for days: slots do not pile up behind it, whatever their policy.
+        if row.policy == EACH and active.state not in RESTS:
             reason = f"waits for its turn: {active}"
             in_unit(deps.engine, lambda tx: jobs.defer_task(tx, slot.task, wait_ms=_TURN_MS))
             log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="waiting", reason=reason)

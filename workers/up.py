@@ -11,7 +11,7 @@ import shlex
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from bootstrap.wiring import wire
 from db.engine import check, make_engine, reading
 from db.migrate import current
 from db.sync_runs import RunActive
+from domain.runs import ASKS, RESTS, Command
 from simulator.campus import generate, read_summary
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import runs
+from usecases.sync import run_commands, runs
 from workers import embedded, procfile
+from workers.cli import questions
 from workers.cli.migrate import prepare_database
 from workers.cli.progress import RunScreen
 from workers.ports import claim_port
@@ -228,6 +230,8 @@ class Up:
                 except RunActive as active:
                     self._say(f"going on with run {active.run_id} over {active.scope.get('source')}")
                     state = self._follow(deps, active.run_id)
+                    if state in RESTS:
+                        return state
                     if active.kind == "full" and active.scope.get("source") == source:
                         return state
         finally:
@@ -241,10 +245,23 @@ class Up:
                 screen(run)
 
             run = runs.wait(deps, run_id, show=show)
+            while run["state"] == ASKS and self._simulated:
+                run = self._confirm(deps, run, show)
         self._report(run)
         return str(run["state"])
 
+    def _confirm(self, deps: Deps, run: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """Another campus in the simulator is meant to replace what was there. A real WPS is never answered for."""
+        for sentence in questions.sentences(run):
+            self._say(f"[yellow]?[/] {sentence}")
+        self._say("confirmed by `obsync up`, because this WPS is a simulator")
+        run_commands.tell(deps, run["id"], Command.CONFIRM, actor="up")
+        return runs.wait(deps, run["id"], show=show)
+
     def _report(self, run: dict[str, Any]) -> None:
+        if run["state"] == ASKS:
+            questions.show(run, self._console)
+            return
         took = (run["took_ms"] or 0) / 1000
         colour = {"succeeded": "green", "partially_succeeded": "yellow"}.get(run["state"], "red")
         self._say(f"[{colour}]{run['state']}[/] in {took:.1f} s {run['error'] or ''}")

@@ -153,18 +153,18 @@ class World:
 
         return in_unit(self.engine, work)
 
-    def claim(self, lane: str = LANE, *, within_s: float = 0.0) -> Holding | None:
+    def claim(self, lane: str = LANE, *, within_s: float = 0.0, tenant: str = TENANT) -> Holding | None:
         """Take a lane, trying as long as told."""
         give_up = time.monotonic() + within_s
         while True:
-            holding = self.holdings.claim(TENANT, lane)
+            holding = self.holdings.claim(tenant, lane)
             if holding is not None or time.monotonic() >= give_up:
                 return holding
             time.sleep(0.02)
 
-    def slice(self, lane: str = LANE, *, deps: Deps | None = None) -> Slice:
+    def slice(self, lane: str = LANE, *, deps: Deps | None = None, tenant: str = TENANT) -> Slice:
         """Drain one slice of a lane that must be free."""
-        holding = self.claim(lane, within_s=3)
+        holding = self.claim(lane, within_s=3, tenant=tenant)
         assert holding is not None
         return drain_slice(deps or self.deps, self.holdings, holding, self.executor)
 

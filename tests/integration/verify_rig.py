@@ -106,7 +106,7 @@ class Term:
         while True:
             self._advance(run_id)
             run = self._look(run_id)
-            if run["state"] in sync_runs.ENDED:
+            if run["state"] in (*sync_runs.ENDED, "needs_confirmation"):
                 assert run["state"] == ends, run
                 return run
             self.here.drain(until=self._only_the_run_is_left)
@@ -120,7 +120,8 @@ class Term:
 
     def _advance(self, run_id: str) -> None:
         with reading(self.here.engine) as tx:
-            task_id = tx.execute(select(jobs.c.id).where(jobs.c.target == run_id)).scalar_one()
+            waiting = select(jobs.c.id).where(jobs.c.target == run_id, jobs.c.state == "queued")
+            task_id = tx.execute(waiting).scalar_one()
         task = tasks.claim(self.here.deps, task_id, claim=self.here.deps.new_id())
         if task is not None:
             runs.advance(self.here.deps, task)

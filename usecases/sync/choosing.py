@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from db import mirror, rolls
+from db import mirror, pins, rolls
 from db.clock import now_ms
 from db.mirror import GroupRef, Wanted
 from domain.calendars import EventBody, with_marker, with_restored_line
@@ -84,9 +84,17 @@ def _calendar(ref: GroupRef, one: Wanted, calendar: Mirrored) -> Work:
 
 def _members(connection: Connection, ref: GroupRef, one: Wanted, calendar_id: str, *, tenant: str, room: int) -> Work:
     assert one.mirrored is not None
-    offering_id = json.loads(one.payload)["offering"]
-    roll = rolls.wanted_members(connection, tenant=tenant, term=ref.term, offering_ids=[offering_id])
-    wanted = roll.get(offering_id, {})
+    said = json.loads(one.payload)
+    # Read now, and not when it was planned: the roll, or what a person had taken back.
+    kept = None
+    if said.get("pinned"):
+        kept = pins.people(connection, tenant=tenant, term=ref.term, target=one.target)
+    if kept is None:
+        offering_id = said["offering"]
+        roll = rolls.wanted_members(connection, tenant=tenant, term=ref.term, offering_ids=[offering_id])
+        wanted = roll.get(offering_id, {})
+    else:
+        wanted = kept
     present = mirror.present_members(connection, tenant=tenant, term=ref.term, group_id=ref.group_id)
     call = member_call(wanted=wanted, present=present, list_max=min(room, one.mirrored.list_max))
     if call is None:

@@ -88,19 +88,26 @@ def begin(engine: Engine, *, tenant: str, run_id: str, source: TimetableSource, 
 
 
 def step(
-    engine: Engine, *, tenant: str, import_no: int, source: TimetableSource, zone: ZoneInfo, fence: Fence
+    engine: Engine,
+    *,
+    tenant: str,
+    import_no: int,
+    source: TimetableSource,
+    zone: ZoneInfo,
+    fence: Fence,
+    may_be_empty: bool = False,
 ) -> ImportProgress:
     """Read on for up to 2,000 rows. Give every step the same `source`: it reads on where it is.
 
-    Raises BadSource when the source cannot be read on, changed meanwhile or has no usable row, ImportOver when the
-    import is no longer in staging, what `fence` raises.
+    Raises BadSource when the source cannot be read on, changed meanwhile or has no usable row (unless it `may_be_empty`,
+    because somebody is asked about that), ImportOver when the import is no longer in staging, what `fence` raises.
     """
     with reading(engine) as connection:
         at = imports.load(connection, tenant=tenant, import_no=import_no)
     if at.state != imports.STAGING:
         raise ImportOver(import_no, f"is {at.state}")
     parts = source.parts()
-    reader = _Reader(engine, tenant, source, zone, fence, parts)
+    reader = _Reader(engine, tenant, source, zone, fence, parts, may_be_empty)
     for _ in range(STEP_ROWS // PAGE_ROWS):
         if at.part == imports.READ:
             break
@@ -129,6 +136,7 @@ class _Reader:
     zone: ZoneInfo
     fence: Fence
     parts: Sequence[str]
+    may_be_empty: bool
     calendar: Calendar | None = None
 
     def page(self, at: Import) -> Import:
@@ -150,7 +158,7 @@ class _Reader:
             return imports.load(connection, tenant=self.tenant, import_no=at.import_no)
 
         after = in_unit(self.engine, work)
-        if at.part == "meetings" and part != at.part:
+        if at.part == "meetings" and part != at.part and not self.may_be_empty:
             self._refuse_unusable(after)
         return after
 

@@ -4,16 +4,18 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, Table
 
-from db import jobs, lanes, planning, rolls, timetable
+from db import dead_letters, jobs, lanes, planning, rolls, run_changes, timetable
+from db import pins as pin_rows
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.planning import Course, State
 from db.tables import mirror as mirror_table
 from db.tables import offerings
+from domain import pins
 from domain.calendars import TAG_CHARS, calendar_name
 from domain.ids import calendar_tag, key_of, marker_of
 from domain.plans import (
@@ -28,10 +30,11 @@ from domain.plans import (
     members_target,
 )
 from domain.rolls import roll_hash
-from domain.settlement import Mirrored
+from domain.settlement import Mirrored, Verb
 from usecases.sync.read_ahead import one_ahead
 
 UNIT = 500
+_WHOLE_CALENDARS = 10  # with what is in them about 500 rows
 PAUSE_S = 0.005
 ANY_COLLEGE = "_"
 
@@ -49,6 +52,13 @@ class CoursePlan:
     calendar_names: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, Desired] = field(default_factory=dict)
     new_lane: bool = False
+    unwanted: list[str] = field(default_factory=list)  # targets of dead letters that nothing is asked of any more
+    void: list[str] = field(default_factory=list)  # pinned targets of which the source says something else now
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything has to be written for it."""
+        return bool(self.operations or self.unwanted or self.void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,20 @@ class Planner:
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
         names = _Names(tx, self, courses)
         plans = [self._plan(one, held.get(one.id, []), people.get(one.id, {}), state, names) for one in courses]
-        return [plan for plan in plans if plan.operations]
+        return [plan for plan in plans if plan.is_needed]
+
+    def of_calendars(self, tx: Connection, calendars: Sequence[tuple[str, str, str]]) -> list[CoursePlan]:
+        """What the courses of some calendars (term, target, lane) need, whether or not the timetable still has them."""
+        found = []
+        for term in sorted({one[0] for one in calendars}):
+            mine = [(target, lane) for t, target, lane in calendars if t == term]
+            ids = [target.partition(":")[2] for target, _ in mine]
+            known = planning.courses_of(tx, tenant=self.tenant, term=term, offering_ids=ids)
+            found += self._plans(tx, term, known)
+            there = {one.id for one in known}
+            gone = [planning.Orphan(target, lane) for target, lane in mine if target.partition(":")[2] not in there]
+            found += [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+        return found
 
     def _plan(
         self, course: Course, held: list[SessionView], people: dict[str, str], state: State, names: "_Names"
@@ -143,16 +166,20 @@ class Planner:
             members = json.dumps({"offering": course.id, "roll": roll})
             wanted.append(Desired("members", members_target(course.id), roll, members, f"{course.title} {len(people)}"))
             wanted += [desired_event(session, summary=course.title) for session in held]
-        plan.operations = diff(wanted, there, queued=state.queued, calendar=target)
+        wanted, plan.void = pins.apply(wanted, state.pins.get(target, ()), calendar=target)
+        plan.operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
         plan.wanted = {one.target: one for one in wanted}
+        plan.unwanted = state.unwanted(target, plan.operations)
         return plan
 
     def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
-        """What one course needs, as the given transaction sees it; None when the timetable has no such course."""
+        """How one course differs from the mirror, as the given transaction sees it; None when the timetable has no such
+        course. Dead letters are no difference."""
         course = planning.course(tx, tenant=self.tenant, term=term, offering_id=offering_id)
         if course is None:
             return None
         state = planning.state(tx, tenant=self.tenant, term=term, groups=[calendar_target(offering_id)])
+        state = replace(state, dead={})
         held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         names = _Names(tx, self, [course])
@@ -162,8 +189,12 @@ class Planner:
         """What a calendar needs whose course is gone; None when WPS does not have it and nothing asks for it."""
         state = planning.state(tx, tenant=self.tenant, term=term, groups=[gone.target])
         there = state.mirrored.get(gone.target, [])
-        operations = diff([], there, queued=state.queued, calendar=gone.target)
-        return CoursePlan(term, None, gone.lane, operations) if operations else None
+        wanted, void = pins.apply([], state.pins.get(gone.target, ()), calendar=gone.target)
+        operations = diff(wanted, there, queued=state.queued, calendar=gone.target, dead=state.dead)
+        kept = gone.target.partition(":")[2] if wanted else None
+        unwanted = state.unwanted(gone.target, operations)
+        plan = CoursePlan(term, kept, gone.lane, operations, unwanted=unwanted, void=void)
+        return plan if plan.is_needed else None
 
     def put(
         self,
@@ -174,25 +205,78 @@ class Planner:
         new_id: Callable[[], str],
         fence: Fence,
     ) -> set[str]:
-        """Write the operations as jobs, 500 a unit. Returns the lanes that have something to do now."""
+        """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
+        have something to do now."""
+        self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
+        self._lift(plans, fence=fence)
+        if run_id is not None:
+            self._keep_contents(plans, run_id=run_id, fence=fence)
         rows = sorted(
             ((plan, operation) for plan in plans for operation in plan.operations),
             key=lambda pair: (pair[0].term, pair[1].target),
         )
         touched = {plan.lane for plan in plans if plan.operations}
         for start in range(0, len(rows), UNIT):
-            puts = [self.as_put(plan, operation) for plan, operation in rows[start : start + UNIT]]
+            chunk = rows[start : start + UNIT]
+            puts = [self.as_put(plan, operation) for plan, operation in chunk]
+            changing = [put for put, (_, one) in zip(puts, chunk, strict=True) if one.verb is not Verb.CREATE]
 
-            def work(tx: Connection, puts: list[Put] = puts, first: bool = start == 0) -> None:
+            def work(
+                tx: Connection, puts: list[Put] = puts, changing: list[Put] = changing, first: bool = start == 0
+            ) -> None:
                 fence(tx)
                 if first:
                     lanes.make(tx, tenant=self.tenant, names=touched)
                     _keep_lanes(tx, self.tenant, plans)
+                if run_id is not None:
+                    run_changes.keep(tx, changing, tenant=self.tenant, run_id=run_id)
                 jobs.put(tx, puts, tenant=self.tenant, import_no=import_no, run_id=run_id, new_id=new_id)
 
             in_unit(self.engine, work)
             time.sleep(PAUSE_S)
         return touched
+
+    def _lift(self, plans: list[CoursePlan], *, fence: Fence) -> None:
+        """What was taken back follows the source again when that says something new."""
+        for plan in plans:
+            if plan.void:
+
+                def work(tx: Connection, plan: CoursePlan = plan) -> None:
+                    fence(tx)
+                    pin_rows.lift(tx, sorted(plan.void), tenant=self.tenant, term=plan.term)
+
+                in_unit(self.engine, work)
+
+    def _keep_contents(self, plans: list[CoursePlan], *, run_id: str, fence: Fence) -> None:
+        """What goes with a calendar is kept before the calendar goes, a few calendars at a time."""
+        going = sorted(
+            (plan.term, one.target)
+            for plan in plans
+            for one in plan.operations
+            if one.kind == "calendar" and one.verb is Verb.DELETE
+        )
+        for start in range(0, len(going), _WHOLE_CALENDARS):
+            part = going[start : start + _WHOLE_CALENDARS]
+
+            def work(tx: Connection, part: list[tuple[str, str]] = part) -> None:
+                fence(tx)
+                for term in sorted({one[0] for one in part}):
+                    names = [target for t, target in part if t == term]
+                    run_changes.keep_contents(tx, names, tenant=self.tenant, term=term, run_id=run_id)
+
+            in_unit(self.engine, work)
+
+    def _drop_unwanted(self, targets: list[str], *, fence: Fence) -> None:
+        for start in range(0, len(targets), UNIT):
+
+            def work(tx: Connection, part: list[str] = targets[start : start + UNIT]) -> None:
+                fence(tx)
+                dead_letters.drop_unwanted(tx, part, tenant=self.tenant)
+                for target in part:
+                    # What waited for a calendar that nobody wants waits for nothing.
+                    jobs.cancel_group(tx, tenant=self.tenant, group_id=target)
+
+            in_unit(self.engine, work)
 
     def as_put(self, plan: CoursePlan, operation: Operation) -> Put:
         """The operation as a job."""

@@ -15,7 +15,7 @@ from db.clock import now_ms
 from db.jobs import Put
 from db.mirror import SentRow
 from domain.ids import key_of
-from domain.plans import PRIORITY, members_target
+from domain.plans import PRIORITY, Desired, members_target
 from domain.rolls import roll_hash
 from domain.settlement import Mirrored
 from domain.verification import Action, Difference, SeenCalendar, action_for
@@ -155,7 +155,7 @@ def _puts(
     chosen = [one for one in plan.operations if one.desired is not None and (rebuild or one.target in targets)]
     found = [restored(planner.as_put(plan, one)) for one in chosen]
     if any(action is Action.MEMBERS for _, action in healed) and not any(one.kind == "members" for one in found):
-        found.append(_members_put(connection, scope, work))
+        found.append(_members_put(connection, scope, work, plan.wanted.get(members_target(_offering(work)))))
     return found
 
 
@@ -166,9 +166,13 @@ def restored(one: Put) -> Put:
     return replace(one, payload=json.dumps({**json.loads(one.payload), "restored": True}, ensure_ascii=False))
 
 
-def _members_put(connection: Connection, scope: Scope, work: Verifying) -> Put:
+def _members_put(connection: Connection, scope: Scope, work: Verifying, wanted: Desired | None) -> Put:
     """Asked for whether or not the roll has changed: the job compares the roll with who is really there."""
     offering = _offering(work)
+    if wanted is not None:
+        hash_, payload = wanted.hash, wanted.payload
+        target, priority = wanted.target, PRIORITY["members"]
+        return Put("members", target, work.ref.group_id, work.ref.term, scope.lane, payload, hash_, 0, priority)
     roll = rolls.wanted_members(connection, tenant=scope.tenant, term=work.ref.term, offering_ids=[offering])
     hash_ = roll_hash(roll.get(offering, {}))
     payload = json.dumps({"offering": offering, "roll": hash_})

@@ -1,11 +1,12 @@
 """Runs as stored trees of stages, advanced a step at a time by whoever has the task.
 
-    full:    prepare ─▶ aggregate ─▶ users ─▶ calendars ─▶ events ─▶ finish
+    full:    prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
     import:  prepare ─▶ aggregate ─▶ finish
-    verify, repair: see `verify_runs`
+    verify, repair: see `verify_runs`; undo: see `undoing`
 
 A step does a page or waits for the lanes; everything it has done is in the database when it returns, so a run goes on where
-it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more.
+it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more. A run
+that asks a person, or is paused, has no task.
 """
 
 import time
@@ -15,25 +16,27 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from db import jobs, sync_runs
+from db import audit, jobs, run_questions, sync_runs
 from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.jobs import Task
 from db.tables import AnyRow
 from db.timetable import UnknownRule
+from domain.runs import ASKS, RESTS, Command
 from observability.log import get_logger
 from remote.sources.base import BadSource
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import importing, sources, verify_runs
+from usecases.sync import importing, obeying, run_commands, run_tasks, sources, undoing, verify_runs
+from usecases.sync.run_tasks import KIND, QUEUE
 from usecases.sync.stages import finish
-from usecases.sync.stages.base import Done, RunFailed, Running
+from usecases.sync.stages.base import Asks, Done, RunFailed, Running
 from usecases.sync.stages.table import STAGES, STEPS
 
 log = get_logger("runs")
 
-KIND = "run.advance"
-QUEUE = "sync"
+__all__ = ["KIND", "QUEUE", "advance", "begin", "begin_look", "begin_undo", "wait"]
+
 SCOPE_MUTEX = "timetable"
 
 
@@ -46,12 +49,15 @@ def begin(
     remember: bool = False,
     settings: Mapping[str, Any] | None = None,
     trigger: str = "user",
+    actor: str = "",
+    confirm_deletes: int | None = None,
     also: Callable[[Connection, str], None] | None = None,
 ) -> tuple[str, str]:
     """Start a run on a source (its path or address). Returns the ids of the run and of its task.
 
     `remember` makes it the source synced last; `settings` are settings of the tenant that change with the run's start.
-    `trigger` says who wanted it: user or schedule. `also` writes, given the run's id, in the same transaction.
+    `trigger` says who wanted it: user or schedule; a user's run replaces one that waits for an answer. `confirm_deletes` is how
+    many events it may delete without asking `actor`. `also` writes, given the run's id, in the same transaction.
     Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
@@ -61,18 +67,33 @@ def begin(
     finally:
         opened.close()
     scope = sources.to_scope(deps, chosen)
+    if confirm_deletes is not None:
+        scope["confirm_deletes"] = confirm_deletes
     changed = {**(sources.as_settings(deps, chosen) if remember else {}), **(settings or {})}
     run_id = deps.new_id()
     stages = STAGES[kind]
 
     def work(tx: Connection) -> str:
+        replaced = None
+        if trigger == "user":
+            replaced = run_commands.replace_asking(tx, deps, mutex=SCOPE_MUTEX, by_run=run_id, actor=actor)
+        if confirm_deletes is not None:
+            audit.write(
+                tx,
+                tenant=deps.tenant,
+                new_id=deps.new_id,
+                actor=actor,
+                action="run.confirm_beforehand",
+                thing=run_id,
+                after={"deletes": confirm_deletes},
+            )
         sync_runs.begin(
             tx,
             tenant=deps.tenant,
             run_id=run_id,
             kind=kind,
             trigger=trigger,
-            scope=scope,
+            scope=scope if replaced is None else {**scope, "replaces": replaced},
             mutex=SCOPE_MUTEX,
             stages=stages,
         )
@@ -80,16 +101,7 @@ def begin(
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
         if also is not None:
             also(tx, run_id)
-        return jobs.put_task(
-            tx,
-            tenant=deps.tenant,
-            queue=QUEUE,
-            kind=KIND,
-            target=run_id,
-            payload="{}",
-            run_id=run_id,
-            new_id=deps.new_id,
-        )
+        return run_tasks.put(tx, deps, run_id)
 
     return run_id, in_unit(deps.engine, work)
 
@@ -97,6 +109,11 @@ def begin(
 def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
     """Start a run of kind `verify` or `repair`. Returns its id. Raises `RunActive` while another one looks."""
     return verify_runs.begin(deps, kind=kind, sample=sample, queue=QUEUE, task_kind=KIND)
+
+
+def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
+    """Start taking a run back. Returns the id of the undo and whether it is new; see `undoing.begin` for what is raised."""
+    return undoing.begin(deps, run_id, mutex=SCOPE_MUTEX, actor=actor)
 
 
 def advance(deps: Deps, task: Task) -> None:
@@ -121,7 +138,12 @@ class _Runner:
     def _work(self) -> None:
         while not self._deps.stopping.is_set():
             on, stage = self._where()
-            if on.run.state in sync_runs.ENDED:
+            if on.run.asked is not None:
+                obeying.obey(on)
+                if on.run.asked != Command.RESUME:
+                    return
+                continue
+            if on.run.state in (*sync_runs.ENDED, *RESTS):
                 in_unit(self._deps.engine, lambda tx: jobs.finish_task(tx, self._task))
                 return
             if stage is None:
@@ -145,12 +167,29 @@ class _Runner:
         if stage.state == "waiting":
             on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
         step = STEPS[stage.step](on, stage)
+        if isinstance(step, Asks):
+            self._ask(on, stage, step)
+            return True
         if isinstance(step, Done):
             on.unit(lambda tx: sync_runs.end_stage(tx, on.run_id, stage.position, state="done", note=step.note))
             return False
         if step.wait_ms:
             in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=step.wait_ms))
         return step.wait_ms > 0
+
+    def _ask(self, on: Running, stage: AnyRow, step: Asks) -> None:
+        """The run rests, with its stage, until a person answers."""
+
+        def work(tx: Connection) -> None:
+            run_questions.ask(
+                tx, tenant=self._deps.tenant, run_id=on.run_id, questions=step.questions, shown=step.shown
+            )
+            sync_runs.change_stage(tx, on.run_id, stage.position, note="waits for an answer")
+            sync_runs.change_run(tx, on.run_id, state=ASKS)
+            jobs.finish_task(tx, self._task)
+
+        on.unit(work)
+        log.warning("run.asks", run_id=on.run_id, guards=sorted({one.guard.value for one in step.questions}))
 
     def _finish(self, on: Running) -> None:
         def work(tx: Connection) -> str:
@@ -188,7 +227,7 @@ def wait(
     patience_s: float = 60.0,
     show: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Follow a run until it ends, showing it each time. Stopping to look does not stop the run.
+    """Follow a run until it ends or asks a person, showing it each time. Stopping to look does not stop the run.
 
     A database that is away for less than `patience_s` is waited for: the run waits for it too.
     """
@@ -202,7 +241,7 @@ def wait(
         else:
             seen = time.monotonic()
             show(run)
-            if run["state"] in sync_runs.ENDED:
+            if run["state"] in (*sync_runs.ENDED, ASKS):
                 return run
         time.sleep(every_s)
 

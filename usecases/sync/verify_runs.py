@@ -1,7 +1,7 @@
 """Runs that look at WPS: which calendars they ask the lanes to look at, and what they have to say in the end.
 
 verify:  verify ─▶ finish
-repair:  repair (look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
+repair:  repair (guard; look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import discrepancies, imports, jobs, lanes, sync_runs
+from db import dead_letters, discrepancies, imports, jobs, lanes, sync_runs
 from db.clock import now_ms
 from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
@@ -24,6 +24,7 @@ KINDS = ("verify", "repair")
 MUTEX = "verify"
 VERIFY_STAGES = (("verify", "choose"), ("verify", "verify"), ("finish", "report"))
 REPAIR_STAGES = (
+    ("repair", "damage"),
     ("repair", "suspects"),
     ("repair", "repair"),
     ("calendars", "calendars"),
@@ -99,7 +100,11 @@ def ask(
 
     def tidy(tx: Connection) -> None:
         fence(tx)
-        discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now_ms(tx))
+        now = now_ms(tx)
+        discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now)
+        if sample is None:
+            # All that is there is looked at now; what could not be read before and is gone is nobody's concern.
+            dead_letters.drop_of_kinds(tx, ("verify",), tenant=deps.tenant, before_ms=now)
 
     if step == "choose" and cursor is None:
         in_unit(deps.engine, tidy)

@@ -2,9 +2,14 @@
 
 import functools
 import json
+import os
+import pwd
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -16,6 +21,7 @@ from bootstrap.wiring import RedisUnreachable, Wired, wire
 from db.engine import DatabaseUnreachable, make_engine
 from db.migrate import current, newest
 from db.sync_runs import RunActive
+from domain.runs import ASKS, PAUSED
 from observability.log import configure
 from remote.sources.base import BadSource
 from usecases.tenants import CannotDecrypt, UnknownTenant
@@ -42,6 +48,15 @@ def fail(problem: str, remedy: str, *, as_json: bool = False, code: int = FAILED
     sys.exit(code)
 
 
+_REMEDY: dict[str, str] = defaultdict(
+    lambda: "Follow it with `obsync runs show {0} --follow`; it ends by itself.",
+    {
+        ASKS: "See `obsync runs show {0}`, then `obsync runs confirm {0}` or `obsync runs drop {0}`.",
+        PAUSED: "`obsync runs resume {0}` goes on with it, `obsync runs cancel {0}` ends it.",
+    },
+)
+
+
 def command(function: F) -> F:
     """Turn the failures that people can mend into one clear message and exit code 1."""
 
@@ -65,8 +80,7 @@ def command(function: F) -> F:
         except BadSource as error:
             fail(f"{error.file}: {error.problem}", error.remedy, as_json=as_json)
         except RunActive as error:
-            remedy = f"Follow it with `obsync runs show {error.run_id} --follow`; it ends by itself."
-            fail(f"{error}", remedy, as_json=as_json)
+            fail(f"{error}", _REMEDY[error.state].format(error.run_id), as_json=as_json)
         except DBAPIError as error:
             fail(f"the database refused: {error.orig}", "Nothing was changed by the failed step.", as_json=as_json)
 
@@ -97,6 +111,27 @@ def open_product(*, need_redis: bool = False) -> tuple[Settings, Wired]:
 def _ring() -> Callable[[str], None]:
     """Doorbells are optional for a command: the keeper of any worker rings for what is due within a second."""
     return lambda _what: None
+
+
+def actor() -> str:
+    """Who types: the name of the machine's user, as acts are signed in the audit."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a container may run under a number that has no name
+        return f"cli:{os.getuid()}"
+
+
+def confirmed(sentence: str, *, yes: bool, as_json: bool) -> bool:
+    """Say what is about to happen and ask, if somebody is there to answer: with --yes, --json or in a script nobody is."""
+    if yes or as_json or not sys.stdin.isatty():
+        return True
+    err.print(sentence, highlight=False, soft_wrap=True)
+    return click.confirm("Go on?", err=True)
+
+
+def when(ms: int, zone: ZoneInfo) -> str:
+    """An instant as people write it, in the tenant's zone."""
+    return datetime.fromtimestamp(ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
 
 
 def answer(as_json: bool, payload: dict[str, Any], show: Callable[[], None]) -> None:

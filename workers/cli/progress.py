@@ -8,7 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-_MARKS = {"waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]"}
+_MARKS = {
+    "waiting": "·", "running": "[yellow]▶[/]", "done": "[green]✓[/]", "failed": "[red]✗[/]", "cancelled": "[yellow]■[/]",
+}  # fmt: skip
+_RESTS = {"needs_confirmation": "[yellow]?[/]", "paused": "[yellow]‖[/]"}
 _STEPS = {
     "import": "read 读取数据",
     "sessions": "sessions 聚合课次",
@@ -19,6 +22,10 @@ _STEPS = {
     "events": "events 日程",
     "choose": "choose 选择日历",
     "verify": "verify 核对",
+    "guard": "guard 删除防护",
+    "damage": "guard 修复防护",
+    "undo_guard": "guard 撤销防护",
+    "undo_put": "take back 撤销",
     "suspects": "suspects 存疑日历",
     "repair": "repair 修复",
     "again": "again 复核",
@@ -36,13 +43,15 @@ def tree(run: dict[str, Any]) -> Table:
     made.add_column(justify="right", no_wrap=True)
     made.add_column(justify="right", no_wrap=True, style="dim")
     for stage in run["stages"]:
-        total, done, running = stage["total"], stage["done"], stage["state"] == "running"
+        total, done = stage["total"], stage["done"]
+        rests = _RESTS.get(run.get("state", "")) if stage["state"] == "running" else None
+        running = stage["state"] == "running" and rests is None
         middle: ProgressBar | Text = Text(stage["note"] or "", style="red" if stage["state"] == "failed" else "dim")
         if running:
             middle = ProgressBar(total=max(total, 1), completed=done if total else 0, width=_BAR)
         count = f"{done:,}/{total:,}" if total and running else f"{total:,}" if total else ""
         took = "" if stage["took_ms"] is None else f"{stage['took_ms'] / 1000:.1f} s"
-        made.add_row(_MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), middle, count, took)
+        made.add_row(rests or _MARKS[stage["state"]], _STEPS.get(stage["step"], stage["step"]), middle, count, took)
     return made
 
 
@@ -72,6 +81,9 @@ class RunScreen:
 
     def _lines(self, run: dict[str, Any]) -> None:
         """A line when a stage begins, at each tenth of it, and when it ends: readable in a log file."""
+        if run["state"] in _RESTS and self._said.get("run") != (run["state"], 0):
+            self._console.print(f"run {run['id']}: {run['state']}", highlight=False)
+        self._said["run"] = (run["state"], 0)
         for stage in run["stages"]:
             tenth = stage["done"] * 10 // stage["total"] if stage["total"] else 0
             now = (stage["state"], tenth if stage["state"] == "running" else 10)

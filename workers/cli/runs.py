@@ -4,6 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,30 @@ from db import sync_runs
 from db.clock import now_ms
 from db.engine import reading
 from domain.aggregation import RULES
-from usecases import tasks
+from domain.runs import ASKS
+from usecases import failures, tasks
 from usecases.deps import Deps
+from usecases.sync import dry_runs, sources
 from usecases.sync import runs as run_cases
-from usecases.sync import sources
-from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
+from workers.cli import dry_run as dry_run_screen
+from workers.cli import questions, run_commands
+from workers.cli.console import (
+    FAILED,
+    PARTIAL,
+    actor,
+    answer,
+    command,
+    err,
+    fail,
+    json_option,
+    open_product,
+    out,
+    table,
+)
 from workers.cli.progress import RunScreen, tree
 
 _PATIENCE_S = 10.0
-_EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, "failed": FAILED, "cancelled": FAILED}
+_EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, ASKS: PARTIAL, "failed": FAILED, "cancelled": FAILED}
 
 
 mapping_option = click.option(
@@ -52,7 +68,9 @@ def do_here(deps: Deps, run_id: str, task_id: str, *, quiet: bool) -> dict[str, 
     def work() -> None:
         task = tasks.claim(deps, task_id, claim=secrets.token_hex(16))
         if task is not None:
-            run_cases.advance(deps, task)
+            # A person may take the run out of our hands, by `obsync runs pause` for one.
+            with suppress(tasks.ClaimLost):
+                run_cases.advance(deps, task)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -68,8 +86,12 @@ def show_end(run: dict[str, Any]) -> None:
     elif run["state"] == "partially_succeeded":
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
-            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed} failed; see `obsync dead`"
+            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed;"
+            f" see `obsync failures --run {run['id']}`",
+            soft_wrap=True,
         )
+    elif run["state"] == ASKS:
+        questions.show(run, out)
     else:
         out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}", soft_wrap=True)
 
@@ -84,8 +106,14 @@ def import_(source: str, mapping_file: Path | None, rule: str | None, as_json: b
     """Read SOURCE (a campus folder, or an address) into sessions, without sending anything to WPS."""
     _, wired = open_product()
     run_id, task_id = run_cases.begin(
-        wired.deps, kind="import", source=source, mapping=mapping_in(mapping_file), settings=_changed(rule)
+        wired.deps,
+        kind="import",
+        source=source,
+        mapping=mapping_in(mapping_file),
+        settings=_changed(rule),
+        actor=actor(),
     )
+    say_what_it_replaces(wired.deps, run_id)
     run = do_here(wired.deps, run_id, task_id, quiet=as_json)
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
@@ -100,20 +128,47 @@ def _changed(rule: str | None) -> dict[str, Any]:
 @mapping_option
 @_rule
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end (default), or only start it.")
+@click.option(
+    "--confirm-deletes",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Delete up to N classes without asking; else it asks.",
+)
+@click.option("--dry-run", is_flag=True, help="Show row by row what would be sent; change nothing.")
+@click.option("--limit", type=click.IntRange(0, 100_000), default=50, show_default=True, help="Rows of a dry run.")
 @json_option
 @command
-def sync(source: str | None, mapping_file: Path | None, rule: str | None, wait: bool, as_json: bool) -> None:
+def sync(
+    source: str | None,
+    mapping_file: Path | None,
+    rule: str | None,
+    wait: bool,
+    confirm_deletes: int | None,
+    dry_run: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
     """Make WPS what the source says: a full run over SOURCE (a campus folder, or an address), or the one synced last."""
-    _, wired = open_product(need_redis=True)
+    _, wired = open_product(need_redis=not dry_run)
     deps = wired.deps
+    address, mapping = source_of(deps, source), mapping_in(mapping_file)
+    if dry_run:
+        found = dry_runs.of_source(
+            deps, address, mapping=mapping, settings=_changed(rule), limit=limit, say=dry_run_screen.say
+        )
+        dry_run_screen.end(deps, found, as_json=as_json, whole=True)
+        return
     run_id, _ = run_cases.begin(
         deps,
         kind="full",
-        source=source_of(deps, source),
-        mapping=mapping_in(mapping_file),
+        source=address,
+        mapping=mapping,
         remember=True,
         settings=_changed(rule),
+        actor=actor(),
+        confirm_deletes=confirm_deletes,
     )
+    say_what_it_replaces(deps, run_id)
     if not wait:
         answer(
             as_json, {"id": run_id}, lambda: out.print(f"run {run_id} started; `obsync runs show {run_id} --follow`")
@@ -123,6 +178,13 @@ def sync(source: str | None, mapping_file: Path | None, rule: str | None, wait: 
         run = run_cases.wait(deps, run_id, show=watch(screen))
     answer(as_json, run, lambda: show_end(run))
     raise SystemExit(_EXIT[run["state"]])
+
+
+def say_what_it_replaces(deps: Deps, run_id: str) -> None:
+    """A run that waited for an answer has ended with the start of this one."""
+    replaced = run_commands.run_of(deps, run_id)["scope"].get("replaces")
+    if replaced:
+        err.print(f"replaces run {replaced}, which waited for an answer", soft_wrap=True)
 
 
 def watch(screen: RunScreen) -> Callable[[dict[str, Any]], None]:
@@ -159,12 +221,31 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         now = now_ms(tx)
         rows = sync_runs.newest(tx, tenant=wired.deps.tenant, limit=limit)
         found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
+    for one in found:
+        one["cause"], one["commands"] = _cause(one), questions.commands(one)
     lines = [
-        (one["id"], one["kind"], one["state"], one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"))
+        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"),
+         one["cause"])
         for one in found
-    ]
-    columns = ("run", "kind", "state", "stage", "took", "source")
-    answer(as_json, {"items": found}, lambda: table("runs", columns, lines, empty="no runs yet"))
+    ]  # fmt: skip
+    columns = ("run", "kind", "state", "stage", "took", "source", "why not green")
+    answer(as_json, {"items": found}, lambda: _list(columns, lines, found))
+
+
+def _list(columns: tuple[str, ...], lines: list[tuple[Any, ...]], found: list[dict[str, Any]]) -> None:
+    table("runs", columns, lines, empty="no runs yet")
+    for one in found:
+        for line in one["commands"]:
+            out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
+
+
+def _state(run: dict[str, Any]) -> str:
+    return f"{run['state']}, to {run['asked']}" if run["asked"] else str(run["state"])
+
+
+def _cause(run: dict[str, Any]) -> str | None:
+    """Why the run is not green, in one line."""
+    return questions.waits_for(run) or failures.cause_of(run)
 
 
 @runs.command("show")
@@ -175,14 +256,13 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
 def show(run_id: str, follow: bool, as_json: bool) -> None:
     """One run: its stages, counts and report."""
     _, wired = open_product()
-    with reading(wired.deps.engine) as tx:
-        row = sync_runs.get(tx, run_id)
-        run = None if row is None else sync_runs.as_dict(tx, row, now=now_ms(tx))
-    if run is None:
-        fail(f"there is no run {run_id}", "`obsync runs` lists them.", as_json=as_json, code=2)
+    run = run_commands.run_of(wired.deps, run_id, as_json=as_json)
     if follow:
         with RunScreen(err, quiet=as_json) as screen:
             run = run_cases.wait(wired.deps, run_id, show=screen)
+    with reading(wired.deps.engine) as tx:
+        # As it is now: what the report names may have been put again since.
+        run |= {"cause": _cause(run), "failures": failures.of_run(tx, wired.deps, run_id)}
     answer(as_json, run, lambda: _print(run))
     raise SystemExit(_EXIT.get(run["state"], 0))
 
@@ -191,9 +271,36 @@ def _print(run: dict[str, Any]) -> None:
     out.print(tree(run))
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
-    if run["state"] in sync_runs.ENDED:
+    _print_failures(run["failures"])
+    if run["state"] in (*sync_runs.ENDED, ASKS):
         show_end(run)
+    elif questions.waits_for(run):
+        out.print(questions.waits_for(run), highlight=False, soft_wrap=True)
+        for line in questions.commands(run):
+            out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
+
+
+def _print_failures(found: list[dict[str, Any]]) -> None:
+    """What died in the run, by cause, and what to do about what still is dead."""
+    rows = [
+        (one["id"], one["cause"], f"{one['total']:,}", f"{one['left']:,}", one["remedy"], one["command"])
+        for one in found
+    ]
+    if rows:
+        table("failures", ("family", "cause", "failed", "still", "what to do", "command"), rows, empty="")
 
 
 def _seconds(ms: int | None) -> str:
     return "" if ms is None else f"{ms / 1000:.1f} s"
+
+
+for _one in (
+    run_commands.pause,
+    run_commands.resume,
+    run_commands.cancel,
+    run_commands.confirm,
+    run_commands.drop,
+    run_commands.undo,
+    run_commands.redo,
+):
+    runs.add_command(_one)

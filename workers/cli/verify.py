@@ -9,10 +9,13 @@ import click
 
 from db.discrepancies import HEALED, NOT_HEALED
 from db.engine import reading
+from domain.runs import ASKS
 from usecases import discrepancies
 from usecases.deps import Deps
+from usecases.sync import dry_runs
 from usecases.sync import runs as run_cases
 from workers.cli.console import FAILED, PARTIAL, answer, command, err, fail, json_option, open_product, out, table
+from workers.cli.dry_run import guards_of
 from workers.cli.progress import RunScreen
 from workers.cli.runs import show_end, watch
 
@@ -51,10 +54,21 @@ def repair(dry_run: bool, limit: int, as_json: bool) -> None:
     if dry_run:
         with reading(wired.deps.engine) as tx:
             items = discrepancies.listing(tx, wired.deps, states=NOT_HEALED, limit=_MOST)
+        asked, lanes = dry_runs.of_repair(wired.deps)
         payload = {"discrepancies": len(items), "counts": _counts(items), "items": items[:limit]}
-        answer(as_json, payload, lambda: _show(wired.deps, items, limit, "would be done"))
+        payload |= {"guards": guards_of(asked), "lanes": lanes}
+
+        def show() -> None:
+            _show(wired.deps, items, limit, "would be done")
+            for one in guards_of(asked):
+                out.print(f"[yellow]?[/] it would ask first: {one['sentence']}", highlight=False, soft_wrap=True)
+
+        answer(as_json, payload, show)
         return
     run = _follow(wired.deps, "repair", sample=None, as_json=as_json)
+    if run["state"] == ASKS:
+        answer(as_json, run, lambda: show_end(run))
+        raise SystemExit(PARTIAL)
     _end(wired.deps, run, limit=limit, as_json=as_json)
 
 

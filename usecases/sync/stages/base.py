@@ -1,8 +1,8 @@
 """What a step of a run is given, and what it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -10,7 +10,10 @@ from db import jobs, sync_runs
 from db.engine import in_unit
 from db.jobs import Task
 from db.tables import AnyRow
+from domain.guards import Question
 from usecases.deps import Deps
+
+T = TypeVar("T")
 
 VISIBILITY_MS = 15_000
 CREDENTIALS_REMEDY = "Check OBSYNC_WPS_APP_ID, OBSYNC_WPS_APP_KEY and OBSYNC_WPS_BASE_URL, then sync again"
@@ -34,7 +37,15 @@ class More:
     wait_ms: int = 0
 
 
-Step = Done | More
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A person has to say whether to go on. `shown` is what stands beside the questions."""
+
+    questions: Sequence[Question]
+    shown: Mapping[str, Any]
+
+
+Step = Done | More | Asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +73,14 @@ class Running:
         """First in every transaction. Raises `ClaimLost` when the task is somebody else's by now."""
         jobs.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
 
-    def unit(self, work: Callable[[Connection], Any]) -> None:
-        """One fenced transaction."""
+    def unit(self, work: Callable[[Connection], T]) -> T:
+        """One fenced transaction; what `work` returns."""
 
-        def fenced(tx: Connection) -> None:
+        def fenced(tx: Connection) -> T:
             self.fence(tx)
-            work(tx)
+            return work(tx)
 
-        in_unit(self.deps.engine, fenced)
+        return in_unit(self.deps.engine, fenced)
 
     def progress(self, position: int, **values: Any) -> None:
         """A page is done and stored."""

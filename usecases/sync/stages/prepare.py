@@ -1,36 +1,90 @@
-"""Stage prepare: the source is read into a numbered import."""
+"""Stage prepare: the source is read into a numbered import, which is held when too little of the one before is in it."""
 
 import json
+from typing import Any
 
-from db import sync_runs
+from db import guards, imports, run_questions, sync_runs
+from db.engine import reading
 from db.tables import AnyRow
+from domain.guards import ask_about_rows, unanswered
 from observability.log import get_logger
 from remote.wps.errors import WpsError, WpsMisconfigured
 from usecases.sync import importing, sources
-from usecases.sync.stages.base import CREDENTIALS_REMEDY, Done, More, RunFailed, Running, Step
+from usecases.sync.stages.base import CREDENTIALS_REMEDY, Asks, Done, More, RunFailed, Running, Step
 
 log = get_logger("runs")
 
 
 def read_source(on: Running, stage: AnyRow) -> Step:
     """Read on, a page at a time; at the end judge the import as a whole."""
+    if _was_read(on):
+        # Confirmed, or killed just before its end: the source itself may say something else by now.
+        return _judge(on, stage)
     if on.run.kind == "full":
         _check_credentials(on)
     deps = on.deps
     source = sources.of_scope(deps, json.loads(on.run.scope)).open()
     import_no = importing.begin(deps.engine, tenant=deps.tenant, run_id=on.run_id, source=source, fence=on.fence)
     on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=import_no))
+    with reading(deps.engine) as tx:
+        first = imports.latest_complete(tx, deps.tenant) is None
     while not on.stopping:
         done = importing.step(
-            deps.engine, tenant=deps.tenant, import_no=import_no, source=source, zone=deps.zone, fence=on.fence
+            deps.engine,
+            tenant=deps.tenant,
+            import_no=import_no,
+            source=source,
+            zone=deps.zone,
+            fence=on.fence,
+            may_be_empty=not first,
         )
         on.progress(stage.position, done=done.rows_done, total=done.rows_done, note=done.part)
         if done.finished:
-            report = importing.complete(deps.engine, tenant=deps.tenant, import_no=import_no, fence=on.fence)
-            held, rejected = sum(report.held.values()), report.rejected
-            on.progress(stage.position, done=report.rows_in, total=report.rows_in)
-            return Done(f"{rejected:,} rejected, {held:,} held")
+            return More()
     return More()
+
+
+def _was_read(on: Running) -> bool:
+    if on.run.import_no is None:
+        return False
+    with reading(on.deps.engine) as tx:
+        at = imports.load(tx, tenant=on.deps.tenant, import_no=on.import_no)
+    return at.state in (imports.STAGING, imports.COMPLETE) and at.part == imports.READ
+
+
+def _judge(on: Running, stage: AnyRow) -> Step:
+    """Hold the import for a person, or make it the latest: nothing that is not confirmed reaches the sessions."""
+    deps = on.deps
+    asks = _too_little(on)
+    if asks is not None:
+        on.unit(lambda tx: imports.hold(tx, tenant=deps.tenant, import_no=on.import_no))
+        return asks
+    report = importing.complete(deps.engine, tenant=deps.tenant, import_no=on.import_no, fence=on.fence)
+    held, rejected = sum(report.held.values()), report.rejected
+    on.progress(stage.position, done=report.rows_in, total=report.rows_in)
+    return Done(f"{rejected:,} rejected, {held:,} held")
+
+
+def _too_little(on: Running) -> Asks | None:
+    tenant, number = on.deps.tenant, on.import_no
+    with reading(on.deps.engine) as tx:
+        last = imports.latest_complete(tx, tenant)
+        if last is None or last >= number:
+            return None
+        before = guards.rows_used(tx, tenant=tenant, import_no=last)
+        questions = ask_about_rows(before, guards.rows_used(tx, tenant=tenant, import_no=number))
+        left = unanswered(questions, run_questions.confirmed(tx, run_id=on.run_id))
+        if not left:
+            return None
+        colleges = guards.rows_by_college(tx, tenant=tenant, before=last, now=number)
+        shown: dict[str, Any] = {
+            "lanes": [
+                {"lane": name, "before": was, "now": is_, "going": max(0, was - is_)} for name, was, is_ in colleges
+            ],
+            "sample": guards.rows_missing(tx, tenant=tenant, before=last, now=number),
+            "compared_with": last,
+        }
+    return Asks(left, shown)
 
 
 def _check_credentials(on: Running) -> None:

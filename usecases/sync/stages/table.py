@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from db.tables import AnyRow
-from usecases.sync import verify_runs
-from usecases.sync.stages import aggregate, drain, finish, look, plan, prepare, users
+from usecases.sync import undoing, verify_runs
+from usecases.sync.stages import aggregate, drain, finish, guard, look, plan, prepare, undo, users
 from usecases.sync.stages.base import Running, Step
 
 _READ: Final = (("prepare", "import"), ("aggregate", "sessions"))
@@ -15,6 +15,7 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "import": (*_READ, *_FINISH),
     "full": (
         *_READ,
+        ("aggregate", "guard"),
         ("users", "accounts"),
         ("calendars", "plan"),
         ("calendars", "calendars"),
@@ -24,12 +25,17 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "verify": verify_runs.VERIFY_STAGES,
     "repair": verify_runs.REPAIR_STAGES,
+    undoing.KIND: undoing.STAGES,
 }
 """Kind of run → its stages, each with the step done in it."""
 
 STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
     "import": prepare.read_source,
     "sessions": aggregate.make_sessions,
+    "guard": guard.ask_before_deleting,
+    "damage": guard.ask_before_repairing,
+    "undo_guard": undo.ask_before_undoing,
+    "undo_put": undo.take_back,
     "accounts": users.find_accounts,
     "plan": plan.put_operations,
     "choose": look.ask_to_look,

@@ -1,0 +1,158 @@
+"""What a sync would send, row by row, without sending it and without changing anything.
+
+With a source, timetable and mirror are copied into a database of their own in the data folder, the source is read into the
+copy by the very code that a run uses, and the plan is made there; then the copy is removed. What a dry run says is what the
+run does because it is the same work, done elsewhere.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from db import accounts, discrepancies, guards, imports
+from db.copying import copy_timetable
+from db.engine import in_unit, make_engine, reading
+from db.migrate import upgrade
+from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
+from usecases import tenants
+from usecases.deps import Deps
+from usecases.sync import aggregating, importing, sources
+from usecases.sync.importing import ImportReport
+from usecases.sync.plan_rows import rows_of
+from usecases.sync.planning import Planner, tally
+from usecases.sync.stages.guard import table
+
+_RUN = "dry-run"
+
+
+@dataclass(slots=True)
+class Shown:
+    """What would be sent: totals by kind and verb, the first rows, what the run would ask, and what was read for it."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    lanes: list[dict[str, Any]] = field(default_factory=list)
+    read: ImportReport | None = None
+    unmapped_people: int = 0
+
+    @property
+    def operations(self) -> int:
+        return sum(self.counts.values())
+
+
+def of_timetable(deps: Deps, *, limit: int) -> Shown:
+    """What is different between the timetable as it was read last and the mirror; the first `limit` rows of it."""
+    return _plan(deps, deps.engine, limit, [])
+
+
+def of_source(
+    deps: Deps,
+    address: str,
+    *,
+    mapping: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    limit: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> Shown:
+    """What a full run over the source would send; the first `limit` rows of it. `say` hears how far it is.
+
+    People whose account is not known are looked up by a run only: those it finds come on top. Raises `BadSource`.
+    """
+    chosen = sources.choose(deps, address, mapping)
+    source = chosen.open()
+    try:
+        source.check()
+        with _copy(deps, say) as there:
+            if settings:
+                in_unit(there.engine, lambda tx: tenants.change_settings(tx, tenant=deps.tenant, **settings))
+            say("reading the source 读取数据")
+            number = _read(there, source)
+            asked = _about_rows(deps, there, number)
+            report = importing.complete(there.engine, tenant=deps.tenant, import_no=number, fence=_free)
+            _aggregate(there, number)
+            say("comparing 计算差异")
+            found = _plan(deps, there.engine, limit, asked)
+            found.read = report
+            return found
+    finally:
+        source.close()
+
+
+def of_repair(deps: Deps) -> tuple[list[Question], list[dict[str, Any]]]:
+    """What a repair would ask first, and its lanes."""
+    with reading(deps.engine) as tx:
+        lanes = guards.repairs(tx, tenant=deps.tenant, states=discrepancies.NOT_HEALED)
+    return ask_about_repairs(lanes), table(lanes)
+
+
+def _plan(deps: Deps, ours: Engine, limit: int, asked: list[Question]) -> Shown:
+    found = Shown(questions=list(asked))
+    with reading(ours) as tx:
+        lanes: list[LaneLoss] = guards.losses(tx, tenant=deps.tenant)
+        found.unmapped_people = accounts.unmapped_count(tx, tenant=deps.tenant)
+    found.questions += ask_about_deletes(lanes)
+    found.lanes = table(lanes)
+    for _, plans in Planner(ours, deps.tenant, deps.secret).pages():
+        found.counts += tally(plans)
+        if len(found.rows) < limit:
+            with reading(ours) as here, reading(deps.engine) as there:
+                found.rows += rows_of(here, there, plans, tenant=deps.tenant)
+            del found.rows[limit:]
+    return found
+
+
+@contextmanager
+def _copy(deps: Deps, say: Callable[[str], None]) -> Iterator[Deps]:
+    """The same tenant in a database that goes away."""
+    with tempfile.TemporaryDirectory(prefix="dry-run-", dir=deps.data_dir) as folder:
+        engine = make_engine(f"sqlite:///{Path(folder).resolve() / 'copy.db'}", pool_size=2)
+        try:
+            upgrade(engine)
+            say("copying the timetable 复制课表")
+            with reading(deps.engine) as tx:
+                copy_timetable(tx, engine, tenant=deps.tenant)
+            yield replace(deps, engine=engine)
+        finally:
+            engine.dispose()
+
+
+def _read(there: Deps, source: Any) -> int:
+    engine, tenant = there.engine, there.tenant
+    with reading(engine) as tx:
+        first = imports.latest_complete(tx, tenant) is None
+    number = importing.begin(engine, tenant=tenant, run_id=_RUN, source=source, fence=_free)
+    while not importing.step(
+        engine, tenant=tenant, import_no=number, source=source, zone=there.zone, fence=_free, may_be_empty=not first
+    ).finished:
+        continue
+    return number
+
+
+def _about_rows(deps: Deps, there: Deps, number: int) -> list[Question]:
+    """What the run would ask before it makes sessions."""
+    with reading(deps.engine) as ours, reading(there.engine) as new:
+        last = imports.latest_complete(ours, deps.tenant)
+        if last is None:
+            return []
+        before = guards.rows_used(ours, tenant=deps.tenant, import_no=last)
+        return ask_about_rows(before, guards.rows_used(new, tenant=deps.tenant, import_no=number))
+
+
+def _aggregate(there: Deps, number: int) -> None:
+    cursor, finished = None, False
+    while not finished:
+        page = aggregating.step(
+            there.engine, tenant=there.tenant, import_no=number, cursor=cursor, zone=there.zone, fence=_free
+        )
+        cursor, finished = page.cursor, page.finished
+
+
+def _free(_connection: Connection) -> None:
+    """Nobody else knows of the copy."""
