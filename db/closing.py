@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, select
 
+from db import failures, run_counts
 from db import jobs as job_rows
-from db import run_counts
 from db.mirror import Wanted
 from db.tables import jobs
+from domain.settlement import verb_for
 
 
 def count(connection: Connection, rows: Iterable[tuple[str | None, str, str]], *, field: str) -> None:
@@ -41,9 +42,19 @@ def done_at(connection: Connection, sent: Sequence[tuple[str, int]], *, tenant: 
 
 def dead(connection: Connection, one: Wanted, *, tenant: str, lane: str, code: str, message: str) -> None:
     """Make the job a dead letter; what waits for a dead calendar is blocked and counted as failed with it."""
-    if not job_rows.bury(connection, job_id=one.job_id, rev=one.rev, code=code, message=message):
+    if not job_rows.bury(connection, job_id=one.job_id, rev=one.rev, code=code, message=message, verb=_verb(one)):
         return
     failed = [(one.run_id, lane, one.kind)]
     if one.kind == "calendar":
-        failed += job_rows.block_group(connection, tenant=tenant, group_id=one.group_id)
+        blocked = job_rows.block_group(connection, tenant=tenant, group_id=one.group_id)
+        failures.holds_up(connection, tenant=tenant, job_id=one.job_id, count=len(blocked))
+        failed += blocked
     count(connection, failed, field="failed")
+
+
+def _verb(one: Wanted) -> str:
+    """What was tried, in one word."""
+    if one.kind in ("calendar", "event") and one.mirrored is not None:
+        tried = one.mirrored.intent.verb if one.mirrored.intent is not None else None
+        return str(tried or verb_for(one.mirrored, desired_hash=one.desired_hash or None))
+    return "update" if one.kind == "members" else "read"

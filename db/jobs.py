@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from db import run_counts
+from db import dead_letters, run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
 
 SCHEMA_VER = 1
 GONE = "null"  # payload of a target that should not exist
+TASK_BROKE = "task"  # error code of a task that failed each time, whatever the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def put(
     now = now_ms(connection)
     taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
     open_rows = _open_rows(connection, taken, tenant=tenant)
-    _supersede_dead(connection, taken, tenant=tenant)
+    dead_letters.put_again(connection, _by_kind(taken), [one.target for one in taken], tenant=tenant)
     fresh: list[tuple[Any, ...]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
@@ -166,16 +167,6 @@ def _by_kind(puts: Sequence[Put]) -> dict[str, list[str]]:
     return found
 
 
-def _supersede_dead(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
-    dead = (jobs.c.tenant_id == tenant, jobs.c.state == "dead")
-    if connection.execute(select(jobs.c.id).where(*dead).limit(1)).first() is None:
-        return
-    for kind, targets in _by_kind(puts).items():
-        connection.execute(
-            update(jobs).where(*dead, jobs.c.kind == kind, jobs.c.target.in_(targets)).values(state="superseded")
-        )
-
-
 _FRESH = (
     "id", "lane", "kind", "target", "open_key", "term", "group_id", "payload", "desired_hash", "tier", "priority",
 )  # fmt: skip
@@ -258,14 +249,17 @@ def close(connection: Connection, closed: Sequence[tuple[str, int]], *, state: s
     return gone
 
 
-def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str) -> bool:
+def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str, verb: str = "") -> bool:
     """Make the job a dead letter; it waits for a person. False when it was put again meanwhile."""
     hit = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.rev == rev, jobs.c.state == "queued")
         .values(state="dead", open_key=None, finished_ms=db_now_ms(), error_code=code, last_error=message)
     )
-    return hit.rowcount == 1
+    if hit.rowcount != 1:
+        return False
+    dead_letters.died(connection, job_id, error_class=code, message=message, verb=verb)
+    return True
 
 
 def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[tuple[str | None, str, str]]:
@@ -376,12 +370,16 @@ def claim_task(
         return None
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
     if row.attempts > max_attempts:
-        message = row.last_error or "used up its attempts"
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(state="dead", open_key=None, finished_ms=now, last_error=message)
-        )
+        message = row.last_error or "its worker died each time"
+        values = {
+            "state": "dead",
+            "open_key": None,
+            "finished_ms": now,
+            "error_code": TASK_BROKE,
+            "last_error": message,
+        }
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+        dead_letters.died(connection, job_id, error_class=TASK_BROKE, message=message)
         return None
     return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
 
@@ -401,6 +399,7 @@ def revive_task(connection: Connection, job_id: str) -> int:
         return 0
     values = {"state": "queued", "open_key": row.target, "attempts": 0, "run_at": db_now_ms(), "finished_ms": None}
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    dead_letters.revived(connection, row)
     return 1
 
 
@@ -468,15 +467,3 @@ def any_open(connection: Connection, *, tenant: str, run_id: str, kind: str) -> 
     """Whether a lane job of a run is still queued. The first one found is enough: no run counts its thousands."""
     where = (jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.kind == kind, jobs.c.run_id == run_id)
     return connection.execute(select(jobs.c.id).where(*where).limit(1)).first() is not None
-
-
-def dead(connection: Connection, *, tenant: str, limit: int = 200) -> list[AnyRow]:
-    """Dead letters, newest first."""
-    return list(
-        connection.execute(
-            select(jobs)
-            .where(jobs.c.tenant_id == tenant, jobs.c.state == "dead")
-            .order_by(jobs.c.finished_ms.desc(), jobs.c.id.desc())
-            .limit(limit)
-        )
-    )
