@@ -20,8 +20,9 @@ def died(connection: Connection, job_id: str, *, error_class: str, message: str,
 
 def put_again(connection: Connection, kinds: Collection[str], targets: Sequence[str], *, tenant: str) -> None:
     """The targets were asked for again: their dead letters are superseded."""
-    dead = failures.dead_of(connection, tenant=tenant, kinds=kinds, targets=targets)
-    _close(connection, dead, tenant=tenant, state="superseded", how=failures.AGAIN)
+    if failures.any_dead(connection, tenant=tenant):  # mostly there is none, and the list of targets is long
+        dead = failures.dead_of(connection, tenant=tenant, kinds=kinds, targets=targets)
+        _close(connection, dead, tenant=tenant, state="superseded", how=failures.AGAIN)
 
 
 def revived(connection: Connection, task: AnyRow) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, and_, func, literal, or_, select
 
 from db import mirror as mirror_rows
 from db.jobs import MIRRORED
-from db.tables import AnyRow, jobs, mirror, offerings, sessions, terms
+from db.tables import AnyRow, failures, jobs, mirror, offerings, sessions, terms
 from domain.plans import SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
 from domain.terms import ARCHIVED
@@ -23,7 +23,9 @@ PAGE_ROWS: Final = 1_850
 """Classes of a page; with the calendars and rolls of their courses about 2,000 targets."""
 
 PAGE_COURSES: Final = 200
-_OPEN: Final = ("queued", "blocked")
+_UNFINISHED: Final = ("queued", "blocked", "dead")
+LAST_CALENDAR: Final = "cal;"
+"""No calendar of a course sorts behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def heads(connection: Connection, *, tenant: str, term: str, offering_ids: Seque
 
 
 def changed_courses(connection: Connection, *, tenant: str, term: str, page: Sequence[Course]) -> set[str]:
-    """Those courses of a page of which an event is not as it was sent, or a job is open.
+    """Those courses of a page of which an event is not as it was sent, or a job is open or dead.
 
     `page` has every course of its range of ids, in their order.
     """
@@ -194,14 +196,14 @@ def _surplus_groups(connection: Connection, tenant: str, term: str, first: str, 
 
 
 def _busy_groups(connection: Connection, tenant: str, page: Sequence[Course]) -> set[str]:
-    """Calendars of which something is on its way to WPS."""
+    """Calendars of which something is on its way to WPS, or was given up."""
     rows = connection.execute(
         select(jobs.c.group_id)
         .distinct()
         .where(
             jobs.c.tenant_id == tenant,
             jobs.c.group_id.in_([calendar_target(one.id) for one in page]),
-            jobs.c.state.in_(_OPEN),
+            jobs.c.state.in_(_UNFINISHED),
             jobs.c.kind.in_(MIRRORED),
         )
     )
@@ -249,10 +251,12 @@ def _teachers(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Mirror rows by calendar, and what the open jobs of those calendars ask for."""
+    """Mirror rows by calendar, what the open jobs of those calendars ask for, and the targets of their dead letters, each
+    with its calendar."""
 
     mirrored: Mapping[str, list[Mirrored]]
     queued: Mapping[str, str]
+    dead: Mapping[str, str]
 
 
 def state(connection: Connection, *, tenant: str, term: str, groups: Sequence[str]) -> State:
@@ -261,12 +265,16 @@ def state(connection: Connection, *, tenant: str, term: str, groups: Sequence[st
     mirrored: dict[str, list[Mirrored]] = {}
     for row in connection.execute(select(mirror).where(*where)):
         mirrored.setdefault(row.group_id, []).append(mirror_rows.mirrored_of(row))
-    open_jobs = connection.execute(
-        select(jobs.c.target, jobs.c.desired_hash).where(
-            jobs.c.tenant_id == tenant, jobs.c.group_id.in_(groups), jobs.c.state.in_(_OPEN)
+    asked_for = connection.execute(
+        select(jobs.c.group_id, jobs.c.target, jobs.c.desired_hash, jobs.c.state).where(
+            jobs.c.tenant_id == tenant,
+            jobs.c.group_id.in_(groups),
+            jobs.c.state.in_(_UNFINISHED),
+            jobs.c.kind.in_(MIRRORED),
         )
-    )
-    return State(mirrored, {row.target: row.desired_hash for row in open_jobs})
+    ).all()
+    dead = {row.target: row.group_id for row in asked_for if row.state == "dead"}
+    return State(mirrored, {row.target: row.desired_hash for row in asked_for if row.state != "dead"}, dead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,12 +303,25 @@ def orphans(
             mirror.c.term == term,
             # The end of the range keeps the walk off the events, which are most of the table.
             mirror.c.target > (after or "cal:"),
-            mirror.c.target < "cal;",
+            mirror.c.target < LAST_CALENDAR,
         )
         .order_by(mirror.c.target)
         .limit(limit)
     ).all()
     return [Orphan(row[0], row[1]) for row in rows if row[2] is None], rows[-1][0] if rows else None
+
+
+def dead_copies(connection: Connection, *, tenant: str, term: str) -> list[Orphan]:
+    """Second copies of calendars that could not be deleted: no course has them, and few there are."""
+    where = (
+        failures.c.tenant_id == tenant,
+        failures.c.dead.is_(True),
+        failures.c.kind == "calendar",
+        failures.c.term == term,
+        failures.c.target.like("sur:%"),
+    )
+    rows = connection.execute(select(failures.c.target, failures.c.lane).where(*where).order_by(failures.c.target))
+    return [Orphan(row.target, row.lane) for row in rows]
 
 
 def names_taken(connection: Connection, names: Sequence[str], *, tenant: str) -> set[str]:

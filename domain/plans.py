@@ -1,15 +1,15 @@
 """What should exist at WPS for a course, and how that differs from what does."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.calendars import EventBody
 from domain.settlement import Mirrored, Verb, verb_for
 
 GONE = "null"
-_PLACE_CHARS = 1024  # of a location's name
-_LINE_CHARS = 1900  # a description has 2,000, and the marker needs a line of it
+PLACE_CHARS = 1024  # of a location's name
+DESCRIPTION_CHARS = 1900  # a description has 2,000, and the marker needs a line of it
 PRIORITY = {"calendar": 0, "members": 1, "event": 2}
 
 
@@ -68,8 +68,8 @@ def course_title(*, name: str, kcbh: str, kkh: str) -> str:
 def event_of(session: SessionView, *, summary: str) -> EventBody:
     """The event of a session, without its marker: rooms as one place, teachers as a line."""
     places = sorted({lq + room for _, lq, room in session.rooms if lq + room})
-    line = _cut(f"教师：{'、'.join(session.teachers)}", _LINE_CHARS) if session.teachers else ""
-    return EventBody(summary, line, session.start_ms, session.end_ms, _cut("、".join(places), _PLACE_CHARS) or None)
+    line = _cut(f"教师：{'、'.join(session.teachers)}", DESCRIPTION_CHARS) if session.teachers else ""
+    return EventBody(summary, line, session.start_ms, session.end_ms, _cut("、".join(places), PLACE_CHARS) or None)
 
 
 def event_hash(session: SessionView, *, summary: str) -> str:
@@ -99,37 +99,54 @@ def desired_event(session: SessionView, *, summary: str) -> Desired:
 
 
 def diff(
-    desired: Sequence[Desired], mirrored: Iterable[Mirrored], *, queued: Mapping[str, str], calendar: str
+    desired: Sequence[Desired],
+    mirrored: Iterable[Mirrored],
+    *,
+    queued: Mapping[str, str],
+    calendar: str,
+    dead: Collection[str] = (),
 ) -> list[Operation]:
     """The operations that turn what is mirrored into what is desired; none when both agree.
 
     `queued` has the hash that each open job asks for: one that asks for something else than is desired now is replaced
-    even where the mirror agrees. When the calendar goes, everything in it goes with it and needs no operation.
+    even where the mirror agrees. `dead` are the targets of dead letters: what is wanted of them is asked for again whatever
+    the mirror says. When the calendar goes, everything in it goes with it and needs no operation.
     """
     have = {one.target: one for one in mirrored}
     want = {one.target: one for one in desired}
     found: list[Operation] = []
     for one in desired:
-        there = have.get(one.target)
-        verb = Verb.CREATE if there is None else verb_for(there, desired_hash=one.hash)
-        if one.kind == "members" and there is None and one.hash == "":
-            continue
-        if one.kind == "members" and there is not None:
-            verb = Verb.NOTHING if there.sent_hash == one.hash else Verb.UPDATE
-        waiting = queued.get(one.target)
-        if verb is Verb.NOTHING and (waiting is not None and waiting != one.hash):
-            verb = Verb.UPDATE
-        if verb is Verb.NOTHING and there is not None and there.intent is not None:
+        verb = _verb(one, have.get(one.target), waiting=queued.get(one.target))
+        if verb is Verb.NOTHING and one.target in dead:
             verb = Verb.UPDATE
         if verb is not Verb.NOTHING:
             found.append(Operation(one.kind, one.target, verb, one, one.label))
     calendar_goes = calendar not in want
     for target, there in have.items():
-        if target in want or target.startswith("sur:") or there.kind == "members":
+        if target in want or there.kind == "members" or (calendar_goes and target != calendar):
             continue
-        if calendar_goes and target != calendar:
+        if is_copy(target) and target not in dead:
             continue
         asked_for = bool(queued.get(target))
         if there.state == "live" or there.intent is not None or asked_for:
             found.append(Operation(there.kind, target, Verb.DELETE, None, there.name or target))
     return found
+
+
+def is_copy(target: str) -> bool:
+    """Whether the target is a second copy of something of ours: deleted by settlement or repair, not by a plan."""
+    return target.startswith("sur:")
+
+
+def _verb(one: Desired, there: Mirrored | None, *, waiting: str | None) -> Verb:
+    if one.kind == "members" and there is None:
+        return Verb.NOTHING if one.hash == "" else Verb.CREATE
+    if there is None:
+        return Verb.CREATE
+    if one.kind == "members":
+        verb = Verb.NOTHING if there.sent_hash == one.hash else Verb.UPDATE
+    else:
+        verb = verb_for(there, desired_hash=one.hash)
+    if verb is Verb.NOTHING and ((waiting is not None and waiting != one.hash) or there.intent is not None):
+        return Verb.UPDATE
+    return verb

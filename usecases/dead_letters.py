@@ -1,67 +1,151 @@
-"""Dead letters: jobs in state `dead`. Nothing of them expires; requeue asks for the same target again."""
+"""Dead letters: jobs in state `dead`. Nothing of them expires; putting them again asks for the same targets again.
 
-from collections.abc import Callable, Sequence
+Acts on many go in units of 500 in the order of the jobs' ids. Each unit locks what it finds dead, so that two people who ask
+for the same at the same time put each of them once.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection
 
-from db import imports, jobs
+from db import audit, failure_lists, imports, jobs
+from db import dead_letters as rows
+from db.engine import in_unit, reading
+from db.failure_lists import Which
 from db.jobs import Put
 from db.tables import AnyRow
-from db.tables import jobs as job_table
+from domain.job_payloads import Editable, editable
+from usecases.deps import Deps
+
+UNIT = 500
 
 
-def listing(connection: Connection, *, tenant: str, limit: int) -> list[dict[str, Any]]:
-    """Dead letters, newest first."""
-    shown = ("id", "lane", "queue", "kind", "target", "term", "error_code", "last_error", "attempts", "run_id")
-    rows = jobs.dead(connection, tenant=tenant, limit=limit)
-    return [{name: getattr(row, name) for name in (*shown, "finished_ms")} for row in rows]
+class NotEditable(Exception):
+    """The edit is refused; the sentence says why, and nothing was changed."""
 
 
-def requeue(connection: Connection, *, tenant: str, job_ids: Sequence[str] | None, new_id: Callable[[], str]) -> int:
-    """Put the dead letters again (None: all). One that was put again meanwhile is left alone: twice is once."""
-    where = [job_table.c.tenant_id == tenant, job_table.c.state == "dead"]
-    if job_ids is not None:
-        where.append(job_table.c.id.in_(job_ids))
-    rows = _with_calendars(connection, tenant, connection.execute(select(job_table).where(*where)).all())
-    import_no = imports.latest_complete(connection, tenant) or 0
-    count = 0
-    for row in rows:
-        if row.lane is None:
-            count += jobs.revive_task(connection, row.id)
-            continue
-        one = Put(
-            row.kind,
-            row.target,
-            row.group_id,
-            row.term,
-            row.lane,
-            row.payload,
-            row.desired_hash,
-            row.tier,
-            row.priority,
+def count(deps: Deps, which: Which) -> int:
+    """How many dead letters are meant."""
+    with reading(deps.engine) as tx:
+        return failure_lists.count(tx, tenant=deps.tenant, which=which)
+
+
+def put_again(deps: Deps, which: Which, *, actor: str) -> int:
+    """Put the dead letters again, with the dead calendars that they would wait for. Returns how many were put.
+
+    One that was put again meanwhile is left alone: twice is once.
+    """
+    done = sum(_each_unit(deps, which, lambda tx, ids: _put_again(tx, deps, ids)))
+    _note(deps, actor=actor, action="failures.retry", which=which, after={"put_again": done})
+    deps.ring("lanes")
+    return done
+
+
+def discard(deps: Deps, which: Which, *, actor: str) -> int:
+    """Close the dead letters for good. Returns how many were closed; the next plan asks for what is still wanted."""
+    done = sum(_each_unit(deps, which, lambda tx, ids: rows.discard(tx, ids, tenant=deps.tenant)))
+    _note(deps, actor=actor, action="dead.discard", which=which, after={"discarded": done})
+    return done
+
+
+def each_page(deps: Deps, which: Which) -> Iterator[list[str]]:
+    """Ids of the dead letters that are meant, a unit's worth at a time."""
+    after = ""
+    while True:
+        with reading(deps.engine) as tx:
+            ids = failure_lists.dead_ids(tx, tenant=deps.tenant, which=which, after=after, limit=UNIT)
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
+
+
+def _each_unit(deps: Deps, which: Which, work: Callable[[Connection, Sequence[str]], int]) -> Iterator[int]:
+    for ids in each_page(deps, which):
+        yield in_unit(deps.engine, lambda tx, ids=ids: work(tx, ids))  # type: ignore[misc]
+
+
+def _note(deps: Deps, *, actor: str, action: str, which: Which, after: dict[str, Any]) -> None:
+    def work(tx: Connection) -> None:
+        thing = which.family or (which.job_ids[0] if which.job_ids and len(which.job_ids) == 1 else "dead letters")
+        audit.write(
+            tx,
+            tenant=deps.tenant,
+            new_id=deps.new_id,
+            actor=actor,
+            action=action,
+            thing=thing,
+            before={"which": which.as_dict()},
+            after=after,
         )
-        count += jobs.put(connection, [one], tenant=tenant, import_no=import_no, run_id=None, new_id=new_id)
-    return count
+
+    in_unit(deps.engine, work)
 
 
-def _with_calendars(connection: Connection, tenant: str, rows: Sequence[AnyRow]) -> list[AnyRow]:
-    """The rows, and the dead calendars that they would wait for, in the order in which writers lock them."""
-    dead_calendars = select(job_table).where(
-        job_table.c.tenant_id == tenant,
-        job_table.c.state == "dead",
-        job_table.c.kind == "calendar",
-        job_table.c.target.in_(sorted({row.group_id for row in rows})),
+def _put_again(tx: Connection, deps: Deps, job_ids: Sequence[str]) -> int:
+    calendars = rows.calendars_of(tx, job_ids, tenant=deps.tenant)
+    found = rows.lock(tx, sorted({*job_ids, *calendars}), tenant=deps.tenant)
+    tasks = [row for row in found if row.lane is None]
+    puts = sorted((_as_put(row) for row in found if row.lane is not None), key=lambda one: one.target)
+    import_no = imports.latest_complete(tx, deps.tenant) or 0
+    done = sum(jobs.revive_task(tx, row.id) for row in tasks)
+    for start in range(0, len(puts), UNIT):
+        part = puts[start : start + UNIT]
+        done += jobs.put(tx, part, tenant=deps.tenant, import_no=import_no, run_id=None, new_id=deps.new_id)
+    return done
+
+
+def _as_put(row: AnyRow) -> Put:
+    return Put(
+        kind=row.kind,
+        target=row.target,
+        group_id=row.group_id,
+        term=row.term,
+        lane=row.lane,
+        payload=row.payload,
+        desired_hash=row.desired_hash,
+        tier=row.tier,
+        priority=row.priority,
     )
-    found = {row.id: row for row in (*rows, *connection.execute(dead_calendars))}
-    return sorted(found.values(), key=lambda row: str(row.target))
 
 
-def discard(connection: Connection, *, tenant: str, job_ids: Sequence[str]) -> int:
-    """Close the dead letters for good."""
-    hit = connection.execute(
-        update(job_table)
-        .where(job_table.c.tenant_id == tenant, job_table.c.state == "dead", job_table.c.id.in_(job_ids))
-        .values(state="cancelled")
-    )
-    return int(hit.rowcount)
+# --- editing ----------------------------------------------------------------------------------------------------------
+
+
+def edit(deps: Deps, job_id: str, changes: dict[str, Any], *, whole: bool, actor: str) -> dict[str, Any]:
+    """Change what a dead letter asks for: `changes` are its whole payload, or only the keys that change. It stays dead until
+    it is put again. Returns the payload before and after.
+
+    Raises `NotEditable` where the job is no dead letter, where its kind has nothing to edit, and where a key or a value is
+    not what its schema wants.
+    """
+
+    def work(tx: Connection) -> dict[str, Any]:
+        found = rows.lock(tx, [job_id], tenant=deps.tenant)
+        if not found:
+            raise NotEditable(f"there is no dead letter {job_id}")
+        row = found[0]
+        before = json.loads(row.payload)
+        if before is None:
+            raise NotEditable("it is a deletion, and a deletion carries nothing")
+        edited = editable(row.kind, before, changes if whole else {**before, **changes})
+        if not isinstance(edited, Editable):
+            raise NotEditable(edited)
+        if not rows.edit(tx, row, payload=edited.payload, desired_hash=edited.desired_hash):
+            raise NotEditable(f"{job_id} was changed by somebody else just now")
+        after = json.loads(edited.payload)
+        audit.write(
+            tx,
+            tenant=deps.tenant,
+            new_id=deps.new_id,
+            actor=actor,
+            action="dead.edit",
+            thing=job_id,
+            before=before,
+            after=after,
+        )
+        return {"id": job_id, "kind": row.kind, "before": before, "after": after}
+
+    return in_unit(deps.engine, work)

@@ -4,11 +4,11 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, Table
 
-from db import jobs, lanes, planning, rolls, timetable
+from db import dead_letters, jobs, lanes, planning, rolls, timetable
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.planning import Course, State
@@ -40,7 +40,8 @@ Fence = Callable[[Connection], None]
 
 @dataclass(slots=True)
 class CoursePlan:
-    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down."""
+    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down. `unwanted`:
+    targets of dead letters that nothing is asked of any more."""
 
     term: str
     offering_id: str | None
@@ -49,6 +50,7 @@ class CoursePlan:
     calendar_names: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, Desired] = field(default_factory=dict)
     new_lane: bool = False
+    unwanted: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,15 @@ class Planner:
         while True:
             with reading(self.engine) as tx:
                 gone, reached = planning.orphans(tx, tenant=self.tenant, term=term, after=last, limit=UNIT)
+                if reached is None:
+                    gone = planning.dead_copies(tx, tenant=self.tenant, term=term)
                 plans = [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+            last = reached or planning.LAST_CALENDAR
+            if reached is None and not plans:
+                return
+            yield json.dumps(["orphans", term, last]), plans
             if reached is None:
                 return
-            last = reached
-            yield json.dumps(["orphans", term, last]), plans
 
     def _changed(self, tx: Connection, term: str, page: Sequence[Course]) -> list[Course]:
         """The courses of a page for which there may be something to do."""
@@ -122,7 +128,7 @@ class Planner:
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
         names = _Names(tx, self, courses)
         plans = [self._plan(one, held.get(one.id, []), people.get(one.id, {}), state, names) for one in courses]
-        return [plan for plan in plans if plan.operations]
+        return [plan for plan in plans if plan.operations or plan.unwanted]
 
     def _plan(
         self, course: Course, held: list[SessionView], people: dict[str, str], state: State, names: "_Names"
@@ -143,16 +149,19 @@ class Planner:
             members = json.dumps({"offering": course.id, "roll": roll})
             wanted.append(Desired("members", members_target(course.id), roll, members, f"{course.title} {len(people)}"))
             wanted += [desired_event(session, summary=course.title) for session in held]
-        plan.operations = diff(wanted, there, queued=state.queued, calendar=target)
+        plan.operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
         plan.wanted = {one.target: one for one in wanted}
+        plan.unwanted = _unwanted(state, target, plan.operations)
         return plan
 
     def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
-        """What one course needs, as the given transaction sees it; None when the timetable has no such course."""
+        """How one course differs from the mirror, as the given transaction sees it; None when the timetable has no such
+        course. Dead letters are no difference."""
         course = planning.course(tx, tenant=self.tenant, term=term, offering_id=offering_id)
         if course is None:
             return None
         state = planning.state(tx, tenant=self.tenant, term=term, groups=[calendar_target(offering_id)])
+        state = replace(state, dead={})
         held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         names = _Names(tx, self, [course])
@@ -162,8 +171,9 @@ class Planner:
         """What a calendar needs whose course is gone; None when WPS does not have it and nothing asks for it."""
         state = planning.state(tx, tenant=self.tenant, term=term, groups=[gone.target])
         there = state.mirrored.get(gone.target, [])
-        operations = diff([], there, queued=state.queued, calendar=gone.target)
-        return CoursePlan(term, None, gone.lane, operations) if operations else None
+        operations = diff([], there, queued=state.queued, calendar=gone.target, dead=state.dead)
+        unwanted = _unwanted(state, gone.target, operations)
+        return CoursePlan(term, None, gone.lane, operations, unwanted=unwanted) if operations or unwanted else None
 
     def put(
         self,
@@ -174,7 +184,9 @@ class Planner:
         new_id: Callable[[], str],
         fence: Fence,
     ) -> set[str]:
-        """Write the operations as jobs, 500 a unit. Returns the lanes that have something to do now."""
+        """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
+        have something to do now."""
+        self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
         rows = sorted(
             ((plan, operation) for plan in plans for operation in plan.operations),
             key=lambda pair: (pair[0].term, pair[1].target),
@@ -193,6 +205,17 @@ class Planner:
             in_unit(self.engine, work)
             time.sleep(PAUSE_S)
         return touched
+
+    def _drop_unwanted(self, targets: list[str], *, fence: Fence) -> None:
+        for start in range(0, len(targets), UNIT):
+
+            def work(tx: Connection, part: list[str] = targets[start : start + UNIT]) -> None:
+                fence(tx)
+                for calendar in dead_letters.drop_unwanted(tx, part, tenant=self.tenant):
+                    # What waited for a calendar that nobody wants waits for nothing.
+                    jobs.cancel_group(tx, tenant=self.tenant, group_id=calendar)
+
+            in_unit(self.engine, work)
 
     def as_put(self, plan: CoursePlan, operation: Operation) -> Put:
         """The operation as a job."""
@@ -237,6 +260,12 @@ def _as_sent(course: Course, people: dict[str, str], heads: Mapping[str, plannin
         return False
     sent = "" if members is None else members.sent_hash
     return sent == roll_hash(people) and (members is None or members.settled)
+
+
+def _unwanted(state: State, calendar: str, operations: Sequence[Operation]) -> list[str]:
+    """The dead letters of a calendar that are not put again by these operations."""
+    again = {one.target for one in operations}
+    return sorted(target for target, group in state.dead.items() if group == calendar and target not in again)
 
 
 def _keep_lanes(tx: Connection, tenant: str, plans: Sequence[CoursePlan]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import discrepancies, imports, jobs, lanes, sync_runs
+from db import dead_letters, discrepancies, imports, jobs, lanes, sync_runs
 from db.clock import now_ms
 from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
@@ -99,7 +99,11 @@ def ask(
 
     def tidy(tx: Connection) -> None:
         fence(tx)
-        discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now_ms(tx))
+        now = now_ms(tx)
+        discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now)
+        if sample is None:
+            # All that is there is looked at now; what could not be read before and is gone is nobody's concern.
+            dead_letters.drop_of_kinds(tx, ("verify",), tenant=deps.tenant, before_ms=now)
 
     if step == "choose" and cursor is None:
         in_unit(deps.engine, tidy)

@@ -4,6 +4,7 @@ import click
 
 from workers.cli.campus import campus
 from workers.cli.dead import dead
+from workers.cli.failures import failures_
 from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
@@ -22,6 +23,6 @@ def main() -> None:
 
 
 for command in (
-    campus, dead, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up, verify, worker,
+    campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

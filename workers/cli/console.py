@@ -2,9 +2,13 @@
 
 import functools
 import json
+import os
+import pwd
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn, TypeVar
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -97,6 +101,27 @@ def open_product(*, need_redis: bool = False) -> tuple[Settings, Wired]:
 def _ring() -> Callable[[str], None]:
     """Doorbells are optional for a command: the keeper of any worker rings for what is due within a second."""
     return lambda _what: None
+
+
+def actor() -> str:
+    """Who types: the name of the machine's user, as acts are signed in the audit."""
+    try:
+        return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:  # a container may run under a number that has no name
+        return f"cli:{os.getuid()}"
+
+
+def confirmed(sentence: str, *, yes: bool, as_json: bool) -> bool:
+    """Say what is about to happen and ask, if somebody is there to answer: with --yes, --json or in a script nobody is."""
+    if yes or as_json or not sys.stdin.isatty():
+        return True
+    err.print(sentence, highlight=False, soft_wrap=True)
+    return click.confirm("Go on?", err=True)
+
+
+def when(ms: int, zone: ZoneInfo) -> str:
+    """An instant as people write it, in the tenant's zone."""
+    return datetime.fromtimestamp(ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
 
 
 def answer(as_json: bool, payload: dict[str, Any], show: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from db import sync_runs
 from db.clock import now_ms
 from db.engine import reading
 from domain.aggregation import RULES
-from usecases import tasks
+from usecases import failures, tasks
 from usecases.deps import Deps
 from usecases.sync import runs as run_cases
 from usecases.sync import sources
@@ -68,7 +68,9 @@ def show_end(run: dict[str, Any]) -> None:
     elif run["state"] == "partially_succeeded":
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
-            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed} failed; see `obsync dead`"
+            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed;"
+            f" see `obsync failures --run {run['id']}`",
+            soft_wrap=True,
         )
     else:
         out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}", soft_wrap=True)
@@ -159,11 +161,14 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         now = now_ms(tx)
         rows = sync_runs.newest(tx, tenant=wired.deps.tenant, limit=limit)
         found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
+    for one in found:
+        one["cause"] = failures.cause_of(one)
     lines = [
-        (one["id"], one["kind"], one["state"], one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"))
+        (one["id"], one["kind"], one["state"], one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"),
+         one["cause"])
         for one in found
-    ]
-    columns = ("run", "kind", "state", "stage", "took", "source")
+    ]  # fmt: skip
+    columns = ("run", "kind", "state", "stage", "took", "source", "why not green")
     answer(as_json, {"items": found}, lambda: table("runs", columns, lines, empty="no runs yet"))
 
 
@@ -183,6 +188,9 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
     if follow:
         with RunScreen(err, quiet=as_json) as screen:
             run = run_cases.wait(wired.deps, run_id, show=screen)
+    with reading(wired.deps.engine) as tx:
+        # As it is now: what the report names may have been put again since.
+        run |= {"cause": failures.cause_of(run), "failures": failures.of_run(tx, wired.deps, run_id)}
     answer(as_json, run, lambda: _print(run))
     raise SystemExit(_EXIT.get(run["state"], 0))
 
@@ -191,8 +199,19 @@ def _print(run: dict[str, Any]) -> None:
     out.print(tree(run))
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
+    _print_failures(run["failures"])
     if run["state"] in sync_runs.ENDED:
         show_end(run)
+
+
+def _print_failures(found: list[dict[str, Any]]) -> None:
+    """What died in the run, by cause, and what to do about what still is dead."""
+    rows = [
+        (one["id"], one["cause"], f"{one['total']:,}", f"{one['left']:,}", one["remedy"], one["command"])
+        for one in found
+    ]
+    if rows:
+        table("failures", ("family", "cause", "failed", "still", "what to do", "command"), rows, empty="")
 
 
 def _seconds(ms: int | None) -> str:

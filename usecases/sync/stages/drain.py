@@ -1,5 +1,7 @@
 """Stages that only wait: the lanes work through what was put."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection, select
 
 from db import jobs, run_counts
@@ -23,18 +25,25 @@ _KINDS = {
 def await_lanes(on: Running, stage: AnyRow) -> Step:
     """Look how far the lanes are. Raises `RunFailed` when WPS refuses our credentials: no lane will ever get further."""
     kind = _KINDS[stage.step]
-    tenant = on.deps.tenant
     with reading(on.deps.engine) as tx:
         counts = run_counts.totals(tx, run_id=on.run_id).get(kind, dict.fromkeys(run_counts.FIELDS, 0))
-        open_ = jobs.any_open(tx, tenant=tenant, run_id=on.run_id, kind=kind)
-        refused = _refusal(tx, tenant) if open_ else None
-    if refused is not None:
-        raise RunFailed(f"{refused}. {CREDENTIALS_REMEDY}")
+    open_ = any_left(on, [kind])
     closed = counts["done"] + counts["failed"] + counts["superseded"]
     on.progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
     if open_:
         return More(POLL_MS)
     return Done(f"{counts['failed']} failed" if counts["failed"] else None)
+
+
+def any_left(on: Running, kinds: Collection[str] = frozenset(_KINDS.values())) -> bool:
+    """Whether the lanes still have something of the run to do. Raises `RunFailed` when WPS refuses our credentials."""
+    tenant = on.deps.tenant
+    with reading(on.deps.engine) as tx:
+        left = any(jobs.any_open(tx, tenant=tenant, run_id=on.run_id, kind=kind) for kind in sorted(kinds))
+        refused = _refusal(tx, tenant) if left else None
+    if refused is not None:
+        raise RunFailed(f"{refused}. {CREDENTIALS_REMEDY}")
+    return left
 
 
 def _refusal(tx: Connection, tenant: str) -> str | None:

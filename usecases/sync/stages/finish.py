@@ -4,14 +4,21 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import accounts, run_counts
+from db import accounts, failure_lists, run_counts
 from db.tables import AnyRow, mirror
+from usecases import failures
 from usecases.sync import verify_runs
-from usecases.sync.stages.base import Done, Running, Step
+from usecases.sync.stages import drain
+from usecases.sync.stages.base import Done, More, Running, Step
 
 
 def report(on: Running, stage: AnyRow) -> Step:
-    """Nothing is left to do; the report itself is written with the end of the run."""
+    """Nothing is left to do; the report itself is written with the end of the run.
+
+    A calendar that somebody deleted in the middle is asked for again after its stage: the run waits for that too.
+    """
+    if drain.any_left(on):
+        return More(drain.POLL_MS)
     on.progress(stage.position, done=1, total=1)
     return Done()
 
@@ -21,14 +28,22 @@ def outcome(on: Running, tx: Connection) -> tuple[str, dict[str, Any]]:
     tenant = on.deps.tenant
     counts = run_counts.totals(tx, run_id=on.run_id)
     failed = sum(one["failed"] for one in counts.values())
+    taken_over = _failed_elsewhere(on, tx) if any(one["superseded"] for one in counts.values()) else 0
     said: dict[str, Any] = {
         "counts": counts,
         "unmapped_people": accounts.unmapped_count(tx, tenant=tenant),
         "live": _live(tx, tenant),
+        "failures": failures.of_run(tx, on.deps, on.run_id),
+        "taken_over": taken_over,
     }
     if on.run.kind in verify_runs.KINDS:
         said |= verify_runs.report(tx, tenant=tenant, run_id=on.run_id)
-    return "partially_succeeded" if failed else "succeeded", said
+    return "partially_succeeded" if failed or taken_over else "succeeded", said
+
+
+def _failed_elsewhere(on: Running, tx: Connection) -> int:
+    """What another run took over from this one and could not do either leaves neither of them green."""
+    return failure_lists.died_elsewhere(tx, tenant=on.deps.tenant, run_id=on.run_id, since_ms=on.run.created_ms)
 
 
 def _live(tx: Connection, tenant: str) -> dict[str, int]:

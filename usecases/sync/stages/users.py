@@ -4,7 +4,7 @@ import json
 
 from sqlalchemy import Connection
 
-from db import accounts, jobs, lanes
+from db import accounts, dead_letters, jobs, lanes
 from db.engine import reading
 from db.jobs import Put
 from db.tables import AnyRow
@@ -24,6 +24,7 @@ def find_accounts(on: Running, stage: AnyRow) -> Step:
     deps = on.deps
     with reading(deps.engine) as tx:
         codes = accounts.unmapped_codes(tx, tenant=deps.tenant)
+    _drop_replaced(on)
     puts = [_look_up(codes[i : i + USERS_PER_CALL]) for i in range(0, len(codes), USERS_PER_CALL)]
     puts.sort(key=lambda one: one.target)
 
@@ -36,6 +37,15 @@ def find_accounts(on: Running, stage: AnyRow) -> Step:
     on.ring_lanes({ANY_COLLEGE} if puts else set())
     on.progress(stage.position, cursor="asked", total=len(puts))
     return More()
+
+
+def _drop_replaced(on: Running) -> None:
+    """Dead look-ups are asked for anew, for other hundreds of people; a dead run is replaced by this one."""
+
+    def work(tx: Connection) -> None:
+        dead_letters.drop_of_kinds(tx, ("users", on.task.kind), tenant=on.deps.tenant, before_ms=on.run.created_ms)
+
+    on.unit(work)
 
 
 def _look_up(codes: list[str]) -> Put:
