@@ -20,8 +20,9 @@ def died(connection: Connection, job_id: str, *, error_class: str, message: str,
 
 def put_again(connection: Connection, kinds: Collection[str], targets: Sequence[str], *, tenant: str) -> None:
     """The targets were asked for again: their dead letters are superseded."""
-    dead = failures.dead_of(connection, tenant=tenant, kinds=kinds, targets=targets)
-    _close(connection, dead, tenant=tenant, state="superseded", how=failures.AGAIN)
+    if failures.any_dead(connection, tenant=tenant):  # mostly there is none, and the list of targets is long
+        dead = failures.dead_of(connection, tenant=tenant, kinds=kinds, targets=targets)
+        _close(connection, dead, tenant=tenant, state="superseded", how=failures.AGAIN)
 
 
 def revived(connection: Connection, task: AnyRow) -> None:
@@ -42,10 +43,12 @@ def calendars_of(connection: Connection, job_ids: Sequence[str], *, tenant: str)
     return failures.dead_of(connection, tenant=tenant, kinds={"calendar"}, targets=found)
 
 
-def drop_unwanted(connection: Connection, targets: Sequence[str], *, tenant: str) -> int:
-    """Close the dead letters of targets that the timetable does not ask for any more. Returns how many."""
+def drop_unwanted(connection: Connection, targets: Sequence[str], *, tenant: str) -> list[str]:
+    """Close the dead letters of targets that the timetable does not ask for any more. Returns the calendars among them."""
     dead = failures.dead_of(connection, tenant=tenant, kinds=OF_THE_TIMETABLE, targets=targets)
-    return _close(connection, dead, tenant=tenant, state="superseded", how=failures.UNWANTED)
+    _close(connection, dead, tenant=tenant, state="superseded", how=failures.UNWANTED)
+    calendars = select(jobs.c.target).where(jobs.c.id.in_(dead), jobs.c.kind == "calendar").order_by(jobs.c.target)
+    return list(connection.execute(calendars).scalars()) if dead else []
 
 
 def drop_of_kinds(connection: Connection, kinds: Sequence[str], *, tenant: str, before_ms: int) -> int:

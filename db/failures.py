@@ -89,6 +89,12 @@ def holds_up(connection: Connection, *, tenant: str, job_id: str, count: int) ->
     connection.execute(update(failures).where(*where).values(waiting=count))
 
 
+def any_dead(connection: Connection, *, tenant: str) -> bool:
+    """Whether there is a dead letter at all."""
+    where = (failures.c.tenant_id == tenant, failures.c.dead.is_(True))
+    return connection.execute(select(failures.c.job_id).where(*where).limit(1)).first() is not None
+
+
 def dead_of(connection: Connection, *, tenant: str, kinds: Collection[str], targets: Sequence[str]) -> list[str]:
     """Ids of the dead letters of these targets."""
     where = (

@@ -61,7 +61,7 @@ def put(
     now = now_ms(connection)
     taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
     open_rows = _open_rows(connection, taken, tenant=tenant)
-    dead_letters.put_again(connection, {one.kind for one in taken}, [one.target for one in taken], tenant=tenant)
+    dead_letters.put_again(connection, _by_kind(taken), [one.target for one in taken], tenant=tenant)
     fresh: list[tuple[Any, ...]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []

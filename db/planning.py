@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, and_, func, literal, or_, select
 from db import mirror as mirror_rows
 from db import pins as pin_rows
 from db.jobs import MIRRORED, OPEN
-from db.tables import AnyRow, jobs, mirror, offerings, sessions, terms
+from db.tables import AnyRow, failures, jobs, mirror, offerings, sessions, terms
 from domain.pins import Pin
 from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
@@ -25,6 +25,9 @@ PAGE_ROWS: Final = 1_850
 """Classes of a page; with the calendars and rolls of their courses about 2,000 targets."""
 
 PAGE_COURSES: Final = 200
+LAST_CALENDAR: Final = "cal;"
+"""No calendar of a course sorts behind it."""
+
 _ASKED_FOR: Final = (*OPEN, "dead")  # what died is tried again
 
 
@@ -143,7 +146,7 @@ def heads(connection: Connection, *, tenant: str, term: str, offering_ids: Seque
 
 
 def changed_courses(connection: Connection, *, tenant: str, term: str, page: Sequence[Course]) -> set[str]:
-    """Those courses of a page of which an event is not as it was sent, or a job is open.
+    """Those courses of a page of which an event is not as it was sent, or a job is open or dead.
 
     `page` has every course of its range of ids, in their order.
     """
@@ -325,17 +328,27 @@ def orphans(
         .where(
             mirror.c.tenant_id == tenant,
             mirror.c.term == term,
-            # The ends of the ranges keep the walk off the events, which are most of the table. Second copies of whole
-            # calendars belong to no course either; only their dead letters are of interest.
-            or_(
-                and_(mirror.c.target > max(after, "cal:"), mirror.c.target < "cal;"),
-                and_(mirror.c.target > max(after, "sur:"), mirror.c.target < "sur;", mirror.c.kind == "calendar"),
-            ),
+            # The end of the range keeps the walk off the events, which are most of the table.
+            mirror.c.target > (after or "cal:"),
+            mirror.c.target < LAST_CALENDAR,
         )
         .order_by(mirror.c.target)
         .limit(limit)
     ).all()
     return [Orphan(row[0], row[1]) for row in rows if row[2] is None], rows[-1][0] if rows else None
+
+
+def dead_copies(connection: Connection, *, tenant: str, term: str) -> list[Orphan]:
+    """Second copies of calendars that could not be deleted: no course has them, and few there are."""
+    where = (
+        failures.c.tenant_id == tenant,
+        failures.c.dead.is_(True),
+        failures.c.kind == "calendar",
+        failures.c.term == term,
+        failures.c.target.like("sur:%"),
+    )
+    rows = connection.execute(select(failures.c.target, failures.c.lane).where(*where).order_by(failures.c.target))
+    return [Orphan(row.target, row.lane) for row in rows]
 
 
 def names_taken(connection: Connection, names: Sequence[str], *, tenant: str) -> set[str]:

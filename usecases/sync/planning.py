@@ -43,7 +43,8 @@ Fence = Callable[[Connection], None]
 
 @dataclass(slots=True)
 class CoursePlan:
-    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down."""
+    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down. `unwanted`:
+    targets of dead letters that nothing is asked of any more."""
 
     term: str
     offering_id: str | None
@@ -104,11 +105,15 @@ class Planner:
         while True:
             with reading(self.engine) as tx:
                 gone, reached = planning.orphans(tx, tenant=self.tenant, term=term, after=last, limit=UNIT)
+                if reached is None:
+                    gone = planning.dead_copies(tx, tenant=self.tenant, term=term)
                 plans = [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+            last = reached or planning.LAST_CALENDAR
+            if reached is None and not plans:
+                return
+            yield json.dumps(["orphans", term, last]), plans
             if reached is None:
                 return
-            last = reached
-            yield json.dumps(["orphans", term, last]), plans
 
     def _changed(self, tx: Connection, term: str, page: Sequence[Course]) -> list[Course]:
         """The courses of a page for which there may be something to do."""
@@ -271,10 +276,9 @@ class Planner:
 
             def work(tx: Connection, part: list[str] = targets[start : start + UNIT]) -> None:
                 fence(tx)
-                dead_letters.drop_unwanted(tx, part, tenant=self.tenant)
-                for target in part:
+                for calendar in dead_letters.drop_unwanted(tx, part, tenant=self.tenant):
                     # What waited for a calendar that nobody wants waits for nothing.
-                    jobs.cancel_group(tx, tenant=self.tenant, group_id=target)
+                    jobs.cancel_group(tx, tenant=self.tenant, group_id=calendar)
 
             in_unit(self.engine, work)
 
@@ -321,6 +325,12 @@ def _as_sent(course: Course, people: dict[str, str], heads: Mapping[str, plannin
         return False
     sent = "" if members is None else members.sent_hash
     return sent == roll_hash(people) and (members is None or members.settled)
+
+
+def _unwanted(state: State, calendar: str, operations: Sequence[Operation]) -> list[str]:
+    """The dead letters of a calendar that are not put again by these operations."""
+    again = {one.target for one in operations}
+    return sorted(target for target, group in state.dead.items() if group == calendar and target not in again)
 
 
 def _keep_lanes(tx: Connection, tenant: str, plans: Sequence[CoursePlan]) -> None:
