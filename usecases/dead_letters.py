@@ -89,7 +89,8 @@ def _put_again(tx: Connection, deps: Deps, job_ids: Sequence[str]) -> int:
     found = rows.lock(tx, sorted({*job_ids, *calendars}), tenant=deps.tenant)
     tasks = [row for row in found if row.lane is None]
     puts = sorted((_as_put(row) for row in found if row.lane is not None), key=lambda one: one.target)
-    import_no = imports.latest_complete(tx, deps.tenant) or 0
+    # What is dead was never put again since, so nothing newer is known of its target.
+    import_no = max((imports.latest_complete(tx, deps.tenant) or 0, *(row.import_no for row in found)))
     done = sum(jobs.revive_task(tx, row.id) for row in tasks)
     for start in range(0, len(puts), UNIT):
         part = puts[start : start + UNIT]
