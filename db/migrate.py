@@ -18,12 +18,12 @@ def _config() -> Config:
     return config
 
 
-def upgrade(engine: Engine) -> None:
-    """Apply every migration that is missing, oldest first. Running it again changes nothing."""
+def upgrade(engine: Engine, *, to: str = "head") -> None:
+    """Apply every migration that is missing up to that revision, oldest first. Running it again changes nothing."""
     config = _config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
 
 def current(engine: Engine) -> str | None:

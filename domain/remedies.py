@@ -77,8 +77,8 @@ BY_KIND: Final[Mapping[str, Remedy]] = MappingProxyType(
         ),
         "schedule.slot": Remedy(
             "a schedule could not start its run 定时任务失败",
-            "see why with `obsync schedules`; mend that, the next slot starts by itself",
-            "obsync schedules",
+            "see the log of the `jobs` process at that time; mend what it names, then put it again: the slot starts late",
+            _RETRY,
         ),
         "verify": Remedy(
             "a calendar could not be read for its verification 核对失败",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
-from db import audit, jobs
-from db.engine import in_unit, reading
+from db import audit, failure_lists, jobs
+from db.engine import in_unit, make_engine, reading
 from db.failure_lists import EVERYTHING, Which
-from db.failures import fault_of
-from domain.failures import Fault
+from db.migrate import upgrade
+from db.migrations import versions
+from db.tables import jobs as job_rows
+from domain.failures import Fault, fault_of
 from tests.integration import dead_rig
 from tests.integration.dead_rig import LANE, TENANT, calendar, copies, die, event, roll
 from tests.integration.drain_rig import World
@@ -172,3 +176,37 @@ def test_a_dead_letter_of_another_tenant_is_not_seen(deps: Deps, engine: Engine)
     assert failures.families(other) == [] and dead_letters.count(other, EVERYTHING) == 0
     assert dead_letters.put_again(other, EVERYTHING, actor="cli:root") == 0
     assert dead_rig.states(engine) == {"dead": 1}
+
+
+def test_dead_letters_of_before_are_sorted_by_the_migration(empty_database_url: str) -> None:
+    """After an upgrade at night the list of failures must not look empty while a thousand jobs are dead."""
+    (file,) = Path(versions.__path__[0]).glob("*_failures_families_and_the_audit.py")
+    migration = import_module(f"{versions.__name__}.{file.stem}")
+    engine = make_engine(empty_database_url)
+    upgrade(engine, to=migration.down_revision)
+    old = {
+        "id": "j1", "tenant_id": TENANT, "lane": LANE, "kind": "event", "target": "evt:1", "term": "t", "group_id": "cal:c1",
+        "payload": "{}", "desired_hash": "", "schema_ver": 1, "rev": 1, "import_no": 1, "tier": 0, "priority": 0,
+        "state": "dead", "run_at": 0, "attempts": 1, "error_code": "bad_request", "last_error": "no", "created_ms": 1,
+        "finished_ms": 5,
+    }  # fmt: skip
+    others = [
+        {"id": "j2", "target": "evt:2"},
+        {"id": "j3", "target": "run", "kind": "run.advance", "group_id": "run", "error_code": None},
+        {"id": "j4", "target": "evt:4", "state": "done"},
+    ]
+    in_unit(engine, lambda tx: tx.execute(insert(job_rows), [old, *({**old, **one} for one in others)]))
+    upgrade(engine, to=migration.revision)
+    with reading(engine) as tx:
+        found = failure_lists.families(tx, tenant=TENANT)
+        page = failure_lists.page(tx, tenant=TENANT, which=EVERYTHING, after=None, limit=9)
+    assert sorted((one.kind, one.error_class, int(one.left), one.last_ms) for one in found) == [
+        ("event", "bad_request", 2, 5),
+        ("run.advance", "task", 1, 5),
+    ]
+    assert {(row.id, row.offering_id, row.last_error) for row in page} == {
+        ("j1", "c1", "no"),
+        ("j2", "c1", "no"),
+        ("j3", "", "no"),
+    }
+    engine.dispose()

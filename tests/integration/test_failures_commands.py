@@ -102,6 +102,9 @@ def test_a_family_is_found_shown_put_right_and_signed_off(console: Console) -> N
     (resolved,) = console("failures", "--all")["items"]
     assert (resolved["state"], resolved["note"]) == ("resolved", "周一改名")
     assert resolved["resolved_by"].startswith("cli:")
+    acts = console("audit")["items"]
+    assert sorted(one["action"] for one in acts) == ["failures.resolve", "failures.retry"]
+    assert "周一改名" in console.shown("audit", "--thing", family["id"])
 
 
 def test_a_dead_letter_is_edited_through_its_schema(console: Console, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from workers.cli.audit import audit
 from workers.cli.campus import campus
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
@@ -23,6 +24,7 @@ def main() -> None:
 
 
 for command in (
-    campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up, verify, worker,
+    audit, campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up,
+    verify, worker,
 ):  # fmt: skip
     main.add_command(command)
