@@ -42,10 +42,12 @@ def calendars_of(connection: Connection, job_ids: Sequence[str], *, tenant: str)
     return failures.dead_of(connection, tenant=tenant, kinds={"calendar"}, targets=found)
 
 
-def drop_unwanted(connection: Connection, targets: Sequence[str], *, tenant: str) -> int:
-    """Close the dead letters of targets that the timetable does not ask for any more. Returns how many."""
+def drop_unwanted(connection: Connection, targets: Sequence[str], *, tenant: str) -> list[str]:
+    """Close the dead letters of targets that the timetable does not ask for any more. Returns the calendars among them."""
     dead = failures.dead_of(connection, tenant=tenant, kinds=OF_THE_TIMETABLE, targets=targets)
-    return _close(connection, dead, tenant=tenant, state="superseded", how=failures.UNWANTED)
+    _close(connection, dead, tenant=tenant, state="superseded", how=failures.UNWANTED)
+    calendars = select(jobs.c.target).where(jobs.c.id.in_(dead), jobs.c.kind == "calendar").order_by(jobs.c.target)
+    return list(connection.execute(calendars).scalars()) if dead else []
 
 
 def drop_of_kinds(connection: Connection, kinds: Sequence[str], *, tenant: str, before_ms: int) -> int:

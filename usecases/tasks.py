@@ -34,9 +34,11 @@ def _end_run_of_dead(tx: Connection, job_id: str) -> None:
     if dead is not None and dead.run_id is not None:
         run = sync_runs.get(tx, dead.run_id)
         if run is not None and run.state not in sync_runs.ENDED:
-            sync_runs.end(
-                tx, dead.run_id, state="failed", error=f"gave up after {MAX_ATTEMPTS} tries: {dead.last_error}"
-            )
+            sentence = f"gave up after {MAX_ATTEMPTS} tries: {dead.last_error}"
+            for stage in sync_runs.stages_of(tx, dead.run_id):
+                if stage.state == "running":
+                    sync_runs.end_stage(tx, dead.run_id, stage.position, state="failed", note=sentence)
+            sync_runs.end(tx, dead.run_id, state="failed", error=sentence)
 
 
 def retry(deps: Deps, task: Task, error: Exception) -> None:

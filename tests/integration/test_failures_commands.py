@@ -9,16 +9,22 @@ import pty
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from bootstrap.wiring import new_id
+from db import sync_runs
+from db.engine import in_unit
 from tests.fixtures_stores import Valkey
 from tests.integration.dead_rig import copies, die, event, job, roll, states
 from workers.cli import main
+from workers.cli.which import since
 
 pytestmark = pytest.mark.integration
 
@@ -123,6 +129,42 @@ def test_a_dead_letter_is_edited_through_its_schema(console: Console, tmp_path: 
     assert "no dead letter" in console("dead", "edit", lost, "--set", "summary=x", ends=2)["error"]
 
 
+def test_runs_say_in_a_line_why_they_are_not_green_and_then_by_cause(console: Console) -> None:
+    """The first two commands that anybody types."""
+    run_id = new_id()
+
+    def begin(tx: Connection) -> None:
+        stages = [("finish", "report")]
+        sync_runs.begin(tx, tenant="main", run_id=run_id, kind="full", scope={}, mutex="m", stages=stages)
+
+    def end(tx: Connection) -> None:
+        families = [{"kind": "event", "total": 2, "cause": "said in the report"}]
+        sync_runs.end(tx, run_id, state="partially_succeeded", report={"failures": families})
+
+    in_unit(console.engine, begin)
+    die(console.engine, event(1), event(2), run_id=run_id)
+    in_unit(console.engine, end)
+    (listed,) = console("runs")["items"]
+    assert listed["cause"] == "2 events: said in the report"
+    shown = console("runs", "show", run_id, ends=3)
+    (family,) = shown["failures"]
+    assert (family["total"], family["left"]) == (2, 2) and family["command"] and family["remedy"]
+    console("failures", "retry", "--all", "--run", run_id)
+    assert [one["left"] for one in console("runs", "show", run_id, ends=3)["failures"]] == [0], "as it is now"
+
+
+@pytest.mark.parametrize(
+    ("text", "then"),
+    [("2h", "2024-09-02T01:00:00+00:00"), ("2024-09-02", "2024-09-01T16:00:00+00:00"), ("3d", "2024-08-30T03:00:00+00:00"),
+     ("2024-09-02T03:00", "2024-09-01T19:00:00+00:00"), ("2024-09-02T03:00Z", "2024-09-02T03:00:00+00:00")],
+)  # fmt: skip
+def test_since_is_meant_in_the_zone_of_the_school(text: str, then: str) -> None:
+    """The list shows its times; a server under UTC must not read them as others."""
+    now_ms = int(datetime.fromisoformat("2024-09-02T03:00:00+00:00").timestamp() * 1000)
+    found = since(text, zone=ZoneInfo("Asia/Shanghai"), now_ms=now_ms)
+    assert found == datetime.fromisoformat(then).timestamp() * 1000
+
+
 WRONG = (
     ("failures", "show", "nobody"),
     ("failures", "retry"),
@@ -131,6 +173,7 @@ WRONG = (
     ("dead", "requeue"),
     ("dead", "requeue", "x", "--all"),
     ("dead", "requeue", "x", "--lane", "y"),
+    ("dead", "--since", "yesterday"),
     ("dead", "edit", "x"),
     ("dead", "edit", "x", "--set", "y"),
 )

@@ -18,12 +18,12 @@ _EVERY = click.option("--all", "every", is_flag=True, help="All dead letters tha
 
 
 @click.group(invoke_without_command=True)
-@which_options
 @click.option("--after", help="Go on behind this dead letter.")
 @click.option("--limit", type=click.IntRange(1, failures.PAGE), default=50, show_default=True)
 @json_option
 @click.pass_context
 @command
+@which_options
 def dead(context: click.Context, which: Which, after: str | None, limit: int, as_json: bool) -> None:
     """List dead letters, newest first. `obsync failures` has the same by their causes."""
     if context.invoked_subcommand is not None:
@@ -50,10 +50,10 @@ def show_records(deps: Deps, items: list[dict[str, Any]], following: str | None,
 @dead.command()
 @click.argument("job_ids", nargs=-1)
 @_EVERY
-@which_options
 @_YES
 @json_option
 @command
+@which_options
 def requeue(job_ids: tuple[str, ...], every: bool, which: Which, yes: bool, as_json: bool) -> None:
     """Try dead letters again: those named, or --all that the filters leave. Twice is once."""
     _, wired = open_product()
@@ -68,10 +68,10 @@ def requeue(job_ids: tuple[str, ...], every: bool, which: Which, yes: bool, as_j
 @dead.command()
 @click.argument("job_ids", nargs=-1)
 @_EVERY
-@which_options
 @_YES
 @json_option
 @command
+@which_options
 def discard(job_ids: tuple[str, ...], every: bool, which: Which, yes: bool, as_json: bool) -> None:
     """Give dead letters up; the next plan asks for what is still wanted."""
     _, wired = open_product()

@@ -15,11 +15,11 @@ _LANES = 3  # named in a row of the table
 
 
 @click.group("failures", invoke_without_command=True)
-@which_options
 @click.option("--all", "every", is_flag=True, help="Also families that are resolved or gone.")
 @json_option
 @click.pass_context
 @command
+@which_options
 def failures_(context: click.Context, which: Which, every: bool, as_json: bool) -> None:
     """Families of failures, those that hit most people first (--json: the newest first)."""
     if context.invoked_subcommand is not None:
@@ -55,12 +55,12 @@ def _lanes(one: dict[str, Any]) -> str:
 
 @failures_.command("show")
 @click.argument("family")
-@which_options
 @click.option("--all", "every", is_flag=True, help="Also those that are no dead letters any more.")
 @click.option("--after", help="Go on behind this failure.")
 @click.option("--limit", type=click.IntRange(1, failures.PAGE), default=50, show_default=True)
 @json_option
 @command
+@which_options
 def show(family: str, which: Which, every: bool, after: str | None, limit: int, as_json: bool) -> None:
     """One family: its cause, what to do, and its failures, newest first."""
     _, wired = open_product()
@@ -99,10 +99,10 @@ def _unknown(name: str, *, as_json: bool) -> Any:
 @failures_.command()
 @click.argument("names", nargs=-1, metavar="[FAMILY|JOB]...")
 @click.option("--all", "every", is_flag=True, help="All that the filters leave.")
-@which_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @command
+@which_options
 def retry(names: tuple[str, ...], every: bool, which: Which, yes: bool, as_json: bool) -> None:
     """Put what failed again: whole families, single jobs, or --all. Twice is once."""
     if bool(names) == every:

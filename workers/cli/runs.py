@@ -87,7 +87,7 @@ def show_end(run: dict[str, Any]) -> None:
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
             f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed;"
-            f" see `obsync failures --run {run['id']}`",
+            f" {failures.cause_of(run)}; see `obsync failures --run {run['id']}`",
             soft_wrap=True,
         )
     elif run["state"] == ASKS:
