@@ -1,10 +1,11 @@
 """Dead letters: jobs in state `dead`. Nothing of them expires; putting them again asks for the same targets again.
 
-Acts on many go in units of 500 in the order of the jobs' ids. Each unit locks what it finds dead, so that two people who ask
+Acts on many go in units in the order of the jobs' ids. Each unit locks what it finds dead, so that two people who ask
 for the same at the same time put each of them once.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from db.tables import AnyRow
 from domain.job_payloads import Editable, editable
 from usecases.deps import Deps
 
-UNIT = 500
+UNIT = 250  # with a calendar for each at the most, 500 rows a transaction
+_PAUSE_S = 0.005
 
 
 class NotEditable(Exception):
@@ -65,6 +67,7 @@ def each_page(deps: Deps, which: Which) -> Iterator[list[str]]:
 def _each_unit(deps: Deps, which: Which, work: Callable[[Connection, Sequence[str]], int]) -> Iterator[int]:
     for ids in each_page(deps, which):
         yield in_unit(deps.engine, lambda tx, ids=ids: work(tx, ids))  # type: ignore[misc]
+        time.sleep(_PAUSE_S)  # others write too
 
 
 def _note(deps: Deps, *, actor: str, action: str, which: Which, after: dict[str, Any]) -> None:
@@ -92,10 +95,7 @@ def _put_again(tx: Connection, deps: Deps, job_ids: Sequence[str]) -> int:
     # What is dead was never put again since, so nothing newer is known of its target.
     import_no = max((imports.latest_complete(tx, deps.tenant) or 0, *(row.import_no for row in found)))
     done = sum(jobs.revive_task(tx, row.id) for row in tasks)
-    for start in range(0, len(puts), UNIT):
-        part = puts[start : start + UNIT]
-        done += jobs.put(tx, part, tenant=deps.tenant, import_no=import_no, run_id=None, new_id=deps.new_id)
-    return done
+    return done + jobs.put(tx, puts, tenant=deps.tenant, import_no=import_no, run_id=None, new_id=deps.new_id)
 
 
 def _as_put(row: AnyRow) -> Put:

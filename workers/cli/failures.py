@@ -33,13 +33,13 @@ def failures_(context: click.Context, which: Which, every: bool, as_json: bool) 
 def _show_families(deps: Deps, items: list[dict[str, Any]]) -> None:
     rows = [
         (one["id"], one["state"], one["operation"], one["cause"], _counted(one), f"{one['people']:,}", _lanes(one),
-         when(one["last_ms"], deps.zone), one["remedy"])
+         when(one["last_ms"], deps.zone), f"{one['remedy']}\n{one['command']}")
         for one in failures.worst_first(items)
     ]  # fmt: skip
     columns = ("family", "state", "tried", "cause", "failed", "people", "lanes", "last", "what to do")
     table("failures", columns, rows, empty="[green]✓[/] nothing waits for a person")
-    for one in failures.worst_first(items)[:1]:
-        out.print(f"first: `{one['command']}`; all of it: `obsync failures show {one['id']}`", soft_wrap=True)
+    if items:
+        out.print("each of them: `obsync failures show FAMILY`", soft_wrap=True)
 
 
 def _counted(one: dict[str, Any]) -> str:

@@ -86,8 +86,8 @@ def show_end(run: dict[str, Any]) -> None:
     elif run["state"] == "partially_succeeded":
         failed = sum(one["failed"] for one in run["counts"].values())
         out.print(
-            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed;"
-            f" {failures.cause_of(run)}; see `obsync failures --run {run['id']}`",
+            f"[yellow]![/] run {run['id']} partially succeeded in {took:.1f} s: {failed:,} failed"
+            f" ({failures.cause_of(run)}); see `obsync failures --run {run['id']}`",
             soft_wrap=True,
         )
     elif run["state"] == ASKS:
