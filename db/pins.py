@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, select
 
-from db.tables import AnyRow, pins
+from db.tables import pins, runs
 from db.upsert import upsert
 from domain.pins import Pin
 
@@ -53,17 +53,14 @@ def lift_some(connection: Connection, *, tenant: str, undone_run: str, limit: in
 
 
 def by_whom(connection: Connection, *, tenant: str, undone_run: str) -> str | None:
-    """The run that took a run back, while its pins hold."""
-    where = (pins.c.tenant_id == tenant, pins.c.undone_run == undone_run)
-    return connection.execute(select(pins.c.run_id).where(*where).limit(1)).scalar()
-
-
-def counts(connection: Connection, *, tenant: str) -> list[AnyRow]:
-    """(run taken back, run that did it, how many targets), for every run that is taken back."""
-    return list(
-        connection.execute(
-            select(pins.c.undone_run, pins.c.run_id, func.count().label("targets"))
-            .where(pins.c.tenant_id == tenant)
-            .group_by(pins.c.undone_run, pins.c.run_id)
+    """The run that took a run back, while its pins hold; one that was cancelled or failed may be followed by another."""
+    return connection.execute(
+        select(pins.c.run_id)
+        .join(runs, runs.c.id == pins.c.run_id)
+        .where(
+            pins.c.tenant_id == tenant,
+            pins.c.undone_run == undone_run,
+            runs.c.state.not_in(("cancelled", "failed")),
         )
-    )
+        .limit(1)
+    ).scalar()

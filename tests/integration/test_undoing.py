@@ -216,6 +216,20 @@ def test_an_undo_that_is_interrupted_goes_on(main: Runs) -> None:
     assert sees(main) == seen
 
 
+def test_an_undo_that_was_cancelled_can_be_given_again(main: Runs) -> None:
+    """Half taken back is the worst of all states to be stuck in."""
+    seen, run_id = two_syncs(main)
+    undo_id, _ = runs.begin_undo(main.deps, run_id, actor="a person")
+    main.advance(undo_id)
+    main.here.slice("数学学院", tenant="main")
+    main.tell(undo_id, Command.CANCEL)
+    main.go_on(undo_id, ends="cancelled")
+    again, new = runs.begin_undo(main.deps, run_id, actor="a person")
+    assert new and again != undo_id
+    main.go_on(again)
+    assert sees(main) == seen
+
+
 def test_only_a_run_that_has_ended_and_sent_something_is_taken_back(main: Runs) -> None:
     """An order that cannot be carried out must not look like one that was."""
     source = before(main)

@@ -74,7 +74,8 @@ def show(run: dict[str, Any], console: Console, *, zone: ZoneInfo = _DEFAULT_ZON
     yes, no = commands(run)
     console.print(f"It is meant 确认:      [bold]{yes}[/]", highlight=False, soft_wrap=True)
     console.print(f"It is not 放弃:        [bold]{no}[/]", highlight=False, soft_wrap=True)
-    console.print("Mended the source meanwhile: `obsync sync` replaces this run.", highlight=False, soft_wrap=True)
+    if "source" in run["scope"]:
+        console.print("Mended the source meanwhile: `obsync sync` replaces this run.", highlight=False, soft_wrap=True)
 
 
 def _lane_rows(lanes: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
