@@ -89,7 +89,7 @@ _DOUBT = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"), s
 _FREE = update(mirror).where(*_KEY).values(parked_until=0, settle_at=None)
 _calendar = mirror.alias("calendar")
 _UNSETTLED = (
-    select(mirror.c.term, mirror.c.group_id)
+    select(mirror)
     .where(
         mirror.c.tenant_id == bindparam("b_tenant"),
         mirror.c.lane == bindparam("b_lane"),
@@ -101,7 +101,7 @@ _UNSETTLED = (
     .limit(1)
 )
 _NEXT_JOB = (
-    select(jobs.c.term, jobs.c.group_id)
+    select(jobs.c.term.label("job_term"), jobs.c.group_id.label("job_group"), _calendar)
     .join(
         _calendar,
         (_calendar.c.tenant_id == jobs.c.tenant_id)
@@ -127,14 +127,20 @@ _NEXT_JOB = (
 _NONE_BUSY = ""  # no calendar has a blank target
 
 
-def due_group(connection: Connection, *, tenant: str, lane: str, now: int, busy: str | None = None) -> GroupRef | None:
-    """The next calendar of the lane: one to settle first, else the one of the most urgent due job. `busy` is left out."""
+def due_group(
+    connection: Connection, *, tenant: str, lane: str, now: int, busy: str | None = None
+) -> tuple[GroupRef, Mirrored | None] | None:
+    """The next calendar of the lane, and its mirror row (None for look-ups, which have none): one to settle first, else
+    the one of the most urgent due job. `busy` is left out."""
     where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": busy or _NONE_BUSY}
     found = connection.execute(_UNSETTLED, where).one_or_none()
     if found is not None:
-        return GroupRef(found.term, found.group_id, settle=True)
+        return GroupRef(found.term, found.group_id, settle=True), mirrored_of(found)
     found = connection.execute(_NEXT_JOB, where).one_or_none()
-    return None if found is None else GroupRef(found.term, found.group_id, settle=False)
+    if found is None:
+        return None
+    calendar = mirrored_of(found) if found.target is not None else None
+    return GroupRef(found.job_term, found.job_group, settle=False), calendar
 
 
 def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> Mirrored | None:

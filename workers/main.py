@@ -6,6 +6,7 @@ One process, no children: what is killed is exactly what was working, and `obsyn
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -26,6 +27,9 @@ log = get_logger("worker")
 _POLL_MS = 100  # longest a doorbell waits to be heard
 _STUCK_S = 60.0
 _CONSUMER_DIED = 70
+# Threads here work in bursts of less than a millisecond between waits. One that comes back from a statement inside a unit,
+# with the writer's lock in its hands, must not wait five of them (the default) for another one to end its burst.
+_SWITCH_S = 0.001
 
 
 def run_worker(name: str, settings: Settings) -> None:
@@ -50,6 +54,7 @@ def run_worker(name: str, settings: Settings) -> None:
     worker = dramatiq.Worker(broker, queues=set(BY_PROCESS[name]), worker_timeout=_POLL_MS, worker_threads=threads)
     keeper = Keeper(deps, holdings, cap, wired.redis, lane_threads=threads if name == "lanes" else 0)
     _spare_the_collector()
+    sys.setswitchinterval(_SWITCH_S)
     worker.start()
     keeper.start()
     for warning in settings.warnings():

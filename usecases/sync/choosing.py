@@ -22,10 +22,10 @@ def choose(connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, 
     A list is as long as `sizes` and the most careful of its rows allow.
     """
     now = now_ms(connection)
-    ref = mirror.due_group(connection, tenant=tenant, lane=lane, now=now, busy=busy)
-    if ref is None:
+    found = mirror.due_group(connection, tenant=tenant, lane=lane, now=now, busy=busy)
+    if found is None:
         return None
-    calendar = mirror.read_one(connection, tenant=tenant, term=ref.term, target=ref.group_id)
+    ref, calendar = found
     if ref.settle:
         intents = mirror.open_intents(connection, tenant=tenant, term=ref.term, group_id=ref.group_id)
         return Settling(ref, calendar, tuple(intents)) if calendar is not None else None

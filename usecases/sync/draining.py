@@ -204,14 +204,14 @@ class _Drain:
 
         def work(tx: Connection) -> tuple[Call | None, bool, Rest]:
             nonlocal before
-            paused = lanes.enter(tx, self._scope_held)
+            # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
+            before = time.monotonic()
+            paused, now = lanes.enter_at(tx, self._scope_held)
             rest = recording.record(tx, self._scope, *finished) if finished is not None else GO_ON
             self._learnt.keep(tx)
             if paused or rest.ms:
                 return None, paused, rest
-            # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
-            before = time.monotonic()
-            return recording.commit_intents(tx, self._scope, call), False, GO_ON
+            return recording.commit_intents(tx, self._scope, call, now=now), False, GO_ON
 
         ready, paused, rest = in_unit(self._deps.engine, work)
         self._finished = None

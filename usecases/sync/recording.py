@@ -58,11 +58,11 @@ class Rest:
 GO_ON = Rest()
 
 
-def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | None:
+def commit_intents(connection: Connection, scope: Scope, call: Call, *, now: int) -> Call | None:
     """Say in the mirror what is about to be sent; only for jobs still queued at the rev that was read.
 
-    Returns the call with what is left of it, or None. The settlement time is written now: if this process dies in the
-    next moment, whoever comes next knows from when the outcome can be read off WPS.
+    `now` is the database's time in this unit. Returns the call with what is left of it, or None. The settlement time is
+    written now: if this process dies in the next moment, whoever comes next knows from when the outcome can be read off WPS.
     """
     fresh = mirror.still_wanted(connection, {one.job_id: one.rev for one in call.wanted})
     call = _only(call, fresh)
@@ -72,7 +72,6 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
         return replace(call, walk=walks.begin_or_resume(connection, tenant=scope.tenant, new_id=scope.deps.new_id()))
     if not call.writes:
         return call
-    now = now_ms(connection)
     settle_at = now + scope.times.settle_ms
     key = {"tenant": scope.tenant, "term": call.ref.term}
     mirror.write_intents(connection, _intents(call), now=now, **key)
