@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from db.tables import AnyRow, discrepancies, mirror, verifications
+from db.tables import AnyRow, discrepancies, mirror, terms, verifications
 from db.upsert import insert_missing, upsert
+from domain.terms import ARCHIVED
 
 OPEN, REPAIRING, HEALED, TICKET = "open", "repairing", "healed", "ticket"
 NOT_HEALED = (OPEN, REPAIRING, TICKET)
@@ -239,6 +240,8 @@ class LiveCalendar:
 
 
 def _live(tenant: str) -> Any:
+    """All but those of archived terms, which nobody changes any more."""
+    archived = select(terms.c.xnxq).where(terms.c.tenant_id == tenant, terms.c.status == ARCHIVED)
     return (
         select(mirror.c.term, mirror.c.target, mirror.c.lane)
         .outerjoin(
@@ -252,6 +255,7 @@ def _live(tenant: str) -> Any:
             mirror.c.kind == "calendar",
             mirror.c.state == "live",
             mirror.c.target.like("cal:%"),
+            mirror.c.term.not_in(archived),
         )
     )
 

@@ -1,12 +1,14 @@
 """Counters of a run, one row per lane and kind of object, summed on reading."""
 
+from collections import Counter
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from db.tables import run_counts
 from db.upsert import insert_missing, insert_rows
 
+ALL_LANES = "*"  # of runs long over
 FIELDS = ("planned", "done", "failed", "superseded")
 _ADD = (
     update(run_counts)
@@ -37,6 +39,21 @@ def add_planned(connection: Connection, *, run_id: str, planned: Mapping[tuple[s
     rows = [(lane, kind, count) for (lane, kind), count in sorted(planned.items())]
     same = {"run_id": run_id, "done": 0, "failed": 0, "superseded": 0}
     insert_rows(connection, run_counts, ("lane", "kind", "planned"), rows, same=same, adding=("planned",))
+
+
+def fold(connection: Connection, *, run_id: str) -> int:
+    """Make one row for each kind of a run that is over, under no lane's name. Returns how many rows that saved."""
+    mine = run_counts.c.run_id == run_id
+    rows = connection.execute(select(run_counts).where(mine).with_for_update()).all()
+    sums: dict[str, Counter[str]] = {}
+    for row in rows:
+        sums.setdefault(row.kind, Counter()).update({name: getattr(row, name) for name in FIELDS})
+    if len(rows) == len(sums):
+        return 0
+    connection.execute(delete(run_counts).where(mine))
+    folded = [(kind, *(found[name] for name in FIELDS)) for kind, found in sorted(sums.items())]
+    insert_rows(connection, run_counts, ("kind", *FIELDS), folded, same={"run_id": run_id, "lane": ALL_LANES})
+    return len(rows) - len(folded)
 
 
 def totals(connection: Connection, *, run_id: str) -> dict[str, dict[str, int]]:

@@ -6,7 +6,7 @@ removed at its end. Frozen and archived terms are never touched.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -86,8 +86,10 @@ def save_terms(connection: Connection, said: Iterable[Term], *, tenant: str) -> 
     known = load_terms(connection, tenant)
     rows = []
     for term in {term.code: term for term in said}.values():
-        before = known.get(term.code)
-        rows.append(_term_row(tenant, term, later_status(before.status if before else OPEN, term.status)))
+        before = known.get(term.code, Term(term.code))
+        # What the source leaves blank may have been set by a person.
+        term = replace(term, first_monday=term.first_monday or before.first_monday, weeks=term.weeks or before.weeks)
+        rows.append(_term_row(tenant, term, later_status(before.status, term.status)))
     rows.sort(key=lambda row: str(row["xnxq"]))
     upsert(connection, terms, rows, update=("first_monday", "weeks", "status", "exchange"))
 

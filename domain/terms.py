@@ -79,6 +79,14 @@ class PeriodTable:
         return None
 
 
+def closed_reason(status: str) -> str | None:
+    """Why nothing is synced for a term of this status; None where something is."""
+    return {
+        FROZEN: "imports do not change it any more",
+        ARCHIVED: "it is over, and its calendars stay as they are",
+    }.get(status)
+
+
 def later_status(known: str, said: str) -> str:
     """The status after a source said `said` (blank = nothing) of a term known as `known`: a source never reopens."""
     return max(known, said or OPEN, key=STATUSES.index)

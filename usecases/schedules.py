@@ -28,6 +28,7 @@ from usecases import cron, tenants
 from usecases.deps import Deps
 from usecases.sync import runs, sources
 from usecases.sync.stages.base import VISIBILITY_MS
+from usecases.terms import TermRefused, UnknownTerm
 
 log = get_logger("schedules")
 
@@ -242,6 +243,8 @@ def _begin_run(deps: Deps, slot: _Slot, row: AnyRow) -> None:
             slot.end("skipped", str(active))
     except BadSource as bad:
         slot.end("failed", f"{bad.file}: {bad.problem}")
+    except (TermRefused, UnknownTerm) as refused:
+        slot.end("skipped", str(refused))
     else:
         log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="started", run_id=run_id)
         deps.ring(task_id)

@@ -17,6 +17,7 @@ from remote.sources.mapping import NOTHING, ColumnMapping
 
 _ENDINGS: Final = (".csv", ".csv.gz")
 _CHUNK_BYTES: Final = 1 << 20
+_PAGE: Final = 500
 _AS_UTF8: Final = "Save it as CSV UTF-8 (from GBK: `iconv -f GB18030 -t UTF-8`)"
 _WHOLE_AGAIN: Final = "Write the file again in full"
 
@@ -102,6 +103,13 @@ class CsvFolder:
         if not files:
             raise BadSource(str(self._folder / f"{part}.csv"), "it is no longer there", "Put it back and import again")
         return files[0]
+
+
+def rows_of_file(part: str, path: Path) -> Iterator[SourceRow]:
+    """The rows of a single file that holds one part. Raises BadSource."""
+    with _OpenFile(part, path, NOTHING) as file:
+        while rows := file.read(_PAGE):
+            yield from rows
 
 
 class _OpenFile:

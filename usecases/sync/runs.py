@@ -2,7 +2,7 @@
 
     full:    prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
     import:  prepare ─▶ aggregate ─▶ finish
-    verify, repair: see `verify_runs`; undo: see `undoing`
+    verify, repair: see `verify_runs`; undo: see `undoing`; archive: see `archiving`
 
 A step does a page or waits for the lanes; everything it has done is in the database when it returns, so a run goes on where
 it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more. A run
@@ -25,7 +25,7 @@ from db.timetable import UnknownRule
 from domain.runs import ASKS, RESTS, Command
 from observability.log import get_logger
 from remote.sources.base import BadSource
-from usecases import tenants
+from usecases import tenants, terms
 from usecases.deps import Deps
 from usecases.sync import importing, obeying, run_commands, run_tasks, sources, undoing, verify_runs
 from usecases.sync.run_tasks import KIND, QUEUE
@@ -58,7 +58,8 @@ def begin(
     `remember` makes it the source synced last; `settings` are settings of the tenant that change with the run's start.
     `trigger` says who wanted it: user or schedule; a user's run replaces one that waits for an answer. `confirm_deletes` is how
     many events it may delete without asking `actor`. `also` writes, given the run's id, in the same transaction.
-    Raises `BadSource` when a file or a column is missing (nothing is written then) and `RunActive`.
+    Raises `BadSource` when a file or a column is missing, `TermRefused` or `UnknownTerm` when it is about a term that is
+    closed or unknown (nothing is written then), and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
     opened = chosen.open()
@@ -74,6 +75,7 @@ def begin(
     stages = STAGES[kind]
 
     def work(tx: Connection) -> str:
+        _refuse_closed_terms(deps, tx, scope, chosen)
         replaced = None
         if trigger == "user":
             replaced = run_commands.replace_asking(tx, deps, mutex=SCOPE_MUTEX, by_run=run_id, actor=actor)
@@ -104,6 +106,14 @@ def begin(
         return run_tasks.put(tx, deps, run_id)
 
     return run_id, in_unit(deps.engine, work)
+
+
+def _refuse_closed_terms(deps: Deps, tx: Connection, scope: Mapping[str, Any], chosen: sources.Chosen) -> None:
+    """A run that names a term is refused where that is closed; the term that a source is all about may be new."""
+    if term := scope.get("term"):
+        terms.refuse_closed(tx, tenant=deps.tenant, term=str(term))
+    if chosen.term:
+        terms.refuse_closed(tx, tenant=deps.tenant, term=chosen.term, may_be_new=True)
 
 
 def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:

@@ -8,11 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from sqlalchemy import Connection
 
 from db.engine import reading
-from remote.sources.address import absolute, has_password, shown
+from remote.sources.address import absolute, has_password, scheme_of, shown
 from remote.sources.base import BadSource, TimetableSource
 from remote.sources.registry import open_source
 from usecases import tenants
@@ -28,6 +29,12 @@ class Chosen:
 
     address: str = field(repr=False)
     mapping: Mapping[str, Any]
+
+    @property
+    def term(self) -> str:
+        """The only term that the address asks for; blank where it asks for all there are."""
+        said = dict(parse_qsl(self.address.partition("?")[2])) if scheme_of(self.address) else {}
+        return said.get("xnxq") or said.get("term") or ""
 
     def open(self) -> TimetableSource:
         """The source. Raises BadSource when address or mapping cannot be used."""

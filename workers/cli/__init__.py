@@ -13,6 +13,7 @@ from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
+from workers.cli.terms import terms
 from workers.cli.up import up
 from workers.cli.verify import repair, verify
 from workers.cli.worker import worker
@@ -24,7 +25,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, up,
-    verify, worker,
+    audit, campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, terms,
+    up, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

@@ -25,6 +25,7 @@ from domain.runs import ASKS, PAUSED
 from observability.log import configure
 from remote.sources.base import BadSource
 from usecases.tenants import CannotDecrypt, UnknownTenant
+from usecases.terms import TermRefused, UnknownTerm
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -81,6 +82,12 @@ def command(function: F) -> F:
             fail(f"{error.file}: {error.problem}", error.remedy, as_json=as_json)
         except RunActive as error:
             fail(f"{error}", _REMEDY[error.state].format(error.run_id), as_json=as_json)
+        except TermRefused as error:
+            fail(error.problem, f"{error.remedy}.", as_json=as_json)
+        except UnknownTerm as error:
+            there = f"There are: {', '.join(error.known)}." if error.known else "There are none yet."
+            remedy = f"{there} `obsync terms set {error.code} --first-monday DATE` makes it."
+            fail(str(error), remedy, as_json=as_json, code=USAGE)
         except DBAPIError as error:
             fail(f"the database refused: {error.orig}", "Nothing was changed by the failed step.", as_json=as_json)
 

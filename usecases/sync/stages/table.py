@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from db.tables import AnyRow
-from usecases.sync import undoing, verify_runs
+from usecases.sync import archiving, undoing, verify_runs
 from usecases.sync.stages import aggregate, drain, finish, guard, look, plan, prepare, undo, users
 from usecases.sync.stages.base import Running, Step
 
@@ -26,6 +26,7 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "verify": verify_runs.VERIFY_STAGES,
     "repair": verify_runs.REPAIR_STAGES,
     undoing.KIND: undoing.STAGES,
+    "archive": (*archiving.STAGES, *_FINISH),
 }
 """Kind of run → its stages, each with the step done in it."""
 
@@ -46,6 +47,7 @@ STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
     "events": drain.await_lanes,
     "verify": drain.await_lanes,
     "repair": drain.await_lanes,
+    **{step: archiving.put_away for _, step in archiving.STAGES},
     "report": finish.report,
 }
 """Step → what does it; called again until it answers `Done`."""

@@ -1,0 +1,52 @@
+"""Archiving a term: the run that removes the work of a past term."""
+
+from sqlalchemy import Connection
+
+from db import jobs, sync_runs, terms
+from db.engine import in_unit
+from domain.terms import ARCHIVED
+from usecases.deps import Deps
+from usecases.sync import runs
+from usecases.sync.stages.table import STAGES
+from usecases.terms import TermRefused, checked_code, locked, refuse_unfinished
+
+KIND = "archive"
+
+
+def begin(deps: Deps, code: str) -> tuple[str, str]:
+    """Mark the term as archived and start the run that removes its work. Returns the ids of the run and of its task.
+
+    Raises `TermRefused` while the term is open or something of it is not over, `UnknownTerm`, and `RunActive` while
+    anything else reads or plans the timetable; nothing is changed then.
+    """
+    checked_code(code)
+    run_id = deps.new_id()
+
+    def work(tx: Connection) -> str:
+        row = locked(tx, deps.tenant, code)
+        if row.archived_ms is not None:
+            raise TermRefused(f"term {code} was archived already", "`obsync terms` says what was removed")
+        refuse_unfinished(tx, deps.tenant, row)
+        sync_runs.begin(
+            tx,
+            tenant=deps.tenant,
+            run_id=run_id,
+            kind=KIND,
+            scope={"term": code},
+            mutex=runs.SCOPE_MUTEX,
+            stages=STAGES[KIND],
+        )
+        sync_runs.change_run(tx, run_id, term=code)
+        terms.change(tx, tenant=deps.tenant, term=code, status=ARCHIVED)
+        return jobs.put_task(
+            tx,
+            tenant=deps.tenant,
+            queue=runs.QUEUE,
+            kind=runs.KIND,
+            target=run_id,
+            payload="{}",
+            run_id=run_id,
+            new_id=deps.new_id,
+        )
+
+    return run_id, in_unit(deps.engine, work)
