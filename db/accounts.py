@@ -15,10 +15,12 @@ def _missing(tenant: str) -> tuple[ColumnElement[bool], ...]:
     return users.c.tenant_id == tenant, users.c.wps_id.is_(None), or_(users.c.listed, enrolled)
 
 
-def unmapped_codes(connection: Connection, *, tenant: str) -> list[str]:
-    """Numbers (学号 or 工号) of everybody whose account is not known, sorted."""
-    rows = connection.execute(select(users.c.code).where(*_missing(tenant)).distinct())
-    return sorted(rows.scalars())
+def unmapped_codes(connection: Connection, *, tenant: str, after: str, limit: int) -> list[str]:
+    """The next numbers (学号 or 工号) of people whose account is not known, in their order."""
+    where = (*_missing(tenant), users.c.code > after)
+    return list(
+        connection.execute(select(users.c.code).where(*where).distinct().order_by(users.c.code).limit(limit)).scalars()
+    )
 
 
 def unmapped_count(connection: Connection, *, tenant: str) -> int:

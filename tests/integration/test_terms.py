@@ -260,7 +260,7 @@ def test_a_term_is_not_archived_while_it_may_change_or_anything_of_it_is_not_ove
         terms.change(deps, TERM, status="archived")
     in_unit(deps.engine, lambda tx: tx.execute(job_table.delete()))
     intent = [IntentRow("evt:1", Verb.CREATE, "h", 1)]
-    in_unit(deps.engine, lambda tx: mirror.write_intents(tx, intent, tenant="main", term=TERM, now=1, settle_at=2))
+    in_unit(deps.engine, lambda tx: mirror.write_intents(tx, intent, tenant="main", term=TERM, now=1))
     with pytest.raises(TermRefused, match="1 writes are not settled"):
         terms.change(deps, TERM, status="archived")
     in_unit(deps.engine, lambda tx: mirror.clear_intents(tx, ["evt:1"], tenant="main", term=TERM))

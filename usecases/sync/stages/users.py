@@ -14,29 +14,44 @@ from usecases.sync.stages import drain
 from usecases.sync.stages.base import More, Running, Step
 
 USERS_PER_CALL = 100
-_PUTS_PER_UNIT = 100
+_PAGE = 2_000  # people: twenty jobs
+_ASKED = "asked"
+_AFTER = "after:"
 
 
 def find_accounts(on: Running, stage: AnyRow) -> Step:
     """One job of lane `_` for each hundred people, found or not found before; then wait for the answers."""
-    if stage.cursor == "asked":
+    if stage.cursor == _ASKED:
         return drain.await_lanes(on, stage)
-    deps = on.deps
-    with reading(deps.engine) as tx:
-        codes = accounts.unmapped_codes(tx, tenant=deps.tenant)
-    _drop_replaced(on)
+    if stage.cursor is None:
+        _drop_replaced(on)
+    after, asked = (stage.cursor or _AFTER).removeprefix(_AFTER), stage.total
+    while not on.stopping:
+        with reading(on.deps.engine) as tx:
+            codes = accounts.unmapped_codes(tx, tenant=on.deps.tenant, after=after, limit=_PAGE)
+        if codes:
+            asked += _ask(on, codes)
+            after = codes[-1]
+        more = len(codes) == _PAGE
+        on.progress(stage.position, cursor=f"{_AFTER}{after}" if more else _ASKED, total=asked)
+        if not more:
+            break
+    return More()
+
+
+def _ask(on: Running, codes: list[str]) -> int:
+    """Put the jobs for a page of people; how many."""
     puts = [_look_up(codes[i : i + USERS_PER_CALL]) for i in range(0, len(codes), USERS_PER_CALL)]
     puts.sort(key=lambda one: one.target)
+    deps = on.deps
 
-    def work(tx: Connection, part: list[Put]) -> None:
+    def work(tx: Connection) -> None:
         lanes.make(tx, tenant=deps.tenant, names=[ANY_COLLEGE])
-        jobs.put(tx, part, tenant=deps.tenant, import_no=on.import_no, run_id=on.run_id, new_id=deps.new_id)
+        jobs.put(tx, puts, tenant=deps.tenant, import_no=on.import_no, run_id=on.run_id, new_id=deps.new_id)
 
-    for i in range(0, len(puts), _PUTS_PER_UNIT):
-        on.unit(lambda tx, part=puts[i : i + _PUTS_PER_UNIT]: work(tx, part))  # type: ignore[misc]
-    on.ring_lanes({ANY_COLLEGE} if puts else set())
-    on.progress(stage.position, cursor="asked", total=len(puts))
-    return More()
+    on.unit(work)
+    on.ring_lanes({ANY_COLLEGE})
+    return len(puts)
 
 
 def _drop_replaced(on: Running) -> None:
