@@ -92,7 +92,7 @@ class Runs:
         self.tell(run_id, Command.DROP)
         return self.go_on(run_id, ends="cancelled")
 
-    def go_on(self, run_id: str, *, ends: str = "succeeded", within_s: float = 30) -> dict[str, Any]:
+    def go_on(self, run_id: str, *, ends: str = "succeeded", within_s: float = 60) -> dict[str, Any]:
         """Work until the run has ended or rests, which has to be in the state `ends`."""
         give_up = time.monotonic() + within_s
         while True:
@@ -123,7 +123,9 @@ class Runs:
 
     def drain(self, *, until: Callable[[], bool] | None = None) -> None:
         """Let the lanes work until nothing of them is queued and nothing is in doubt."""
-        self.here.drain(until=until or (lambda: not self.lane_jobs("queued") and not self.here.unsettled()))
+        self.here.drain(
+            within_s=40, until=until or (lambda: not self.lane_jobs("queued") and not self.here.unsettled())
+        )
 
     # --- looking
 

@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, select
 
 from db import imports as import_rows
+from db import schedules as schedule_rows
 from db.engine import in_unit, reading
 from db.sync_runs import RunActive
-from db.tables import discrepancies, imports
+from db.tables import discrepancies, imports, jobs, mirror, sessions
 from db.tables import terms as term_table
 from domain.runs import Command
 from tests.integration.campus_rig import TERM, count
 from tests.integration.drain_rig import World
-from tests.integration.runs_rig import Runs, course, runs_of
+from tests.integration.runs_rig import Rows, Runs, course, runs_of
 from tests.integration.verify_rig import Term
+from usecases import schedules, tasks
+from usecases.sync import run_commands
 from usecases.sync.run_commands import Refused
 from usecases.sync.stages import plan as plan_stage
+from usecases.sync.stages.table import STAGES, STEPS
 
 pytestmark = pytest.mark.integration
 
@@ -113,12 +117,16 @@ def test_the_first_import_asks_nothing(main: Runs) -> None:
 # --- deletes
 
 
+def renumbered(rows: Rows) -> Rows:
+    """The same hours under other weeks: other classes."""
+    return [{**row, "jxz": str(int(row["jxz"]) + 30)} for row in rows]
+
+
 def changed_days(main: Runs) -> Path:
     """21 of the 60 classes of mathematics become others: as many rows as before."""
-    moved = [{**row, "jxz": str(int(row["jxz"]) + 30)} for row in course("M0")]
     last = course("M1")
     last[0]["jxz"] = "60"
-    return main.source(moved, last, course("M2"), *[course(f"P{n}", "物理学院") for n in range(2)])
+    return main.source(renumbered(course("M0")), last, course("M2"), *[course(f"P{n}", "物理学院") for n in range(2)])
 
 
 def test_many_deletes_in_a_lane_wait_for_a_person(main: Runs) -> None:
@@ -153,16 +161,14 @@ def test_a_change_of_the_same_class_is_no_delete(main: Runs) -> None:
 
 
 def test_more_than_five_hundred_deletes_are_asked_about_as_a_whole(main: Runs) -> None:
-    """Spread over many lanes, no lane of which loses much: a whole campus shrinks evenly."""
+    """Spread over many lanes, no lane of which loses much: the weeks of one course of each were renumbered."""
     colleges = [f"学院{number:02d}" for number in range(26)]
-    whole = [course(f"C{n}-{k}", name, weeks=range(1, 21)) for n, name in enumerate(colleges) for k in range(4)]
-    main.sync(main.source(*whole))
+    kept = [course(f"K{number}", name, weeks=[1]) for number, name in enumerate(colleges)]
+    main.sync(main.source(*kept, *[course(f"C{number}", name) for number, name in enumerate(colleges)]))
     before = main.dump()
-    fewer = [
-        course(f"C{n}-{k}", name, weeks=range(1, 21 if k else 1)) for n, name in enumerate(colleges) for k in range(4)
-    ]
-    run = main.sync(main.source(*fewer), ends="needs_confirmation")
-    assert guards(run) == [("run", "", 520, 2080)]
+    moved = [renumbered(course(f"C{number}", name)) for number, name in enumerate(colleges)]
+    run = main.sync(main.source(*kept, *moved), ends="needs_confirmation")
+    assert guards(run) == [("run", "", 520, 546)]
     assert main.dump() == before
 
 
@@ -177,18 +183,34 @@ def test_a_college_that_goes_to_nothing_is_asked_about_however_small_it_is(main:
     assert main.live() == 40
 
 
-def test_closed_terms_do_not_make_the_budget_larger(main: Runs) -> None:
+@pytest.mark.parametrize("status", ["frozen", "archived"])
+def test_closed_terms_do_not_make_the_budget_larger(main: Runs, status: str) -> None:
     """Two per cent of ten old terms would be a whole course of this one."""
-    main.sync(main.source(*[course(f"M{number}") for number in range(60)]))
-    in_unit(main.engine, lambda tx: tx.execute(update(term_table).values(status="archived")))
-    rows = [row for number in range(4) for row in course(f"N{number}")]
-    rows = [{**row, "xnxq": "2024-2025-2"} for row in rows]
-    main.sync(main.source(rows))
-    assert main.live() == 1280
+    main.sync(term(main))
+    in_unit(main.engine, lambda tx: an_old_term(tx, status, classes=1_200))
     before = main.dump()
-    run = main.sync(main.source(rows[21:]), ends="needs_confirmation")
-    assert guards(run) == [("lane", "数学学院", 21, 80)]
+    run = main.sync(changed_days(main), ends="needs_confirmation")
+    assert guards(run) == [("lane", "数学学院", 21, 60)]
     assert main.dump() == before
+
+
+def an_old_term(tx: Connection, status: str, *, classes: int) -> None:
+    """Classes of mathematics in another term, as they were sent when it was open."""
+    key = {"tenant_id": "main", "term": "2023-2024-1"}
+    tx.execute(
+        term_table.insert(),
+        [{"tenant_id": "main", "xnxq": key["term"], "weeks": 18, "status": status, "exchange": "{}"}],
+    )
+    session = {
+        "offering_id": "old", "jc_s": "1", "date": "2023-09-04", "start_ms": 0, "end_ms": 1, "rooms": "[]",
+        "teachers": "[]", "source_rows": 1, "import_no": 1,
+    }  # fmt: skip
+    event = {
+        "kind": "event", "group_id": "cal:old", "lane": "数学学院", "state": "live", "generation": 0, "sent_hash": "",
+        "import_no": 1, "list_max": 100, "parked_until": 0,
+    }  # fmt: skip
+    tx.execute(sessions.insert(), [{**key, **session, "id": f"old{number}"} for number in range(classes)])
+    tx.execute(mirror.insert(), [{**key, **event, "target": f"evt:old{number}"} for number in range(classes)])
 
 
 def test_an_answer_counts_only_for_the_numbers_it_was_shown(main: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +219,6 @@ def test_an_answer_counts_only_for_the_numbers_it_was_shown(main: Runs, monkeypa
     run = main.sync(changed_days(main), ends="needs_confirmation")
     before = main.dump()
     main.tell(run["id"], Command.CONFIRM)
-    from db.tables import sessions
 
     def one_more_goes(tx: object) -> None:
         row = tx.execute(sessions.select().where(sessions.c.jxz == 5).limit(1)).one()  # type: ignore[attr-defined]
@@ -237,6 +258,32 @@ def test_a_new_run_by_a_person_replaces_the_one_that_asks_and_a_scheduled_one_do
         main.tell(run["id"], Command.CONFIRM)
 
 
+@pytest.mark.parametrize("policy", ["run_once", "each"])
+def test_slots_do_not_pile_up_behind_a_run_that_asks(main: Runs, policy: str) -> None:
+    """It may wait over a weekend: on Monday nobody wants sixty runs one after the other."""
+    main.sync(term(main))
+    waiting = main.sync(main.source(course("M0")), ends="needs_confirmation")
+    noon, hour = 1_725_249_600_000, 3_600_000
+
+    def begin(tx: Connection) -> None:
+        schedules.seed(tx, tenant="main")
+        schedule_rows.change(tx, tenant="main", name=schedules.NAME, since_ms=noon, policy=policy)
+
+    in_unit(main.engine, begin)
+    assert schedules.tick(main.deps, ran_by="test", now_ms=noon + 2 * hour) == (1 if policy == "run_once" else 2)
+    with reading(main.engine) as tx:
+        of_slots = (jobs.c.kind == schedules.KIND, jobs.c.state == "queued")
+        asked = list(tx.execute(select(jobs.c.id).where(*of_slots)).scalars())
+    for job_id in asked:
+        task = tasks.claim(main.deps, job_id, claim=main.deps.new_id())
+        assert task is not None
+        schedules.act(main.deps, task)
+    slots = schedules.one(main.deps, schedules.NAME, limit=10)["slots"]
+    assert {one["state"] for one in slots} == {"skipped"}
+    assert slots[0]["reason"] == f"run {waiting['id']} (full) waits for a person's answer"
+    assert main.look(waiting["id"])["state"] == "needs_confirmation"
+
+
 def test_a_run_that_only_imports_asks_as_well(main: Runs) -> None:
     """`obsync import` changes the sessions that the next plan compares with."""
     main.sync(term(main))
@@ -264,8 +311,6 @@ def test_a_repair_of_much_at_once_waits_for_a_person(here: World) -> None:
     assert here.calendars() == [] and before["events"]
     with reading(here.engine) as tx:
         assert tx.execute(discrepancies.select()).one().state == "open"
-    from usecases.sync import run_commands
-
     run_commands.tell(here.deps, run["id"], Command.CONFIRM, actor="a person")
     assert term_.go_on(run["id"])["state"] == "succeeded"
     assert len(here.say("c1")) == 22
@@ -273,7 +318,5 @@ def test_a_repair_of_much_at_once_waits_for_a_person(here: World) -> None:
 
 def test_the_guard_comes_before_the_first_put() -> None:
     """Whoever adds a stage that puts has to put it behind the guard."""
-    from usecases.sync.stages.table import STAGES, STEPS
-
     steps = [step for _, step in STAGES["full"]]
     assert steps.index("guard") < steps.index("plan") and STEPS["plan"] is plan_stage.put_operations
