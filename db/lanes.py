@@ -2,8 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    and_,
+    bindparam,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from db.clock import db_now_ms, now_ms
 from db.tables import jobs, lanes, mirror
@@ -136,10 +148,14 @@ def wake(connection: Connection, *, tenant: str, note: str) -> int:
     return int(connection.execute(update(lanes).where(*resting).values(not_before=0, note=None)).rowcount)
 
 
-def _has_work(now: int) -> ColumnElement[bool]:
-    """Correlated and limited to the first row found: MariaDB would turn an EXISTS into a join over all jobs there are."""
+def _ready(now: int) -> ScalarSelect[Any]:
+    """A due job of the lane, NULL when there is none.
+
+    Correlated and limited to the first row found, by an index that is named: MariaDB would turn an EXISTS into a join over
+    all jobs there are, and guesses without knowing the lane that any index of the tenant will do.
+    """
     calendar = mirror.alias("calendar")
-    ready = (
+    statement = (
         select(jobs.c.id)
         .join(
             calendar,
@@ -159,34 +175,34 @@ def _has_work(now: int) -> ColumnElement[bool]:
             ),
         )
         .limit(1)
-        .correlate(lanes)
-        .scalar_subquery()
     )
-    unsettled = (
-        select(mirror.c.target)
-        .where(
-            mirror.c.tenant_id == lanes.c.tenant_id,
-            mirror.c.lane == lanes.c.lane,
-            mirror.c.settle_at <= now,
-            mirror.c.parked_until <= now,
-        )
-        .limit(1)
-        .correlate(lanes)
-        .scalar_subquery()
-    )
-    return or_(unsettled.is_not(None), ready.is_not(None))
+    for dialect in ("mysql", "mariadb"):
+        hint = "FORCE INDEX (ix_jobs_tenant_id_lane_state_tier_priority_id)"
+        statement = statement.with_hint(jobs, hint, dialect)
+    return statement.correlate(lanes).scalar_subquery()
 
 
 def due(connection: Connection, *, limit: int = 1000) -> list[tuple[str, str]]:
     """Lanes somebody should claim now: free or with a lease that ran out, rested, not paused, with something to do."""
     now = now_ms(connection)
+    # Two questions: what is in doubt is found by its time over all lanes, and joined with OR neither would have an index.
+    unsettled = connection.execute(
+        select(mirror.c.tenant_id, mirror.c.lane)
+        .where(mirror.c.settle_at <= now, mirror.c.parked_until <= now)
+        .distinct()
+        .limit(limit)
+    ).all()
     claimable = or_(
         and_(lanes.c.owner.is_(None), lanes.c.not_before <= now),
         and_(lanes.c.owner.is_not(None), lanes.c.lease_until < now),
     )
+    has_work: ColumnElement[bool] = _ready(now).is_not(None)
+    if unsettled:
+        in_doubt = [(row.tenant_id, row.lane) for row in unsettled]
+        has_work = or_(tuple_(lanes.c.tenant_id, lanes.c.lane).in_(in_doubt), has_work)
     found = connection.execute(
         select(lanes.c.tenant_id, lanes.c.lane)
-        .where(lanes.c.paused.is_(False), claimable, _has_work(now))
+        .where(lanes.c.paused.is_(False), claimable, has_work)
         .order_by(lanes.c.not_before, lanes.c.lane)
         .limit(limit)
     )

@@ -257,7 +257,7 @@ mirror = _table(
     _instant("settle_at"),  # calendars: when open intents of the group can be settled
     UniqueConstraint("tenant_id", "marker", "term"),
     UniqueConstraint("tenant_id", "name", "term"),
-    Index(None, "tenant_id", "lane", "settle_at"),
+    Index(None, "settle_at"),  # of the few calendars in doubt; alone, so that it is a range for every question
     Index(None, "tenant_id", "term", "group_id"),
 )
 

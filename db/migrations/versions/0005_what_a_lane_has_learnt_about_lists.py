@@ -29,9 +29,18 @@ def upgrade() -> None:
             connection.execute(
                 sa.update(_mirror).where(*of_tenant, _mirror.c.group_id == row.group_id, *inside).values(settle_at=None)
             )
+    # Created first: no moment without an index for what is in doubt.
+    with op.batch_alter_table("mirror", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_mirror_settle_at"), ["settle_at"], unique=False)
+        batch_op.drop_index(batch_op.f("ix_mirror_tenant_id_lane_settle_at"))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("mirror", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_mirror_tenant_id_lane_settle_at"), ["tenant_id", "lane", "settle_at"], unique=False
+        )
+        batch_op.drop_index(batch_op.f("ix_mirror_settle_at"))
     with op.batch_alter_table("lanes", schema=None) as batch_op:
         batch_op.drop_column("member_list")
         batch_op.drop_column("event_list")
