@@ -138,7 +138,12 @@ def test_a_dead_letter_that_nobody_wants_any_more_is_closed_by_the_next_plan(sch
     school.publish(*FOUR[:3])
     run = school.sync()
     assert (run["state"], dead(school)) == ("succeeded", 0)
-    assert sorted(how or "" for kind, _, how in ended(school) if kind == "event") == ["again", "again", "again", "unwanted"]
+    assert sorted(how or "" for kind, _, how in ended(school) if kind == "event") == [
+        "again",
+        "again",
+        "again",
+        "unwanted",
+    ]
     assert [len(one["events"]) for one in school.here.calendars()] == [1, 1, 1]
 
 
