@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from db import jobs
+from db import jobs, mirror
 from db.engine import in_unit, reading
 from db.failure_lists import EVERYTHING
 from db.jobs import Put
+from db.mirror import SentRow
 from db.tables import AnyRow
 from db.tables import failures as failure_rows
 from db.tables import jobs as job_rows
+from db.tables import mirror as mirror_rows
 from tests.integration.drain_rig import World
 from tests.integration.run_rig import Registry, planned, registry
 from usecases import dead_letters, failures, tasks
 from usecases.sync.planning import Planner, tally
 
 pytestmark = pytest.mark.integration
+
+FOUR = ("代数", "几何", "分析", "概率")  # one of four may go without anybody being asked
 
 
 @pytest.fixture
@@ -127,23 +131,28 @@ def test_a_dead_change_is_closed_when_the_source_takes_it_back(school: Registry)
 
 def test_a_dead_letter_that_nobody_wants_any_more_is_closed_by_the_next_plan(school: Registry) -> None:
     """The course was dropped: an admin must not be asked to mend an event that should not be."""
-    school.publish("代数", "几何")
+    school.publish(*FOUR)
     school.here.faults(refusing("events/batch_create"))
     school.sync()
     school.here.faults()
-    school.publish("代数")
+    school.publish(*FOUR[:3])
     run = school.sync()
     assert (run["state"], dead(school)) == ("succeeded", 0)
-    assert sorted(how or "" for kind, _, how in ended(school) if kind == "event") == ["again", "unwanted"]
-    assert [len(one["events"]) for one in school.here.calendars()] == [1]
+    assert sorted(how or "" for kind, _, how in ended(school) if kind == "event") == [
+        "again",
+        "again",
+        "again",
+        "unwanted",
+    ]
+    assert [len(one["events"]) for one in school.here.calendars()] == [1, 1, 1]
 
 
 def test_what_waited_for_a_calendar_that_nobody_wants_waits_for_nothing(school: Registry) -> None:
     """Blocked jobs keep the key of their target: left behind, they would be in the way of a course that comes back."""
-    school.publish("代数", "几何")
+    school.publish(*FOUR)
     school.here.faults(refusing("/v7/calendars/create"))
     school.sync()
-    school.publish("代数")
+    school.publish(*FOUR[:3])
     school.here.faults()
     assert school.sync()["state"] == "succeeded"
     with reading(school.deps.engine) as tx:
@@ -151,9 +160,9 @@ def test_what_waited_for_a_calendar_that_nobody_wants_waits_for_nothing(school: 
             select(job_rows.c.target).where(job_rows.c.open_key.is_not(None), job_rows.c.lane.is_not(None))
         ).all()
     assert left == []
-    school.publish("代数", "几何")
+    school.publish(*FOUR)
     assert school.sync()["state"] == "succeeded"
-    assert len(school.here.calendars()) == 2
+    assert len(school.here.calendars()) == 4
 
 
 def test_what_another_run_took_over_and_could_not_do_leaves_neither_green(school: Registry) -> None:
@@ -208,3 +217,27 @@ def test_the_report_of_a_run_names_cause_count_remedy_and_command(school: Regist
     cause = failures.cause_of(run)
     assert cause is not None and cause.startswith("2 events: ")
     assert failures.cause_of({**run, "state": "succeeded"}) is None
+
+
+def test_a_copy_of_a_calendar_that_could_not_be_deleted_is_tried_again(school: Registry) -> None:
+    """No course has it, so no course's plan would remember that a second calendar stands beside the right one."""
+    school.publish("代数")
+    school.sync()
+    made = school.here.simulator.ok("POST", "/v7/calendars/create", {"summary": "代数 ·copycop"})
+    with reading(school.deps.engine) as tx:
+        there = tx.execute(select(mirror_rows).where(mirror_rows.c.kind == "calendar")).one()
+    copy = Put("calendar", "sur:copy", "sur:copy", there.term, there.lane, jobs.GONE, "", 0, 0)
+
+    def put(tx: Connection) -> None:
+        jobs.put(tx, [copy], tenant="main", import_no=1, run_id=None, new_id=school.deps.new_id)
+        sent = SentRow(copy.target, made["id"], "surplus", None, None, 1)
+        mirror.write_sent(tx, [sent], tenant="main", term=there.term)
+
+    in_unit(school.deps.engine, put)
+    school.here.faults(refusing("/delete$"))
+    school.drain()
+    assert (dead(school), len(school.here.calendars())) == (1, 2)
+    school.here.faults()
+    assert school.sync()["state"] == "succeeded"
+    assert (dead(school), len(school.here.calendars())) == (0, 1)
+    assert planned(school.sync()) == 0
