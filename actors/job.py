@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from actors import queues
 from actors.context import context
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from usecases import tasks
 from usecases.deps import Deps
@@ -51,6 +52,7 @@ def run_task(job_id: str) -> None:
 def sync_task(job_id: str) -> None:
     """A doorbell of queue `sync`."""
     run_task(job_id)
+    failpoint("broker.before_ack")
 
 
 BELLS = {queues.SYNC: sync_task}

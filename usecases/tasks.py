@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from db import jobs, lanes, sync_runs
 from db.engine import in_unit, reading
 from db.jobs import ClaimLost, Task
+from observability.failpoints import failpoint
 from usecases.deps import Deps
 
 __all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry"]
@@ -25,7 +26,10 @@ def claim(deps: Deps, job_id: str, *, claim: str) -> Task | None:
             _end_run_of_dead(tx, job_id)
         return task
 
-    return in_unit(deps.engine, work)
+    task = in_unit(deps.engine, work)
+    if task is not None:
+        failpoint("jobs.after_claim")
+    return task
 
 
 def _end_run_of_dead(tx: Connection, job_id: str) -> None:
