@@ -128,7 +128,7 @@ class Processes:
     def __init__(self, zygote: Zygote, here: World, *, broker_url: str, data_dir: Path) -> None:
         self._zygote = zygote
         self._data_dir = data_dir
-        self._all: list[Worker] = []
+        self.all: list[Worker] = []
         self._settings = {
             **zygote.environ,
             **QUICK,
@@ -144,18 +144,18 @@ class Processes:
 
     def start(self, name: str, *, failpoints: str = "", prelude: str = "", **settings: str) -> Worker:
         """A worker `lanes` or `jobs`; `prelude` is Python that runs in it first, `settings` override the quick ones."""
-        log = self._data_dir / f"{name}-{len(self._all)}.log"
+        log = self._data_dir / f"{name}-{len(self.all)}.log"
         environ = {**self._settings, "OBSYNC_FAILPOINTS": failpoints, **settings}
         asked = {"name": name, "environ": environ, "log": str(log), "prelude": prelude}
         pid = self._zygote.ask(start=asked)
         assert pid is not None
         worker = Worker(self._zygote, pid, log)
-        self._all.append(worker)
+        self.all.append(worker)
         return worker
 
     def close(self) -> None:
         """Nothing of it runs afterwards."""
-        for worker in self._all:
+        for worker in self.all:
             worker.kill()
 
 
