@@ -517,6 +517,12 @@ def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> b
     return connection.execute(select(jobs.c.id).where(*where)).first() is not None
 
 
+def is_dead(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
+    """Whether the target has a dead letter that nobody has asked for again."""
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.target == target, jobs.c.state == "dead")
+    return connection.execute(select(jobs.c.id).where(*where).limit(1)).first() is not None
+
+
 def any_open(connection: Connection, *, tenant: str, run_id: str, kind: str) -> bool:
     """Whether a lane job of a run is still queued. The first one found is enough: no run counts its thousands."""
     where = (jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.kind == kind, jobs.c.run_id == run_id)
