@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from actors import schedules, sync  # noqa: F401 (kinds of tasks are known once these are imported)
 from actors.job import HANDLERS
@@ -102,11 +102,19 @@ def test_old_code_leaves_the_tasks_of_new_code_alone(here: World) -> None:
         ("report.of.next.year", SCHEMA_VER),
         ("run.advance", SCHEMA_VER),
     ):
-        one = Put(kind, f"{kind}:{version}", "g", "", "", "{}", "", 0, 0)
-        fresh = job_rows._fresh(one, tenant=TENANT, import_no=0, run_id=None, now=0, id_=new_id())
-        row = {**fresh, "lane": None, "queue": "sync", "schema_ver": version}
-        in_unit(here.engine, lambda tx, row=row: tx.execute(insert(jobs), [row]))  # type: ignore[misc]
-        made[kind, version] = fresh["id"]
+        asked: dict[str, Any] = {
+            "queue": "sync",
+            "kind": kind,
+            "target": f"{kind}:{version}",
+            "payload": "{}",
+            "run_id": None,
+        }
+        made[kind, version] = in_unit(
+            here.engine,
+            lambda tx, asked=asked: job_rows.put_task(tx, tenant=TENANT, new_id=new_id, **asked),  # type: ignore[misc]
+        )
+    newer = (jobs.c.target == f"run.advance:{SCHEMA_VER + 1}",)
+    in_unit(here.engine, lambda tx: tx.execute(update(jobs).where(*newer).values(schema_ver=SCHEMA_VER + 1)))
     mine = made["run.advance", SCHEMA_VER]
     assert tasks.due_tasks(here.deps, kinds=HANDLERS) == [(mine, "sync")]
     claimed = [tasks.claim(here.deps, job_id, claim="me", kinds=HANDLERS) for job_id in made.values()]

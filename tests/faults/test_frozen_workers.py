@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import threading
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from remote.wps.client import WpsClient
+from remote.wps.transport import Transport
 from tests.contract.wps_rig import wait_until
 from tests.faults.checker import all_is_well
 from tests.faults.processes import Processes, until
-from tests.integration.drain_rig import LANE, TIMES, World, another_worker, calendar, event
-from usecases.sync.draining import drain_slice
+from tests.integration.drain_rig import LANE, World, another_worker, calendar, event
 
 pytestmark = pytest.mark.integration
 
@@ -61,22 +64,35 @@ def test_a_frozen_owner_cannot_write_the_answer_it_got(here: World, processes: P
     all_is_well(here)
 
 
-def test_a_lane_that_makes_no_step_loses_its_lease(here: World, arm: Callable[[str], None]) -> None:
+class HangingClient(WpsClient):
+    """A client whose writes hang before they leave, until they are let go."""
+
+    def __init__(self, transport: Transport, let_go: threading.Event) -> None:
+        super().__init__(transport, zone=ZoneInfo("Asia/Shanghai"))
+        self._let_go = let_go
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("create_"):
+            self._let_go.wait(60)
+        return super().__getattribute__(name)
+
+
+def test_a_lane_that_makes_no_step_loses_its_lease(here: World) -> None:
     """A thread may hang for ever while its process renews all leases as before: a lease is for work, not for being alive."""
     courses(here, "stuck", lane=LANE, many=1)
-    hang_ms = 2 * TIMES.budget_ms + TIMES.lease_ms + TIMES.takeover_ms + 1500
-    arm(f"lanes.after_intent:sleep:{hang_ms}@1")
-    began = time.monotonic()
-    holding = here.claim()
-    assert holding is not None
-    stuck = here.executor.submit(drain_slice, here.deps, here.holdings, holding, here.executor)
-    wait_until(lambda: bool(here.unsettled()))
-    with another_worker(here) as other:
-        other.drain(within_s=10, until=lambda: here.job("cal:stuck0").state == "done")
-        freed_ms = (time.monotonic() - began) * 1000
-        assert freed_ms < hang_ms, "the lane came back only with its stuck thread"
-        stuck.result(timeout=20)
-        other.drain()
+    let_go = threading.Event()
+    hanging = replace(here.deps.remote, client=HangingClient(here.deps.remote.transport, let_go))
+    stuck = here.executor.submit(here.slice, deps=replace(here.deps, remote=hanging))
+    try:
+        wait_until(lambda: bool(here.unsettled()))
+        with another_worker(here) as other:
+            other.drain(within_s=15, until=lambda: here.job("cal:stuck0").state == "done")
+            assert not stuck.done(), "the lane came back only with its stuck thread"
+            let_go.set()
+            stuck.result(timeout=20)
+            other.drain()
+    finally:
+        let_go.set()
     calls = sorted((one["start"], one["end"]) for one in here.log("/v7/"))
     assert all(end <= start for (_, end), (start, _) in pairwise(calls))
     all_is_well(here)

@@ -80,7 +80,7 @@ def test_small_colleges_do_not_wait_for_a_huge_one(here: World, processes: Proce
 
 def test_what_everybody_asks_for_twice_is_done_once(here: World) -> None:
     """Two administrators press the button that requeues all dead letters in the same second, twice each."""
-    many = 120
+    many = 40
     Term(here).imported()
     here.put(*(calendar(f"c{n}", name=f"c{n} ·abcdefg") for n in range(many)), run_id=None)
 
