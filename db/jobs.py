@@ -17,8 +17,8 @@ from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
 
 SCHEMA_VER = 1
-"""What this code writes and understands. Raise it with any change of a payload and with any new kind of lane job: during a
-deployment old workers leave the rows of new ones alone, and new workers must understand the old."""
+"""What this code writes and understands. Raise it with a change of a payload that older code would misread, and with any new
+kind of lane job: during a deployment old workers leave the rows of new ones alone, and new workers must understand the old."""
 GONE = "null"  # payload of a target that should not exist
 OPEN = ("queued", "paused", "blocked")
 TASK_BROKE = "task"  # error code of a task that failed each time, whatever the reason

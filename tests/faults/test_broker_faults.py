@@ -95,7 +95,7 @@ def _lose_no_more(proxy: Proxy, _: redis.Redis) -> None:
 
 FAULTS: dict[str, tuple[Doing, Doing, float]] = {
     "replies are lost": (_lose_replies, _lose_no_more, 1.0),
-    "away": (lambda proxy, _: proxy.refuse(), lambda proxy, _: proxy.accept(), 3.0),
+    "away": (lambda proxy, _: proxy.refuse(), lambda proxy, _: proxy.accept(), 2.0),
     "hangs for longer than its client waits": (lambda proxy, _: proxy.freeze(), lambda proxy, _: proxy.thaw(), 6.0),
     "full": (
         lambda _, client: client.config_set("maxmemory", "1"),

@@ -25,7 +25,7 @@ from usecases import dead_letters
 
 pytestmark = pytest.mark.integration
 
-RATE, BURST = 60, 5
+RATE, BURST = 100, 5
 
 
 def lane_of(call: dict[str, str]) -> str:
@@ -40,7 +40,7 @@ def test_a_herd_after_an_outage_keeps_to_the_rate_and_to_its_turns(here: World, 
     for n, lane in enumerate(lanes):
         here.put(*(calendar(f"c{n}x{k}", name=f"c{n}x{k} ·abcdefg", lane=lane) for k in range(2 * SLICE_CALLS)))
     here.simulator.desk("settings", {"latency_ms": 10})
-    here.faults({"match": {"method": "POST"}, "do": "throttle", "params": {"retry_after_s": 1}, "times": 6})
+    here.faults({"match": {"method": "POST"}, "do": "throttle", "params": {"retry_after_s": 0.5}, "times": 3})
     worker = processes.start("lanes", OBSYNC_WPS_RATE=str(RATE), OBSYNC_WPS_BURST=str(BURST))
     until(here.at_rest, worker.said, within_s=30, every_s=0.1)
     until(lambda: all(here.lane_row(lane).owner is None for lane in lanes), "a lane was not given back")

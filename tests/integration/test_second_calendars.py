@@ -76,6 +76,16 @@ def test_a_calendar_that_is_deleted_by_hand_meanwhile_is_healed(term: Term) -> N
         assert tx.execute(select(jobs.c.id).where(jobs.c.target.like("sur:%"))).first() is None
 
 
+def test_a_verification_that_wps_refuses_ends_and_says_so(term: Term) -> None:
+    """Waiting for a list that will never be shown would look like work."""
+    term.sync()
+    term.here.faults({"match": {"method": "GET", "path": "/calendars[?]"}, "do": "html_403"})
+    run_id = term.begin()
+    term.here.drain(until=lambda: (term.here.lane_row("_").note or "").startswith("WPS refuses us"))
+    run = term.go_on(run_id, ends="failed", drain=False)
+    assert "OBSYNC_WPS_APP_KEY" in run["error"]
+
+
 def test_without_the_list_everything_else_is_looked_at(term: Term) -> None:
     """WPS may show each calendar and refuse the list of them."""
     term.sync()

@@ -10,11 +10,14 @@ from db.engine import reading
 from db.tables import AnyRow
 from usecases.sync import settling, verify_runs
 from usecases.sync.stages.base import Done, More, Running, Step
-from usecases.sync.stages.drain import POLL_MS
+from usecases.sync.stages.drain import POLL_MS, unless_refused
 
 
 def list_calendars(on: Running, stage: AnyRow) -> Step:
-    """Have lane `_` walk the list of all calendars from now on, and wait for the end of the walk."""
+    """Have lane `_` walk the list of all calendars from now on, and wait for the end of the walk.
+
+    Raises `RunFailed` when WPS refuses our credentials.
+    """
     tenant = on.deps.tenant
     with reading(on.deps.engine) as tx:
         if stage.cursor is None:
@@ -25,6 +28,8 @@ def list_calendars(on: Running, stage: AnyRow) -> Step:
             return Done("list of calendars")
         elif jobs.is_dead(tx, tenant=tenant, kind="walk", target=settling.WALK_TARGET):
             return Done("WPS does not show the list of calendars: second ones were not looked for")
+        else:
+            unless_refused(tx, tenant)
 
     def ask(tx: Connection) -> None:
         settling.put_walk(tx, tenant=tenant, new_id=on.deps.new_id)
