@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from threading import Barrier
 
 import pytest
-from sqlalchemy import func, select
 
-from bootstrap.wiring import new_id
-from db import jobs as job_rows
-from db.engine import in_unit, reading
-from db.tables import jobs
 from domain.lanes import SLICE_CALLS
 from observability.failpoints import FailedOnPurpose
 from tests.faults.checker import all_is_well
 from tests.faults.processes import Processes, until
-from tests.integration.drain_rig import LANE, TENANT, World, calendar, event, members
-from tests.integration.verify_rig import Term
-from usecases import dead_letters
+from tests.integration.drain_rig import LANE, World, calendar, event, members
 
 pytestmark = pytest.mark.integration
 
@@ -75,35 +66,6 @@ def test_small_colleges_do_not_wait_for_a_huge_one(here: World, processes: Proce
     of_the_big_one = sum(lane_of(one) == "大" for one in calls[put_after:last])
     # Due lanes are looked for once a second, and a slice ends after its calls at the earliest.
     assert of_the_big_one < 100 - put_after, "the small ones came last"
-    all_is_well(here)
-
-
-def test_what_everybody_asks_for_twice_is_done_once(here: World) -> None:
-    """Two administrators press the button that requeues all dead letters in the same second, twice each."""
-    many = 40
-    Term(here).imported()
-    here.put(*(calendar(f"c{n}", name=f"c{n} ·abcdefg") for n in range(many)), run_id=None)
-
-    def bury(tx: object) -> None:
-        for row in tx.execute(select(jobs.c.id, jobs.c.rev)).all():  # type: ignore[attr-defined]
-            assert job_rows.bury(tx, job_id=row.id, rev=row.rev, code="bad_request", message="no")  # type: ignore[arg-type]
-
-    in_unit(here.engine, bury)
-    together = Barrier(4)
-
-    def press(_: int) -> int:
-        together.wait()
-        return in_unit(here.engine, lambda tx: dead_letters.requeue(tx, tenant=TENANT, job_ids=None, new_id=new_id))
-
-    with ThreadPoolExecutor(max_workers=4) as threads:
-        list(threads.map(press, range(4)))
-    with reading(here.engine) as tx:
-        counted = tx.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
-        states = {row[0]: row[1] for row in counted}
-    assert states == {"queued": many, "superseded": many}
-    here.drain(within_s=30)
-    assert len(here.calendars()) == many
-    assert len(here.log("calendars/create")) == many
     all_is_well(here)
 
 
