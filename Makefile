@@ -13,7 +13,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TOOLS := $(VENV)/.installed-tools
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-SUITE := tests/unit tests/property tests/contract tests/architecture tests/integration
+SUITE := tests/unit tests/property tests/contract tests/architecture tests/integration tests/faults
 PYTEST_ARGS ?=
 BENCHES = $(shell grep -l '^if __name__ ==' bench/*.py | xargs -n1 basename -s .py)
 

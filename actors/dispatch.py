@@ -4,7 +4,7 @@ from dramatiq.errors import BrokerError
 from redis.exceptions import RedisError
 
 from actors import queues
-from actors.job import BELLS
+from actors.job import BELLS, HANDLERS
 from actors.lanes import drain_lane
 from usecases.deps import Deps
 from usecases.tasks import due_lanes, due_tasks
@@ -26,7 +26,7 @@ def dispatch(deps: Deps, *, idle_threads: int) -> int:
 
     Returns how many lanes were due.
     """
-    for job_id, queue in due_tasks(deps):
+    for job_id, queue in due_tasks(deps, kinds=HANDLERS):
         if queue in BELLS:
             ring(job_id)
     lanes = due_lanes(deps)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from actors import queues
 from actors.context import context
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from usecases import tasks
 from usecases.deps import Deps
@@ -20,7 +21,10 @@ HANDLERS: dict[str, Handler] = {}
 
 
 def job(kind: str) -> Callable[[Handler], Handler]:
-    """Register the use case that does tasks of `kind`. It finishes, defers or fails its task in its own transactions."""
+    """Register the use case that does tasks of `kind`. It finishes, defers or fails its task in its own transactions.
+
+    A task of a kind that nobody has registered here is one of newer code, and is left for that.
+    """
 
     def register(handler: Handler) -> Handler:
         HANDLERS[kind] = handler
@@ -32,7 +36,7 @@ def job(kind: str) -> Callable[[Handler], Handler]:
 def run_task(job_id: str) -> None:
     """Claim the task, do it, and leave it for another try when it breaks. A second message for it finds nothing."""
     deps = context().deps
-    task = tasks.claim(deps, job_id, claim=secrets.token_hex(16))
+    task = tasks.claim(deps, job_id, claim=secrets.token_hex(16), kinds=HANDLERS)
     if task is None:
         return
     try:
@@ -51,6 +55,7 @@ def run_task(job_id: str) -> None:
 def sync_task(job_id: str) -> None:
     """A doorbell of queue `sync`."""
     run_task(job_id)
+    failpoint("broker.before_ack")
 
 
 BELLS = {queues.SYNC: sync_task}

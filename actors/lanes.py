@@ -4,6 +4,7 @@ import dramatiq
 
 from actors import queues
 from actors.context import context
+from observability.failpoints import failpoint
 from usecases.sync.draining import drain_lanes
 
 
@@ -12,3 +13,4 @@ def drain_lane() -> None:
     """Has no argument on purpose: which lane is worked is decided when a thread is free, not when the bell rings."""
     now = context()
     drain_lanes(now.deps, now.holdings, now.executor, cap=now.cap)
+    failpoint("broker.before_ack")

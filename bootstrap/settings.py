@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bootstrap import addresses, secrets
+from observability import failpoints
 
 T = TypeVar("T")
 
@@ -142,6 +143,8 @@ class Settings:
         """Promises that this set of settings switches off, one sentence each, for boot to say aloud."""
         broker, stream, cache = (addresses.server_of(url) for url in (self.broker_url, self.stream_url, self.cache_url))
         found = []
+        if self.failpoints:
+            found.append("OBSYNC_FAILPOINTS is set: this process fails on purpose. That is for tests only.")
         if broker == stream:
             found.append(
                 "OBSYNC_STREAM_URL is the broker's server: check-ins are only as durable as the broker's file."
@@ -329,6 +332,11 @@ def _tenant(text: str) -> str:
     return text
 
 
+def _failpoints(text: str) -> str:
+    failpoints.parse(text)
+    return text
+
+
 def _secret_key(text: str) -> str:
     if len(text.encode()) < 32:
         raise ValueError("use at least 32 characters from a random source")
@@ -365,7 +373,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "checkin_durability": _one_of(*DURABILITIES),
     "sentry_dsn": _sentry,
     "log_level": _one_of(*LOG_LEVELS),
-    "failpoints": str,
+    "failpoints": _failpoints,
     "tenant": _tenant,
     "tenant_zone": _zone,
 }

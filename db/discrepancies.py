@@ -44,11 +44,12 @@ def note(
     run_id: str | None,
     now: int,
     still_to_send: Collection[str],
+    not_looked_for: Collection[str] = (),
 ) -> dict[str, int]:
     """Write what a whole walk of a calendar found. Returns id → how many walks have seen it by now.
 
     What the walk did not find is healed, unless its repair is among what is `still_to_send` (targets): then the mirror agrees
-    with WPS only because it was made to. What was healed and is back is as new.
+    with WPS only because it was made to; or it is of a kind that was `not_looked_for`. What was healed and is back is as new.
     """
     known = {row.id: row for row in of_calendar(connection, tenant=tenant, term=term, group_id=group_id)}
     looks: dict[str, int] = {}
@@ -87,12 +88,18 @@ def note(
         _change(connection, tenant, one.id, values)
     for row in known.values():
         waits = row.state == REPAIRING and row.target in still_to_send
-        if row.id not in looks and row.state != HEALED and not waits:
+        if row.id not in looks and row.state != HEALED and not waits and row.what not in not_looked_for:
             history = _longer(row, now=now, run_id=run_id, did="not seen any more")
             _change(
                 connection, tenant, row.id, {"state": HEALED, "healed_ms": now, "run_id": run_id, "history": history}
             )
     return looks
+
+
+def is_known(connection: Connection, *, tenant: str, what: str) -> bool:
+    """Whether something of this kind was found and is not healed."""
+    where = (discrepancies.c.tenant_id == tenant, discrepancies.c.state.in_(NOT_HEALED), discrepancies.c.what == what)
+    return connection.execute(select(discrepancies.c.id).where(*where).limit(1)).first() is not None
 
 
 def of_calendar(connection: Connection, *, tenant: str, term: str, group_id: str) -> list[AnyRow]:

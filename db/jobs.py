@@ -5,11 +5,11 @@ queued ─▶ done | dead | cancelled | superseded            blocked: its calen
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 
 from db import dead_letters, run_counts
 from db.clock import db_now_ms, now_ms
@@ -17,6 +17,8 @@ from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
 
 SCHEMA_VER = 1
+"""What this code writes and understands. Raise it with a change of a payload that older code would misread, and with any new
+kind of lane job: during a deployment old workers leave the rows of new ones alone, and new workers must understand the old."""
 GONE = "null"  # payload of a target that should not exist
 OPEN = ("queued", "paused", "blocked")
 TASK_BROKE = "task"  # error code of a task that failed each time, whatever the reason
@@ -107,6 +109,7 @@ _CHANGE = (
         state="queued",
         payload=bindparam("b_payload"),
         desired_hash=bindparam("b_hash"),
+        schema_ver=SCHEMA_VER,
         rev=jobs.c.rev + 1,
         attempts=0,
         run_at=bindparam("b_now"),
@@ -366,7 +369,9 @@ def put_task(
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     row = connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
     if row is not None:
-        connection.execute(update(jobs).where(jobs.c.id == row.id).values(rev=jobs.c.rev + 1, payload=payload))
+        connection.execute(
+            update(jobs).where(jobs.c.id == row.id).values(rev=jobs.c.rev + 1, payload=payload, schema_ver=SCHEMA_VER)
+        )
         return str(row.id)
     one = Put(kind, target, target, "", "", payload, "", 0, 0)
     fresh = dict(zip(_FRESH, _fresh_values(one, new_id()), strict=True))
@@ -389,16 +394,23 @@ def take_away(connection: Connection, job_id: str) -> None:
 
 
 def claim_task(
-    connection: Connection, *, job_id: str, claim: str, visibility_ms: int, max_attempts: int
+    connection: Connection,
+    *,
+    job_id: str,
+    claim: str,
+    visibility_ms: int,
+    max_attempts: int,
+    kinds: Collection[str] | None = None,
 ) -> Task | None:
     """Take the task: counts the attempt first, so that one which kills its worker ends as a dead letter.
 
-    None when it is not due, not there, or has used up its attempts (then it is dead now).
+    None when it is not due, not there, not of `kinds` (None: any), written by newer code, or has used up its attempts (then it
+    is dead now).
     """
     now = db_now_ms()
     hit = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == "queued", jobs.c.run_at <= now)
+        .where(jobs.c.id == job_id, jobs.c.state == "queued", jobs.c.run_at <= now, *_understood(kinds))
         .values(attempts=jobs.c.attempts + 1, claim=claim, run_at=now + visibility_ms)
     )
     if hit.rowcount != 1:
@@ -478,11 +490,18 @@ def defer_task(connection: Connection, task: Task, *, wait_ms: int, reason: str 
     )
 
 
-def due_tasks(connection: Connection, *, limit: int = 200) -> list[tuple[str, str]]:
-    """(id, queue) of the tasks that somebody should claim now."""
+def _understood(kinds: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    known = (jobs.c.schema_ver <= SCHEMA_VER,)
+    return known if kinds is None else (*known, jobs.c.kind.in_(sorted(kinds)))
+
+
+def due_tasks(
+    connection: Connection, *, limit: int = 200, kinds: Collection[str] | None = None
+) -> list[tuple[str, str]]:
+    """(id, queue) of the tasks that somebody should claim now; those of `kinds` (None: any) that this code understands."""
     found = connection.execute(
         select(jobs.c.id, jobs.c.queue)
-        .where(jobs.c.queue.is_not(None), jobs.c.state == "queued", jobs.c.run_at <= db_now_ms())
+        .where(jobs.c.queue.is_not(None), jobs.c.state == "queued", jobs.c.run_at <= db_now_ms(), *_understood(kinds))
         .order_by(jobs.c.run_at)
         .limit(limit)
     )
@@ -496,6 +515,12 @@ def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> b
     """Whether a job of the target is queued, paused or blocked."""
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     return connection.execute(select(jobs.c.id).where(*where)).first() is not None
+
+
+def is_dead(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
+    """Whether the target has a dead letter that nobody has asked for again."""
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.target == target, jobs.c.state == "dead")
+    return connection.execute(select(jobs.c.id).where(*where).limit(1)).first() is not None
 
 
 def any_open(connection: Connection, *, tenant: str, run_id: str, kind: str) -> bool:

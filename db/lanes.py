@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from db.clock import db_now_ms, now_ms
+from db.jobs import SCHEMA_VER
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
 from domain.lanes import LaneRow, OnClaim, Times, on_claim
@@ -169,6 +170,7 @@ def _ready(now: int) -> ScalarSelect[Any]:
             jobs.c.lane == lanes.c.lane,
             jobs.c.state == "queued",
             jobs.c.run_at <= now,
+            jobs.c.schema_ver <= SCHEMA_VER,
             or_(
                 jobs.c.kind.in_(("users", "walk")),
                 (calendar.c.parked_until <= now) & or_(calendar.c.state == "live", jobs.c.kind == "calendar"),

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from db.jobs import SCHEMA_VER
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
 from domain.settlement import Intent, Mirrored, Verb
@@ -114,6 +115,7 @@ _NEXT_JOB = (
         jobs.c.lane == bindparam("b_lane"),
         jobs.c.state == "queued",
         jobs.c.run_at <= bindparam("b_now"),
+        jobs.c.schema_ver <= SCHEMA_VER,
         jobs.c.group_id != bindparam("b_busy"),
         or_(
             jobs.c.kind.in_(("users", "walk")),
@@ -176,6 +178,7 @@ _DUE_JOBS = (
         jobs.c.group_id == bindparam("b_group"),
         jobs.c.state == "queued",
         jobs.c.run_at <= bindparam("b_now"),
+        jobs.c.schema_ver <= SCHEMA_VER,
     )
     .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
     .limit(bindparam("b_limit"))

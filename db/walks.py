@@ -59,6 +59,12 @@ def abandon(connection: Connection, *, tenant: str) -> None:
     connection.execute(delete(walks).where(*where))
 
 
+def is_finished(connection: Connection, *, tenant: str, started_after: int) -> bool:
+    """Whether a walk that began then or later has come to its end."""
+    where = (walks.c.tenant_id == tenant, walks.c.finished_ms.is_not(None), walks.c.started_ms >= started_after)
+    return connection.execute(select(walks.c.id).where(*where)).first() is not None
+
+
 def find(connection: Connection, *, tenant: str, name: str, started_after: int) -> list[str] | None:
     """Ids of the calendars with this name in a finished walk that began after `started_after`; None: no such walk yet."""
     row = connection.execute(

@@ -137,8 +137,13 @@ def settle(mirrored: Mirrored, *, key: str | None, seen: Iterable[Seen]) -> Sett
     that began after the settlement wait may be given here: then what it did not see is not there.
     """
     assert mirrored.intent is not None
-    mine = [one for one in seen if one.remote_id == mirrored.remote_id or (key is not None and one.key == key)]
-    mine.sort(key=lambda one: (one.remote_id != mirrored.remote_id, one.remote_id))
+    # By id: a list that changed between two pages, or two windows that touch, show an object twice.
+    found = {
+        one.remote_id: one
+        for one in seen
+        if one.remote_id == mirrored.remote_id or (key is not None and one.key == key)
+    }
+    mine = sorted(found.values(), key=lambda one: (one.remote_id != mirrored.remote_id, one.remote_id))
     surplus = tuple(one.remote_id for one in mine[1:])
     if mirrored.intent.verb is Verb.DELETE:
         if not mine:

@@ -23,6 +23,7 @@ class What(StrEnum):
 
     CALENDAR_GONE = "calendar_gone"
     CALENDAR_RENAMED = "calendar_renamed"
+    CALENDAR_COPY = "calendar_copy"  # a second calendar has the whole name of one of ours
     EVENT_MISSING = "event_missing"
     EVENT_EDITED = "event_edited"
     EVENT_REPLACED = "event_replaced"  # ours is gone, and another event carries its marker
@@ -36,7 +37,7 @@ class What(StrEnum):
 KIND = {one: one.value.partition("_")[0] for one in What}
 """What a difference is about: calendar, event or member."""
 
-SURPLUS = frozenset({What.EVENT_COPY, What.EVENT_UNKNOWN})
+SURPLUS = frozenset({What.CALENDAR_COPY, What.EVENT_COPY, What.EVENT_UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Difference:
     """One thing that is not as it was sent.
 
     `target` is ours, or blank where nothing of ours is meant; `thing` tells differences of one target apart: the id of the
-    event or of the person. `remote_id` is the event that a healing acts on.
+    event, of the person or of the second calendar. `remote_id` is the event or calendar that a healing acts on.
     """
 
     what: What
@@ -104,17 +105,19 @@ def compare(
     rows: Sequence[Mirrored],
     members: Mapping[str, str],
     seen: SeenCalendar,
+    namesakes: Collection[str] = (),
 ) -> Verdict:
     """What differs between the mirror of a calendar (its own row, the rows in it, user → role) and what a walk saw.
+
+    `namesakes` are the ids of all calendars that had its whole name in a walk of the list of calendars, its own among them.
 
     A target whose last write is in doubt is left out: settlement answers for it. So is everything that is not there yet:
     what is still to be sent is the planner's business.
     """
+    found = _copies(calendar, namesakes)
     if seen.gone:
-        return Verdict(
-            (Difference(What.CALENDAR_GONE, calendar.target, calendar.remote_id or "", ours=_name(calendar)),)
-        )
-    found: list[Difference] = []
+        gone = Difference(What.CALENDAR_GONE, calendar.target, calendar.remote_id or "", ours=_name(calendar))
+        return Verdict((gone, *found))
     # The hash, because the name in the mirror may be one that was only about to be given.
     if calendar.intent is None and key_of(seen.name) != calendar.sent_hash:
         found.append(
@@ -126,6 +129,17 @@ def compare(
         found += _members(f"mem:{calendar.target.partition(':')[2]}", members, seen.members)
     strangers = sum(1 for one in seen.events if one.marker is None and one.id not in _ids(rows))
     return Verdict(tuple(found), len(seen.events), strangers, len(seen.members))
+
+
+def _copies(calendar: Mirrored, namesakes: Collection[str]) -> list[Difference]:
+    name = _name(calendar)
+    if calendar.intent is not None:
+        return []
+    return [
+        Difference(What.CALENDAR_COPY, calendar.target, one, one, ours=name, seen=name)
+        for one in sorted(namesakes)
+        if one != calendar.remote_id
+    ]
 
 
 def _name(calendar: Mirrored) -> str:
@@ -221,6 +235,7 @@ class Action(StrEnum):
 _HEALING = {
     What.CALENDAR_GONE: Action.REBUILD,
     What.CALENDAR_RENAMED: Action.RENAME,
+    What.CALENDAR_COPY: Action.DELETE,
     What.EVENT_MISSING: Action.CREATE,
     What.EVENT_EDITED: Action.UPDATE,
     What.EVENT_REPLACED: Action.ADOPT,

@@ -29,12 +29,17 @@ one that fires decides; only `list_lag_s` goes on to the next. Example:
 | `slow` | carried out and answered later | `delay_s` (1.0) |
 | `late` | connection closed, carried out afterwards | `delay_s` (from the seed, 0.2 to 3.0), `reset` (false) |
 | `html_403` | not carried out, an HTML page with status 403 | |
+| `html` | answered with an HTML page | `status` (200), `applied` (false) |
 | `half_body` | carried out, connection closed in the middle of the answer | |
+| `huge_body` | carried out, the answer followed by blanks | `mib` (3) |
+| `gzip_bomb` | carried out, the answer followed by blanks and packed | `mib` (16) |
+| `other_order` | carried out, the items of the answer back to front | |
+| `doubled_items` | carried out, each item of the answer twice, as if a page came again | |
 | `status` | any answer | `status` (503), `code` (503000001), `msg`, `applied` (false), `retry_after_s` (null) |
 | `list_lag_s` | lists do not show objects younger than this | `lag_s` (1.0) |
 | `partial_batch` | part of a batch is carried out, of others nothing | `fraction` (seed), `reply` (`drop`) |
 
-`reply` is `drop` (the connection closes) or `error_500`.
+`reply` is `drop` (the connection closes), `error_500`, or `items` (a success that names those items only).
 """
 
 import json
@@ -53,7 +58,12 @@ _PARAMS: dict[str, dict[str, tuple[type, ...]]] = {
     "slow": {"delay_s": (int, float)},
     "late": {"delay_s": (int, float), "reset": (bool,)},
     "html_403": {},
+    "html": {"status": (int,), "applied": (bool,)},
     "half_body": {},
+    "huge_body": {"mib": (int,)},
+    "gzip_bomb": {"mib": (int,)},
+    "other_order": {},
+    "doubled_items": {},
     "status": {
         "status": (int,),
         "code": (int,),
@@ -194,8 +204,8 @@ def _check_rule(source: Any, where: str) -> None:
     for key, value in params.items():
         if key not in _PARAMS[name] or type(value) not in _PARAMS[name][key]:
             raise BadScript(f"{where}: {name} does not take {key}={json.dumps(value)}")
-    if name == "partial_batch" and params.get("reply", "drop") not in ("drop", "error_500"):
-        raise BadScript(f"{where}: reply must be drop or error_500")
+    if name == "partial_batch" and params.get("reply", "drop") not in ("drop", "error_500", "items"):
+        raise BadScript(f"{where}: reply must be drop, error_500 or items")
 
 
 def _check_numbers(source: dict[str, Any], where: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from simulator import calendars, errors, events, permissions, signing, users
-from simulator.call import Answer, Call, encode_json, failure, forbidden_page
+from simulator.call import Answer, Call, encode_json, failure, html_page
 from simulator.errors import Refused
 from simulator.state import State
 from simulator.tokens import LIFETIME_S, Tokens
@@ -95,7 +95,7 @@ class Api:
             if path == TOKEN_PATH and request.method == "POST":
                 return self._give_token(request)
             if not self._is_signed(request):
-                return forbidden_page()
+                return html_page(403)
             self._tokens.check(request.headers.get(b"authorization"), self._state.now_s())
             found = find(request.method, path)
             if found is None:

@@ -8,11 +8,13 @@ are described in `faults`.
 import asyncio
 import json
 import logging
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from simulator import errors
-from simulator.call import Answer, failure, forbidden_page
+from simulator.call import Answer, encode_json, failure, html_page
 from simulator.clock import Clock
 from simulator.faults import Fault, Faults
 from simulator.log import CallLog, Entry
@@ -22,6 +24,7 @@ from simulator.wire import Connection, Request
 
 _log = logging.getLogger(__name__)
 CONTROL_PREFIX = "/_sim/"
+_MIB = 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -149,13 +152,38 @@ class Service:
         asyncio.get_running_loop().call_later(fault.delay_s(), self._carry_out, exchange)
 
     def html_403(self, exchange: Exchange, _: Fault) -> None:
-        self._answer(exchange, forbidden_page())
+        self._answer(exchange, html_page(403))
+
+    def html(self, exchange: Exchange, fault: Fault) -> None:
+        if fault.params.get("applied", False):
+            self._carry_out(exchange)
+        self._answer(exchange, html_page(fault.params.get("status", 200)))
 
     def half_body(self, exchange: Exchange, _: Fault) -> None:
         answer = self._carry_out(exchange)
         exchange.entry.status = answer.status
         exchange.connection.respond_half(answer)
         self._end(exchange)
+
+    def huge_body(self, exchange: Exchange, fault: Fault) -> None:
+        answer = self._carry_out(exchange)
+        answer.body += b" " * (fault.params.get("mib", 3) * _MIB)
+        self._answer(exchange, answer)
+
+    def gzip_bomb(self, exchange: Exchange, fault: Fault) -> None:
+        answer = self._carry_out(exchange)
+        packer = zlib.compressobj(level=1, wbits=31)
+        parts = [packer.compress(answer.body)]
+        parts += [packer.compress(b" " * _MIB) for _ in range(fault.params.get("mib", 16))]
+        answer.body = b"".join([*parts, packer.flush()])
+        answer.headers = (*answer.headers, ("Content-Encoding", "gzip"))
+        self._answer(exchange, answer)
+
+    def other_order(self, exchange: Exchange, _: Fault) -> None:
+        self._answer(exchange, _with_items(self._carry_out(exchange), lambda items: items[::-1]))
+
+    def doubled_items(self, exchange: Exchange, _: Fault) -> None:
+        self._answer(exchange, _with_items(self._carry_out(exchange), lambda items: items + items))
 
     def status(self, exchange: Exchange, fault: Fault) -> None:
         if fault.params.get("applied", False):
@@ -166,12 +194,23 @@ class Service:
         self._answer(exchange, failure(code, text, status=fault.params.get("status", 503), headers=headers))
 
     def partial_batch(self, exchange: Exchange, fault: Fault) -> None:
-        if exchange.request.target.partition("?")[0].endswith("/batch_create"):
-            self._carry_out(exchange, fault.choose_some)
-        if fault.params.get("reply", "drop") == "drop":
+        is_batch = exchange.request.target.partition("?")[0].endswith("/batch_create")
+        answer = self._carry_out(exchange, fault.choose_some) if is_batch else _broken(fault)
+        reply = fault.params.get("reply", "drop")
+        if reply == "drop":
             self._drop(exchange, fault)
         else:
-            self._answer(exchange, _broken(fault))
+            self._answer(exchange, answer if reply == "items" else _broken(fault))
+
+
+def _with_items(answer: Answer, change: Callable[[list[Any]], list[Any]]) -> Answer:
+    """The same answer with its items changed; one without items stays as it is."""
+    envelope = json.loads(answer.body)
+    data = envelope.get("data")
+    if isinstance(data, dict) and isinstance(data.get("items"), list):
+        data["items"] = change(data["items"])
+        answer.body = encode_json(envelope).encode()
+    return answer
 
 
 def _broken(fault: Fault) -> Answer:
@@ -198,7 +237,12 @@ _EFFECTS: dict[str, Callable[[Service, Exchange, Fault], None]] = {
     "slow": Service.slow,
     "late": Service.late,
     "html_403": Service.html_403,
+    "html": Service.html,
     "half_body": Service.half_body,
+    "huge_body": Service.huge_body,
+    "gzip_bomb": Service.gzip_bomb,
+    "other_order": Service.other_order,
+    "doubled_items": Service.doubled_items,
     "status": Service.status,
     "partial_batch": Service.partial_batch,
 }

@@ -16,6 +16,7 @@ from usecases.sync.repairing import changing_targets
 _CAUSE = {
     What.CALENDAR_GONE: "the calendar was deleted in WPS",
     What.CALENDAR_RENAMED: "the calendar was renamed in WPS",
+    What.CALENDAR_COPY: "there is a second calendar of the course",
     What.EVENT_MISSING: "the event was deleted in WPS",
     What.EVENT_EDITED: "the event was changed in WPS",
     What.EVENT_REPLACED: "the event was deleted in WPS, and a copy of it is there",

@@ -11,6 +11,7 @@ from db import lanes
 from db.engine import in_unit
 from db.lanes import Held
 from domain.lanes import Times
+from observability.failpoints import failpoint
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class Holdings:
         )
         if held is None:
             return None
+        failpoint("lanes.after_claim")
         holding = Holding(held, before + self._times.lease_ms / 1000, before)
         with self._lock:
             self._all[claim_id] = holding
@@ -58,6 +60,7 @@ class Holdings:
 
     def release(self, holding: Holding, *, park_ms: int, note: str | None) -> None:
         """Give the lane back, resting `park_ms`."""
+        failpoint("lanes.before_release")
         with self._lock:
             self._all.pop(holding.held.claim, None)
         in_unit(self._engine, lambda tx: lanes.release(tx, holding.held, park_ms=park_ms, note=note))
@@ -79,6 +82,7 @@ class Holdings:
             alive = [one for one in self._all.values() if one.last_step >= alive_since]
         if not alive:
             return
+        failpoint("lanes.before_renew")
         before, held = time.monotonic(), [one.held for one in alive]
         ours = in_unit(self._engine, lambda tx: lanes.renew(tx, held, times=self._times))
         for one in alive:

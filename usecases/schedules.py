@@ -22,6 +22,7 @@ from db.sync_runs import RunActive
 from db.tables import AnyRow
 from domain.runs import RESTS
 from domain.schedules import CANDIDATES, EACH, RUN_ONCE, Decision, decide, tick_is_late
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from remote.sources.base import BadSource
 from usecases import cron, tenants
@@ -122,6 +123,7 @@ def _decide(deps: Deps, tx: Connection, name: str, now_ms: int) -> list[str]:
     made = [_make(deps, tx, name, decision) for decision in decide(row.policy, due, now_ms=now_ms)]
     schedules.change(tx, tenant=deps.tenant, name=name, last_slot=due[-1])
     schedules.forget_before(tx, tenant=deps.tenant, name=name, before_ms=now_ms - schedules.KEPT_MS)
+    failpoint("tick.after_slot")
     return [job_id for job_id in made if job_id is not None]
 
 

@@ -1,12 +1,14 @@
 """Claiming and retrying tasks of queues, and what is due now."""
 
 import random
+from collections.abc import Collection
 
 from sqlalchemy import Connection
 
 from db import jobs, lanes, sync_runs
 from db.engine import in_unit, reading
 from db.jobs import ClaimLost, Task
+from observability.failpoints import failpoint
 from usecases.deps import Deps
 
 __all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry"]
@@ -16,16 +18,21 @@ MAX_ATTEMPTS = 5
 _FIRST_RETRY_MS = 1_000
 
 
-def claim(deps: Deps, job_id: str, *, claim: str) -> Task | None:
-    """Take the task, counting the attempt first; None when it is not due or somebody else's."""
+def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None = None) -> Task | None:
+    """Take the task, counting the attempt first; None when it is not due, somebody else's, or not of `kinds` (None: any)."""
 
     def work(tx: Connection) -> Task | None:
-        task = jobs.claim_task(tx, job_id=job_id, claim=claim, visibility_ms=VISIBILITY_MS, max_attempts=MAX_ATTEMPTS)
+        task = jobs.claim_task(
+            tx, job_id=job_id, claim=claim, visibility_ms=VISIBILITY_MS, max_attempts=MAX_ATTEMPTS, kinds=kinds
+        )
         if task is None:
             _end_run_of_dead(tx, job_id)
         return task
 
-    return in_unit(deps.engine, work)
+    task = in_unit(deps.engine, work)
+    if task is not None:
+        failpoint("jobs.after_claim")
+    return task
 
 
 def _end_run_of_dead(tx: Connection, job_id: str) -> None:
@@ -48,10 +55,10 @@ def retry(deps: Deps, task: Task, error: Exception) -> None:
     in_unit(deps.engine, lambda tx: jobs.defer_task(tx, task, wait_ms=wait_ms, reason=reason))
 
 
-def due_tasks(deps: Deps) -> list[tuple[str, str]]:
-    """(id, queue) of tasks to be claimed."""
+def due_tasks(deps: Deps, *, kinds: Collection[str]) -> list[tuple[str, str]]:
+    """(id, queue) of tasks of these kinds that are to be claimed."""
     with reading(deps.engine) as tx:
-        return jobs.due_tasks(tx)
+        return jobs.due_tasks(tx, kinds=kinds)
 
 
 def due_lanes(deps: Deps) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ _KEEPALIVE_S: Final = 4.0
 _NO_ANSWER: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
 
 _BEFORE_FIRST_BYTE: Final = "http11.send_request_headers.started"
+_ANSWER_BEGUN: Final = "http11.receive_response_headers.complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ class RawAnswer:
     body: bytes
     retry_after: str | None
     date: str | None
+
+
+def _keep_answer(_whole: bool) -> bool:
+    return False
 
 
 class ExchangeError(Exception):
@@ -76,11 +81,13 @@ class Exchange:
         body: bytes,
         deadline: Deadline,
         before_first_byte: Callable[[], None] | None = None,
+        lose_answer: Callable[[bool], bool] = _keep_answer,
     ) -> RawAnswer:
         """Send one request and read its answer; `target` is path and query, sent exactly as given.
 
         `before_first_byte` runs on an open connection, right before the first byte; what it raises goes through
-        unchanged and nothing is sent. Raises ExchangeError for everything else that is not a whole answer, and
+        unchanged and nothing is sent. `lose_answer` is asked when an answer begins (False) and when it is whole (True), and
+        may say that it is lost on the way. Raises ExchangeError for everything else that is not a whole answer, and
         ValueError for a target that would not arrive as it was signed.
         """
         sent = False
@@ -93,6 +100,8 @@ class Exchange:
                 if before_first_byte is not None:
                     before_first_byte()
                 sent = True
+            elif event == _ANSWER_BEGUN and lose_answer(False):
+                raise httpcore.ReadError("the answer was lost")
 
         timeouts = {"pool": max(deadline.left_s(), 0.0)}
         request = httpx.Request(
@@ -106,7 +115,10 @@ class Exchange:
             raise ValueError(f"not a normal request target: {target!r}")
         try:
             with bounded(deadline):
-                return self._exchange(request)
+                answer = self._exchange(request)
+            if lose_answer(True):
+                raise httpcore.ReadError("the answer was lost")
+            return answer
         except _BadAnswerError as error:
             raise ExchangeError(str(error), sent=True, timed_out=False, status=error.status) from None
         except httpcore.TimeoutException as error:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from ratelimit.limiter import Limiter, LimiterAway, Park
 from ratelimit.retry_after import parse_retry_after
@@ -192,7 +193,8 @@ class Transport:
                 headers=headers,
                 body=call.body,
                 deadline=deadline,
-                before_first_byte=on.guard,
+                before_first_byte=lambda: _before_first_byte(on),
+                lose_answer=_lose_answer,
             )
         except ExchangeError as error:
             if error.sent:
@@ -329,6 +331,16 @@ class Transport:
 
     def _secrets(self, token: str) -> tuple[str, str]:
         return self._credentials.app_key, token
+
+
+def _before_first_byte(on: Admitted) -> None:
+    failpoint("wps.before_send")
+    if on.guard is not None:
+        on.guard()
+
+
+def _lose_answer(whole: bool) -> bool:
+    return failpoint("wps.after_reply" if whole else "wps.after_send")
 
 
 def _check_lane(lane: str) -> None:

@@ -130,7 +130,37 @@ def test_slow_call_is_late_but_good(wps: Simulator, path: str) -> None:
     assert events_there(wps) == 1
 
 
-@pytest.mark.parametrize("reply", ["drop", "error_500"])
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_page_of_html_may_hide_either(wps: Simulator, path: str, applied: bool) -> None:
+    """A proxy's page of apology comes with status 200 as well."""
+    wps.desk("faults", [rule("html", applied=applied)])
+    answer = wps.send("POST", f"{path}/batch_create", {"events": [event(1)]})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
+    assert events_there(wps) == (1 if applied else 0)
+
+
+@pytest.mark.parametrize(("do", "mib"), [("huge_body", 3), ("gzip_bomb", 8)])
+def test_an_answer_may_be_far_too_long(wps: Simulator, path: str, do: str, mib: int) -> None:
+    """What it says is true, and nobody should read so far."""
+    wps.desk("faults", [rule(do, mib=mib)])
+    answer = wps.send("POST", f"{path}/batch_create", {"events": [event(1)]})
+    assert len(answer.content) > mib * 1024 * 1024
+    assert int(answer.headers["Content-Length"]) < (3 * mib + 1) * 1024 * 1024 // (1 if do == "huge_body" else 3)
+    assert answer.json()["code"] == 0
+    assert events_there(wps) == 1
+
+
+def test_items_may_come_back_to_front_and_twice(wps: Simulator, path: str) -> None:
+    """Neither order nor once-only is promised of a list."""
+    wps.ok("POST", f"{path}/batch_create", {"events": [event(number) for number in (1, 2, 3)]})
+    window = f"{path}?start_time=2024-09-01T00:00:00%2B08:00&end_time=2024-10-01T00:00:00%2B08:00"
+    listed = wps.ok("GET", window)["items"]
+    wps.desk("faults", [{"times": 1, "do": "other_order"}, {"times": 1, "do": "doubled_items"}])
+    assert wps.ok("GET", window)["items"] == listed[::-1]
+    assert wps.ok("GET", window)["items"] == listed + listed
+
+
+@pytest.mark.parametrize("reply", ["drop", "error_500", "items"])
 def test_part_of_a_batch_is_carried_out(wps: Simulator, path: str, reply: str) -> None:
     """Nothing promises all or nothing when the service breaks in the middle."""
     wps.desk("faults", [rule("partial_batch", reply=reply, fraction=0.4)])
@@ -138,6 +168,8 @@ def test_part_of_a_batch_is_carried_out(wps: Simulator, path: str, reply: str) -
     if reply == "drop":
         with pytest.raises(httpx.TransportError):
             wps.send("POST", f"{path}/batch_create", body)
+    elif reply == "items":
+        assert len(wps.ok("POST", f"{path}/batch_create", body)["items"]) == 4
     else:
         assert wps.send("POST", f"{path}/batch_create", body).status_code == 500
     assert events_there(wps) == 4

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import DBAPIError
 
 from bootstrap.wiring import new_id
 from db import jobs as job_rows
@@ -344,7 +345,8 @@ def _worker(deps: Deps, simulator: Simulator) -> Iterator[World]:
 
     def keep() -> None:
         while not over.wait(TIMES.renew_ms / 1000):
-            holdings.renew()
+            with suppress(DBAPIError):  # like a worker's keeper, which tries again
+                holdings.renew()
 
     with ThreadPoolExecutor(max_workers=8) as executor:
         keeper = executor.submit(keep)

@@ -27,6 +27,7 @@ from db.jobs import ClaimLost
 from db.tables import AnyRow, jobs, runs, schedule_slots, tenants, ticks
 from db.tables import schedules as table
 from domain.schedules import EACH, EACH_MOST, RUN_ONCE, SKIP, TICK_LATE_MS
+from observability import failpoints
 from ratelimit.limiter import Limits
 from tests.fixtures_stores import Valkey
 from tests.integration.campus_rig import MONDAY, write
@@ -212,6 +213,21 @@ def test_a_slot_that_is_there_is_left_as_it_is(deps: Deps) -> None:
     assert (insert("first"), insert("second"), insert("second")) == (True, False, False)
     (row,) = slots(deps)
     assert (row.reason, row.job_id, row.decided_ms is None) == ("first", None, False)
+
+
+def test_a_tick_that_dies_after_a_slot_leaves_the_slot_to_the_next(deps: Deps) -> None:
+    """Slot and task are one transaction: an hour may neither be lost with its tick nor be started by two."""
+    begin(deps, at=NOON, cron="* * * * *")
+    failpoints.arm("tick.after_slot:raise@1")
+    try:
+        with pytest.raises(failpoints.FailedOnPurpose):
+            schedules.tick(deps, ran_by=SCHEDULER, now_ms=NOON + MINUTE_MS)
+        assert (slots(deps), task_ids(deps)) == ([], [])
+        schedules.tick(deps, ran_by=SCHEDULER, now_ms=NOON + MINUTE_MS)
+    finally:
+        failpoints.arm("")
+    assert [row.slot for row in slots(deps, "waiting")] == [NOON + MINUTE_MS]
+    assert len(task_ids(deps)) == 1
 
 
 def test_two_doorbells_for_a_slot_make_one_run(deps: Deps, tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ class Term:
         self._advance(run_id)
         return run_id
 
-    def go_on(self, run_id: str, *, ends: str = "succeeded") -> dict[str, Any]:
-        """Carry a run to its end, as workers would."""
+    def go_on(self, run_id: str, *, ends: str = "succeeded", drain: bool = True) -> dict[str, Any]:
+        """Carry a run to its end, as workers would; without `drain` no lane moves meanwhile."""
         give_up = time.monotonic() + 20
         while True:
             self._advance(run_id)
@@ -109,7 +109,8 @@ class Term:
             if run["state"] in (*sync_runs.ENDED, "needs_confirmation"):
                 assert run["state"] == ends, run
                 return run
-            self.here.drain(until=self._only_the_run_is_left)
+            if drain:
+                self.here.drain(until=self._only_the_run_is_left)
             assert time.monotonic() < give_up, run
             time.sleep(0.02)
 

@@ -45,6 +45,13 @@ def test_the_answer_does_not_depend_on_the_order_of_the_list(target: Mirrored, s
     assert settle(target, key="m1", seen=seen) == settle(target, key="m1", seen=shuffled)
 
 
+@given(doubts, seen_objects, seeds)
+def test_an_object_on_two_pages_is_one_object(target: Mirrored, seen: list[Seen], seed: int) -> None:
+    """Its second appearance would be deleted as a copy: the only class there is, taken away by the clerk who found it."""
+    again = random.Random(seed).sample(seen, len(seen) // 2)
+    assert settle(target, key="m1", seen=seen) == settle(target, key="m1", seen=seen + again)
+
+
 @given(doubts, seen_objects)
 def test_one_stays_and_every_other_copy_goes(target: Mirrored, seen: list[Seen]) -> None:
     """Nothing of ours is forgotten, nothing of others is touched."""

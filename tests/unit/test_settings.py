@@ -66,6 +66,7 @@ def test_children_get_exactly_the_settings_of_their_parent(data_dir: Path) -> No
         ("LOG_LEVEL", "LOUD", "DEBUG"),
         ("ENCRYPTION_KEYS", "k1:short", "32 random bytes"),
         ("SECRET_KEY", "short", "32 characters"),
+        ("FAILPOINTS", "wps.befor_send:kill", "there is no failpoint"),
     ],
 )
 def test_a_bad_value_is_named_with_its_remedy(data_dir: Path, name: str, value: str, words: str) -> None:

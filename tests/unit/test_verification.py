@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,6 +137,17 @@ def test_what_is_not_as_sent_is_looked_at_by_itself() -> None:
     rows = [mirrored("evt:1"), mirrored("evt:2"), mirrored("evt:3"), IN_DOUBT]
     seen = {one.id: one for one in (there(), there("r-evt:2", marker="m-evt:2", hash="other"))}
     assert doubtful(rows, seen) == ["r-evt:2", "r-evt:3"]
+
+
+def test_another_calendar_of_the_same_name_is_a_copy_unless_ours_is_in_doubt() -> None:
+    """Which of the two is ours is known only when the call that made it has been answered."""
+    seen, ids = SeenCalendar(False, NAME), [str(CALENDAR.remote_id), "r-2"]
+    verdict = compare(calendar=CALENDAR, rows=[CALENDAR], members={}, seen=seen, namesakes=ids)
+    assert [(one.what, one.thing, one.remote_id) for one in verdict.differences] == [(What.CALENDAR_COPY, "r-2", "r-2")]
+    gone = compare(calendar=CALENDAR, rows=[CALENDAR], members={}, seen=SeenCalendar(True), namesakes=["r-2"])
+    assert [one.what for one in gone.differences] == [What.CALENDAR_GONE, What.CALENDAR_COPY]
+    doubt = replace(CALENDAR, intent=Intent(Verb.UPDATE, "new", 1, 1_000))
+    assert compare(calendar=doubt, rows=[doubt], members={}, seen=seen, namesakes=ids).differences == ()
 
 
 @pytest.mark.parametrize("what", list(What))

@@ -21,6 +21,7 @@ from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
@@ -167,6 +168,7 @@ class _Drain:
         if ready is None:
             # Its jobs were put again since they were read; the admission stays with us for the next.
             return self._choose()
+        failpoint("lanes.after_intent")
         guarded = replace(on, guard=self._guard(before))
         future = self._executor.submit(send, self._deps.remote.client, guarded, ready)
         try:
@@ -207,14 +209,14 @@ class _Drain:
             # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
             before = time.monotonic()
             paused, now = lanes.enter_at(tx, self._scope_held)
-            rest = recording.record(tx, self._scope, *finished) if finished is not None else GO_ON
+            rest = self._record(tx, *finished) if finished is not None else GO_ON
             self._learnt.keep(tx)
             if paused or rest.ms:
                 return None, paused, rest
             return recording.commit_intents(tx, self._scope, call, now=now), False, GO_ON
 
         ready, paused, rest = in_unit(self._deps.engine, work)
-        self._finished = None
+        self._completed()
         self._learnt.kept()
         if rest.ms:
             raise _Stop(rest)
@@ -229,13 +231,23 @@ class _Drain:
         def work(tx: Connection) -> tuple[bool, Rest]:
             paused = lanes.enter(tx, self._scope_held)
             self._learnt.keep(tx)
-            return paused, recording.record(tx, self._scope, call, outcome)
+            return paused, self._record(tx, call, outcome)
 
         paused, rest = in_unit(self._deps.engine, work)
-        self._finished = None
+        self._completed()
         self._learnt.kept()
         if rest.ms or paused:
             raise _Stop(rest if rest.ms else Rest(0, "paused"))
+
+    def _record(self, tx: Connection, call: Call, outcome: Outcome) -> Rest:
+        rest = recording.record(tx, self._scope, call, outcome)
+        failpoint("db.before_complete")
+        return rest
+
+    def _completed(self) -> None:
+        if self._finished is not None:
+            failpoint("db.after_complete")
+        self._finished = None
 
     @property
     def _scope_held(self) -> lanes.Held:
@@ -281,6 +293,7 @@ class _Drain:
             # It may be this calendar alone that cannot be read: the lane goes on with the others.
             log.warning("lanes.cannot_look", lane=self._scope.lane, group=work.ref.group_id, reason=str(error))
             answers = None
+        failpoint("settle.after_walk")
 
         def write(tx: Connection) -> bool:
             paused = lanes.enter(tx, self._scope_held)
@@ -334,7 +347,9 @@ class _Drain:
         """One reading call of many: between two of them the lane may have to let others go first."""
         if self._must_yield():
             raise _Stop(GO_ON, more=True)
-        return self._read(fetch)
+        found = self._read(fetch)
+        failpoint("verify.after_page")
+        return found
 
     def _read(self, fetch: Callable[[Admitted], T]) -> T:
         """One reading call, paid for and within the lease."""

@@ -23,6 +23,7 @@ from db.engine import in_unit, reading
 from db.imports import Import, ImportOver
 from db.quarantine import Entry
 from domain.timetable import Calendar
+from observability.failpoints import failpoint
 from remote.sources.base import BadSource, SourceRow, TimetableSource
 from usecases.sync import findings
 from usecases.sync.staging import Stage, stage_meetings, stage_others
@@ -158,6 +159,7 @@ class _Reader:
             return imports.load(connection, tenant=self.tenant, import_no=at.import_no)
 
         after = in_unit(self.engine, work)
+        failpoint("import.after_page")
         if at.part == "meetings" and part != at.part and not self.may_be_empty:
             self._refuse_unusable(after)
         return after

@@ -14,6 +14,7 @@ from db.tables import users
 from domain.ids import key_of, marker_of
 from domain.lanes import Times
 from domain.settlement import Mirrored, Verb
+from observability.failpoints import failpoint
 from remote.wps.errors import (
     GuardRefused,
     Kind,
@@ -253,6 +254,7 @@ def _walk(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Re
         calendars=[(one.id, one.name) for one in outcome.calendars],
         next_token=outcome.next_token,
     )
+    failpoint("walk.after_page")
     if outcome.next_token is None:
         closing.done(connection, call.wanted, lane=scope.lane)
     return GO_ON

@@ -18,7 +18,7 @@ from domain.ids import key_of
 from domain.plans import PRIORITY, Desired, members_target
 from domain.rolls import roll_hash
 from domain.settlement import Mirrored
-from domain.verification import Action, Difference, SeenCalendar, action_for
+from domain.verification import KIND, Action, Difference, SeenCalendar, action_for
 from observability.log import get_logger
 from usecases.sync.planning import CoursePlan, Planner
 from usecases.sync.recording import Scope, forget_calendar, gone
@@ -185,18 +185,10 @@ def _copy_target(difference: Difference) -> str:
 
 
 def _delete(scope: Scope, work: Verifying, difference: Difference) -> Put:
-    """A copy is a target of its own that should not exist."""
-    return Put(
-        "event",
-        _copy_target(difference),
-        work.ref.group_id,
-        work.ref.term,
-        scope.lane,
-        jobs.GONE,
-        "",
-        0,
-        PRIORITY["event"],
-    )
+    """A copy is a target of its own that should not exist; that of a calendar is a group of its own too."""
+    kind, target = KIND[difference.what], _copy_target(difference)
+    group = target if kind == "calendar" else work.ref.group_id
+    return Put(kind, target, group, work.ref.term, scope.lane, jobs.GONE, "", 0, PRIORITY[kind])
 
 
 def _face_surplus(
@@ -204,7 +196,8 @@ def _face_surplus(
 ) -> None:
     """The mirror of a copy: it is there."""
     for difference, action in healed:
-        there = difference.theirs
-        if action is Action.DELETE and there is not None:
-            row = SentRow(_copy_target(difference), there.id, "surplus", there.start_ms, there.end_ms, 1)
+        if action is Action.DELETE and difference.remote_id is not None:
+            there = difference.theirs
+            from_ms, until_ms = (there.start_ms, there.end_ms) if there is not None else (None, None)
+            row = SentRow(_copy_target(difference), difference.remote_id, "surplus", from_ms, until_ms, 1)
             mirror.write_sent(connection, [row], tenant=tenant, term=work.ref.term)

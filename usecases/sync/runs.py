@@ -23,6 +23,7 @@ from db.jobs import Task
 from db.tables import AnyRow
 from db.timetable import UnknownRule
 from domain.runs import ASKS, RESTS, Command
+from observability.failpoints import failpoint
 from observability.log import get_logger
 from remote.sources.base import BadSource
 from usecases import tenants, terms
@@ -182,6 +183,7 @@ class _Runner:
             return True
         if isinstance(step, Done):
             on.unit(lambda tx: sync_runs.end_stage(tx, on.run_id, stage.position, state="done", note=step.note))
+            failpoint("run.after_stage")
             return False
         if step.wait_ms:
             in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=step.wait_ms))

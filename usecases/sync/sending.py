@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from domain.settlement import Verb
+from observability.failpoints import failpoint
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsError, WpsUnknown
 from remote.wps.transport import Admitted
@@ -44,8 +45,10 @@ def _members(client: WpsClient, on: Admitted, call: Call) -> Done:
     assert call.members is not None
     if call.members.remove is not None:
         client.remove_member(on, call.calendar_id, call.members.remove[1])
+        failpoint("members.after_call")
         return Done()
     given = client.add_members(on, call.calendar_id, call.members.add)
+    failpoint("members.after_call")
     return Done(permissions=tuple((one.user_id, one.role, one.permission_id) for one in given))
 
 

@@ -175,16 +175,15 @@ def record(connection: Connection, scope: Scope, work: Settling, answers: Answer
 
 def _ask_for_walk(connection: Connection, scope: Scope, work: Settling) -> None:
     """Only a walk that began after the wait counts; lane `_` does it, and this calendar looks again soon."""
-    lanes.make(connection, tenant=scope.tenant, names=["_"])
-    jobs.put(
-        connection,
-        [Put("walk", WALK_TARGET, WALK_TARGET, "", "_", "{}", "", 0, 0)],
-        tenant=scope.tenant,
-        import_no=0,
-        run_id=None,
-        new_id=scope.deps.new_id,
-    )
+    put_walk(connection, tenant=scope.tenant, new_id=scope.deps.new_id)
     postpone(connection, scope, work, wait_ms=WALK_POLL_MS)
+
+
+def put_walk(connection: Connection, *, tenant: str, new_id: jobs.NewId) -> None:
+    """Have lane `_` walk the list of all calendars; a walk that is asked for already is the one."""
+    lanes.make(connection, tenant=tenant, names=["_"])
+    walk = Put("walk", WALK_TARGET, WALK_TARGET, "", "_", "{}", "", 0, 0)
+    jobs.put(connection, [walk], tenant=tenant, import_no=0, run_id=None, new_id=new_id)
 
 
 def postpone(connection: Connection, scope: Scope, work: Settling, *, wait_ms: int) -> None:

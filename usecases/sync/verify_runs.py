@@ -2,6 +2,9 @@
 
 verify:  verify ─▶ finish
 repair:  repair (guard; look again, put right) ─▶ calendars ─▶ events ─▶ verify (the same calendars) ─▶ finish
+
+Before the calendars are looked at one by one, lane `_` reads the list of all of them: only there a second calendar of a course
+is seen. A sample does without, and so does a repair that knows of no second calendar.
 """
 
 import json
@@ -18,18 +21,21 @@ from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.tables import sessions
+from domain.verification import What
 from usecases.deps import Deps
 
 KINDS = ("verify", "repair")
 MUTEX = "verify"
-VERIFY_STAGES = (("verify", "choose"), ("verify", "verify"), ("finish", "report"))
+VERIFY_STAGES = (("verify", "list"), ("verify", "choose"), ("verify", "verify"), ("finish", "report"))
 REPAIR_STAGES = (
     ("repair", "damage"),
+    ("repair", "list"),
     ("repair", "suspects"),
     ("repair", "repair"),
     ("calendars", "calendars"),
     ("calendars", "members"),
     ("events", "events"),
+    ("verify", "list"),
     ("verify", "again"),
     ("verify", "verify"),
     ("finish", "report"),
@@ -83,14 +89,24 @@ class Asked:
 
 
 def ask(
-    deps: Deps, *, step: str, run_id: str, sample: int | None, cursor: str | None, fence: Callable[[Connection], None]
+    deps: Deps,
+    *,
+    step: str,
+    run_id: str,
+    sample: int | None,
+    listed_ms: int | None,
+    cursor: str | None,
+    fence: Callable[[Connection], None],
 ) -> Asked:
-    """Put the jobs for the next page of calendars: one for each, in the calendar's own lane."""
+    """Put the jobs for the next page of calendars: one for each, in the calendar's own lane.
+
+    `listed_ms`: a walk of the list of calendars that began then or later is finished.
+    """
     with reading(deps.engine) as tx:
         chosen = _choose(tx, deps.tenant, step=step, run_id=run_id, sample=sample, cursor=cursor)
         spans = {term: _span(tx, deps.tenant, term) for term in {one.term for one in chosen}}
         number = imports.latest_complete(tx, deps.tenant) or 0
-    puts = [_look_at(one, spans[one.term], repair=step == "suspects") for one in chosen]
+    puts = [_look_at(one, spans[one.term], repair=step == "suspects", listed_ms=listed_ms) for one in chosen]
     puts.sort(key=lambda one: one.target)
 
     def work(tx: Connection, part: Sequence[Put]) -> None:
@@ -114,6 +130,13 @@ def ask(
         deps.hints.mark({(deps.tenant, one.lane) for one in chosen})
         deps.ring("lanes")
     return Asked(len(chosen), _cursor(chosen) if step == "choose" and sample is None else None)
+
+
+def compares_with_list(tx: Connection, *, tenant: str, kind: str, sample: int | None) -> bool:
+    """Whether the run needs a fresh walk of the list of all calendars."""
+    if kind == "verify":
+        return sample is None
+    return discrepancies.is_known(tx, tenant=tenant, what=What.CALENDAR_COPY.value)
 
 
 def _choose(
@@ -141,8 +164,8 @@ def _span(tx: Connection, tenant: str, term: str) -> Span:
     return int(row[0] or 0), int(row[1] or 0)
 
 
-def _look_at(one: LiveCalendar, span: Span, *, repair: bool) -> Put:
-    payload = json.dumps({"repair": repair, "from_ms": span[0], "until_ms": span[1]})
+def _look_at(one: LiveCalendar, span: Span, *, repair: bool, listed_ms: int | None) -> Put:
+    payload = json.dumps({"repair": repair, "from_ms": span[0], "until_ms": span[1], "listed_ms": listed_ms})
     target = f"ver:{one.target.partition(':')[2]}"
     word = "repair" if repair else "verify"
     return Put("verify", target, one.target, one.term, one.lane, payload, word, _TIER, _TIER)

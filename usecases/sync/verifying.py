@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import closing, discrepancies, jobs, mirror
+from db import closing, discrepancies, jobs, mirror, walks
 from db.clock import now_ms
 from db.discrepancies import Found
 from db.tables import jobs as job_table
 from domain.ids import key_of
 from domain.plans import Desired
 from domain.settlement import Mirrored
-from domain.verification import KIND, Difference, Verdict, compare
+from domain.verification import KIND, Difference, Verdict, What, compare
 from remote.wps.errors import WpsError, backoff_ms
 from usecases.sync import repairing, walking
 from usecases.sync.planning import CoursePlan, Planner
@@ -99,11 +99,13 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
         # Something was sent between two slices of the walk: what it saw is of two different times.
         discrepancies.keep_walk(connection, None, tenant=scope.tenant, term=work.ref.term, target=work.ref.group_id)
         return
+    namesakes = _namesakes(connection, scope, work, calendar)
     verdict = compare(
         calendar=calendar,
         rows=rows,
         members={user: role for user, (role, _) in present.items()},
         seen=walk.seen(),
+        namesakes=namesakes or (),
     )
     now, run_id = now_ms(connection), work.wanted.run_id
     planner = Planner(scope.deps.engine, scope.tenant, scope.secret)
@@ -119,6 +121,7 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
         run_id=run_id,
         now=now,
         still_to_send=to_send,
+        not_looked_for=(What.CALENDAR_COPY.value,) if namesakes is None else (),
         **key,
     )
     discrepancies.verified(
@@ -147,6 +150,14 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
             unfinished=asked_for & to_send,
         )
     closing.done(connection, [work.wanted], lane=scope.lane)
+
+
+def _namesakes(connection: Connection, scope: Scope, work: Verifying, calendar: Mirrored) -> list[str] | None:
+    """Ids of all calendars with the name of this one, from the walk of the list that the run has asked for; None without one."""
+    listed_ms = json.loads(work.wanted.payload).get("listed_ms")
+    if listed_ms is None or calendar.name is None:
+        return None
+    return walks.find(connection, tenant=scope.tenant, name=calendar.name, started_after=listed_ms)
 
 
 def _plan(connection: Connection, planner: Planner, work: Verifying) -> CoursePlan | None:
@@ -182,6 +193,8 @@ def _ours(one: Difference, row: Mirrored | None, wanted: Desired | None) -> dict
 
 
 def _theirs(one: Difference) -> dict[str, Any]:
+    if one.what is What.CALENDAR_COPY:
+        return {"name": one.seen, "remote_id": one.remote_id}
     if KIND[one.what] == "calendar":
         return {"name": one.seen} if one.seen else {}
     if KIND[one.what] == "member":

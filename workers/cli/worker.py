@@ -3,6 +3,7 @@
 import click
 
 from bootstrap.settings import Settings
+from observability import failpoints
 from observability.log import configure
 from workers.cli.console import command
 from workers.main import run_worker
@@ -18,6 +19,7 @@ def worker() -> None:
 def _serve(name: str) -> None:
     settings = Settings.from_env()
     configure(settings.log_level)
+    failpoints.arm(settings.failpoints)
     run_worker(name, settings)
 
 

@@ -2,6 +2,7 @@
 
 from db.engine import reading
 from db.tables import AnyRow
+from observability.failpoints import failpoint
 from usecases.sync import aggregating
 from usecases.sync.stages.base import Done, More, Running, Step
 
@@ -16,6 +17,7 @@ def make_sessions(on: Running, stage: AnyRow) -> Step:
         page = aggregating.step(
             deps.engine, tenant=deps.tenant, import_no=on.import_no, cursor=cursor, zone=deps.zone, fence=on.fence
         )
+        failpoint("sessions.after_page")
         cursor, done = page.cursor, done + page.offerings_done
         on.progress(stage.position, cursor=cursor, done=min(done, total), total=total)
         if page.finished:

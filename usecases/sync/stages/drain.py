@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def await_lanes(on: Running, stage: AnyRow) -> Step:
-    """Look how far the lanes are. Raises `RunFailed` when WPS refuses our credentials: no lane will ever get further."""
+    """Look how far the lanes are. Raises `RunFailed` as `unless_refused` does."""
     kind = _KINDS[stage.step]
     with reading(on.deps.engine) as tx:
         counts = run_counts.totals(tx, run_id=on.run_id).get(kind, dict.fromkeys(run_counts.FIELDS, 0))
@@ -36,21 +36,22 @@ def await_lanes(on: Running, stage: AnyRow) -> Step:
 
 
 def any_left(on: Running, kinds: Collection[str] = frozenset(_KINDS.values())) -> bool:
-    """Whether the lanes still have something of the run to do. Raises `RunFailed` when WPS refuses our credentials."""
+    """Whether the lanes still have something of the run to do. Raises `RunFailed` as `unless_refused` does."""
     tenant = on.deps.tenant
     with reading(on.deps.engine) as tx:
         left = any(jobs.any_open(tx, tenant=tenant, run_id=on.run_id, kind=kind) for kind in sorted(kinds))
-        refused = _refusal(tx, tenant) if left else None
-    if refused is not None:
-        raise RunFailed(f"{refused}. {CREDENTIALS_REMEDY}")
+        if left:
+            unless_refused(tx, tenant)
     return left
 
 
-def _refusal(tx: Connection, tenant: str) -> str | None:
-    """What WPS says when it refuses our credentials, if a lane rests for that reason."""
-    return tx.execute(
+def unless_refused(tx: Connection, tenant: str) -> None:
+    """Raise `RunFailed` when a lane rests because WPS refuses our credentials: no lane will ever get further."""
+    refused = tx.execute(
         select(lane_table.c.note)
         .where(lane_table.c.tenant_id == tenant, lane_table.c.note.like("WPS refuses us%"))
         .where(lane_table.c.not_before > now_ms(tx))
         .limit(1)
     ).scalar()
+    if refused is not None:
+        raise RunFailed(f"{refused}. {CREDENTIALS_REMEDY}")

@@ -1,6 +1,7 @@
 """Stage calendars, its first step: what differs from the mirror becomes jobs."""
 
 from db.tables import AnyRow
+from observability.failpoints import failpoint
 from usecases.sync.planning import Planner
 from usecases.sync.stages.base import Done, More, Running, Step
 
@@ -12,6 +13,7 @@ def put_operations(on: Running, stage: AnyRow) -> Step:
     done = stage.done
     for cursor, plans in planner.pages(after=stage.cursor):
         touched = planner.put(plans, import_no=on.import_no, run_id=on.run_id, new_id=deps.new_id, fence=on.fence)
+        failpoint("plan.after_unit")
         done += sum(len(plan.operations) for plan in plans)
         on.progress(stage.position, cursor=cursor, done=done, total=done)
         on.ring_lanes(touched)

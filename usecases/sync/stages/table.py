@@ -39,6 +39,7 @@ STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
     "undo_put": undo.take_back,
     "accounts": users.find_accounts,
     "plan": plan.put_operations,
+    "list": look.list_calendars,
     "choose": look.ask_to_look,
     "suspects": look.ask_to_look,
     "again": look.ask_to_look,
