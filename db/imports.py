@@ -191,8 +191,10 @@ def advance(connection: Connection, before: Import, *, tenant: str, part: str, c
 
 
 def fail(connection: Connection, *, tenant: str, import_no: int, error: str) -> None:
-    """End an import that is in staging or held. One that already ended stays as it is, and so do changes that are partly in: the next run
-    of that kind carries them to their end."""
+    """End an import that is in staging or held. One that already ended stays as it is.
+
+    So do changes that are partly in: the next run of that kind carries them to their end.
+    """
     connection.execute(
         update(imports)
         .where(imports.c.tenant_id == tenant, imports.c.import_no == import_no, imports.c.state.in_(_NOT_ENDED))
