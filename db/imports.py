@@ -14,6 +14,8 @@ from db.upsert import insert_missing
 STAGING, HELD, COMPLETE, FAILED = "staging", "held", "complete", "failed"
 _NOT_ENDED = (STAGING, HELD)
 READ = "read"  # the `part` of an import whose source has been read to the end
+APPLYING = "applying"  # the `part` of one whose changes are going into the staging it is based on
+WHOLE, CHANGES, PEOPLE = "whole", "changes", "people"
 
 
 class ImportOver(Exception):
@@ -43,6 +45,15 @@ class Import:
     rejected: int
     held: int
     files: Mapping[str, str]
+    kind: str
+    base_no: int | None
+    buffer_no: int | None
+    watermark: str | None
+
+    @property
+    def staging_no(self) -> int:
+        """Under which number its meetings and enrolments stand: its own, or that of the import it goes on with."""
+        return self.import_no if self.base_no is None else self.base_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +75,11 @@ def begin(
     files: Mapping[str, str],
     fingerprint: str,
     part: str,
+    kind: str = WHOLE,
+    watermark: str | None = None,
 ) -> int:
     """A new import in state staging; returns its number, higher than any before. Raises UnknownTenant."""
-    raised = connection.execute(
-        update(tenants).where(tenants.c.id == tenant).values(last_import_no=tenants.c.last_import_no + 1)
-    )
-    if raised.rowcount != 1:
-        raise UnknownTenant(tenant)
-    import_no: int = connection.execute(select(tenants.c.last_import_no).where(tenants.c.id == tenant)).scalar_one()
+    import_no = next_number(connection, tenant)
     connection.execute(
         imports.insert().values(
             tenant_id=tenant,
@@ -89,6 +97,11 @@ def begin(
             held=0,
             findings=0,
             sessions=0,
+            kind=kind,
+            base_no=None,
+            buffer_no=import_no if kind == CHANGES else None,
+            watermark=watermark,
+            planned=False,
             error=None,
             started_ms=now_ms(connection),
             finished_ms=None,
@@ -97,10 +110,22 @@ def begin(
     return import_no
 
 
-def _import(row: Row[Any]) -> Import:
+def next_number(connection: Connection, tenant: str) -> int:
+    """The number of the next import, higher than any before. Raises UnknownTenant."""
+    raised = connection.execute(
+        update(tenants).where(tenants.c.id == tenant).values(last_import_no=tenants.c.last_import_no + 1)
+    )
+    if raised.rowcount != 1:
+        raise UnknownTenant(tenant)
+    number: int = connection.execute(select(tenants.c.last_import_no).where(tenants.c.id == tenant)).scalar_one()
+    return number
+
+
+def as_import(row: Row[Any]) -> Import:
+    """A row of the table as a value."""
     return Import(
         row.import_no, row.run_id, row.fingerprint, row.state, row.part, row.cursor, row.rows_in, row.staged,
-        row.rejected, row.held, json.loads(row.files),
+        row.rejected, row.held, json.loads(row.files), row.kind, row.base_no, row.buffer_no, row.watermark,
     )  # fmt: skip
 
 
@@ -111,7 +136,7 @@ def load(connection: Connection, *, tenant: str, import_no: int) -> Import:
     ).one_or_none()
     if row is None:
         raise ImportOver(import_no, "does not exist")
-    return _import(row)
+    return as_import(row)
 
 
 def staging_of(connection: Connection, *, tenant: str, run_id: str) -> Import | None:
@@ -122,7 +147,7 @@ def staging_of(connection: Connection, *, tenant: str, run_id: str) -> Import | 
         .order_by(imports.c.import_no.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else _import(row)
+    return None if row is None else as_import(row)
 
 
 def latest_complete(connection: Connection, tenant: str) -> int | None:
@@ -166,19 +191,27 @@ def advance(connection: Connection, before: Import, *, tenant: str, part: str, c
 
 
 def fail(connection: Connection, *, tenant: str, import_no: int, error: str) -> None:
-    """End an import that is in staging or held. One that already ended stays as it is."""
+    """End an import that is in staging or held. One that already ended stays as it is.
+
+    So do changes that are partly in: the next run of that kind carries them to their end.
+    """
     connection.execute(
         update(imports)
         .where(imports.c.tenant_id == tenant, imports.c.import_no == import_no, imports.c.state.in_(_NOT_ENDED))
+        .where(imports.c.part != APPLYING)
         .values(state=FAILED, error=error, finished_ms=now_ms(connection))
     )
 
 
 def fail_older(connection: Connection, *, tenant: str, import_no: int) -> None:
-    """End every older import that is still in staging: its rows are about to be removed."""
+    """End every older import that is still in staging: its rows are about to be removed.
+
+    Changes that only wait have no rows there; those that were going in have lost what they were going into.
+    """
+    waits = and_(imports.c.kind == CHANGES, imports.c.part != APPLYING)
     connection.execute(
         update(imports)
-        .where(imports.c.tenant_id == tenant, imports.c.import_no < import_no, imports.c.state.in_(_NOT_ENDED))
+        .where(imports.c.tenant_id == tenant, imports.c.import_no < import_no, imports.c.state.in_(_NOT_ENDED), ~waits)
         .values(state=FAILED, error=f"overtaken by import {import_no}", finished_ms=now_ms(connection))
     )
 
@@ -265,6 +298,17 @@ def used_page(
     ).all()
 
 
+def used_of(connection: Connection, *, tenant: str, import_no: int, offering_ids: Sequence[str]) -> list[Row[Any]]:
+    """All used meetings of a page of offerings, by offering and line."""
+    rows = connection.execute(
+        select(meetings)
+        .where(meetings.c.tenant_id == tenant, meetings.c.import_no == import_no)
+        .where(meetings.c.offering_id.in_(offering_ids), meetings.c.held.is_(None))
+        .order_by(meetings.c.offering_id, meetings.c.line)
+    )
+    return list(rows)
+
+
 def used_by_time(connection: Connection, *, tenant: str, import_no: int) -> Iterator[Row[Any]]:
     """All used meetings that name a teacher or a room, by start. Streams."""
     named = or_(meetings.c.ghs != "", meetings.c.xms != "", meetings.c.room != "")
@@ -328,8 +372,10 @@ def enrolled_in(
 
 
 def discardable(connection: Connection, *, tenant: str, import_no: int) -> list[int]:
-    """Older imports whose staging nobody needs: all but the newest complete one."""
+    """Older imports whose staging nobody needs: all but that of the newest complete one."""
     kept = latest_complete(connection, tenant)
+    if kept is not None:
+        kept = load(connection, tenant=tenant, import_no=kept).staging_no
     numbers: set[int] = set()
     for table in (meetings, enrolments):
         numbers.update(

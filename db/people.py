@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
-from db.tables import enrolments, users
+from db.tables import enrolments, rolls, users
 from db.upsert import insert_missing, upsert
 from domain.timetable import Person
 
@@ -111,3 +111,18 @@ def unlisted_students(connection: Connection, *, tenant: str, import_no: int) ->
     )
     for row in rows:
         yield Enrolled(row.code, row.line)
+
+
+def named_by_nobody(connection: Connection, *, tenant: str, kind: str, after: str, limit: int = 500) -> list[str]:
+    """The next codes, by code, that no list has and no roll names any more."""
+    on_a_roll = exists().where(
+        rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code
+    )
+    rows = connection.scalars(
+        select(users.c.code)
+        .where(users.c.tenant_id == tenant, users.c.kind == kind, users.c.listed.is_(False), users.c.code > after)
+        .where(~on_a_roll)
+        .order_by(users.c.code)
+        .limit(limit)
+    )
+    return list(rows)

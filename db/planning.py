@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, or_, select
 
 from db import mirror as mirror_rows
 from db import pins as pin_rows
 from db.jobs import MIRRORED, OPEN
-from db.tables import AnyRow, failures, jobs, mirror, offerings, sessions, terms
+from db.tables import AnyRow, failures, jobs, mirror, offerings, run_offerings, sessions, terms
 from domain.pins import Pin
 from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
@@ -29,6 +29,20 @@ LAST_CALENDAR: Final = "cal;"
 """No calendar of a course sorts behind it."""
 
 _ASKED_FOR: Final = (*OPEN, "dead")  # what died is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Only what a run has chosen (see `db.scopes`), and of that, with `needs`, only what needs one of these."""
+
+    run_id: str
+    needs: int = 0
+
+    def holds(self, term: ColumnElement[str], offering_id: ColumnElement[str]) -> ColumnElement[bool]:
+        """Whether the offering is one of them."""
+        same = (run_offerings.c.run_id == self.run_id, run_offerings.c.term == term)
+        needs = (run_offerings.c.needs.bitwise_and(self.needs) != 0,) if self.needs else ()
+        return select(run_offerings.c.needs).where(*same, run_offerings.c.offering_id == offering_id, *needs).exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +85,20 @@ _COURSE: Final = (
 )  # fmt: skip
 
 
-def courses(connection: Connection, *, tenant: str, term: str, after: str) -> list[Course]:
+def courses(
+    connection: Connection, *, tenant: str, term: str, after: str, chosen: Chosen | None = None
+) -> list[Course]:
     """The courses after the one with id `after`, in the order of their ids: as many as make a page, at least one."""
+    mine = () if chosen is None else (chosen.holds(offerings.c.term, offerings.c.id),)
     rows = connection.execute(
         select(*_COURSE)
-        .where(offerings.c.tenant_id == tenant, offerings.c.term == term, offerings.c.id > after)
+        .where(offerings.c.tenant_id == tenant, offerings.c.term == term, offerings.c.id > after, *mine)
         .order_by(offerings.c.id)
         .limit(PAGE_COURSES)
     ).all()
     if not rows:
         return []
-    held = _held(connection, tenant, term, rows[0].id, rows[-1].id)
+    held = _held(connection, tenant, term, _among(sessions.c.offering_id, [row.id for row in rows], chosen))
     page: list[Course] = []
     left = PAGE_ROWS
     for row in rows:
@@ -98,7 +115,8 @@ def course(connection: Connection, *, tenant: str, term: str, offering_id: str) 
     row = connection.execute(select(*_COURSE).where(*where)).one_or_none()
     if row is None:
         return None
-    return Course(*row, _held(connection, tenant, term, offering_id, offering_id).get(offering_id, 0))
+    held = _held(connection, tenant, term, sessions.c.offering_id == offering_id)
+    return Course(*row, held.get(offering_id, 0))
 
 
 def courses_of(connection: Connection, *, tenant: str, term: str, offering_ids: Sequence[str]) -> list[Course]:
@@ -107,15 +125,20 @@ def courses_of(connection: Connection, *, tenant: str, term: str, offering_ids: 
     rows = connection.execute(select(*_COURSE).where(*where).order_by(offerings.c.id)).all()
     if not rows:
         return []
-    held = _held(connection, tenant, term, rows[0].id, rows[-1].id)
+    held = _held(connection, tenant, term, sessions.c.offering_id.in_([row.id for row in rows]))
     return [Course(*row, held.get(row.id, 0)) for row in rows]
 
 
-def _held(connection: Connection, tenant: str, term: str, first: str, last: str) -> dict[str, int]:
-    """How many classes each of these offerings has."""
+def _among(column: ColumnElement[str], ids: Sequence[str], chosen: Chosen | None) -> ColumnElement[bool]:
+    """Whether the column is one of sorted ids: where these are everything between the first and the last, by that range."""
+    return column.between(ids[0], ids[-1]) if chosen is None else column.in_(ids)
+
+
+def _held(connection: Connection, tenant: str, term: str, among: ColumnElement[bool]) -> dict[str, int]:
+    """How many classes each of some offerings has."""
     rows = connection.execute(
         select(sessions.c.offering_id, func.count())
-        .where(sessions.c.tenant_id == tenant, sessions.c.term == term, sessions.c.offering_id.between(first, last))
+        .where(sessions.c.tenant_id == tenant, sessions.c.term == term, among)
         .group_by(sessions.c.offering_id)
     )
     return {row[0]: row[1] for row in rows}
@@ -145,12 +168,14 @@ def heads(connection: Connection, *, tenant: str, term: str, offering_ids: Seque
     return {target: Head(state, sent, name, intent is None) for target, state, sent, name, intent in rows}
 
 
-def changed_courses(connection: Connection, *, tenant: str, term: str, page: Sequence[Course]) -> set[str]:
+def changed_courses(
+    connection: Connection, *, tenant: str, term: str, page: Sequence[Course], chosen: Chosen | None = None
+) -> set[str]:
     """Those courses of a page of which an event is not as it was sent, or a job is open or dead.
 
-    `page` has every course of its range of ids, in their order.
+    `page` has every course of its range of ids, in their order; or those that are `chosen`.
     """
-    first, last = page[0].id, page[-1].id
+    ids = [one.id for one in page]
     wanted = connection.execute(
         select(sessions.c.offering_id)
         .distinct()
@@ -166,7 +191,7 @@ def changed_courses(connection: Connection, *, tenant: str, term: str, page: Seq
         .where(
             sessions.c.tenant_id == tenant,
             sessions.c.term == term,
-            sessions.c.offering_id.between(first, last),
+            _among(sessions.c.offering_id, ids, chosen),
             or_(
                 mirror.c.target.is_(None),
                 sessions.c.event_hash.is_(None),
@@ -177,12 +202,14 @@ def changed_courses(connection: Connection, *, tenant: str, term: str, page: Seq
         )
     )
     found = set(wanted.scalars())
-    groups = _surplus_groups(connection, tenant, term, first, last) | _busy_groups(connection, tenant, page)
+    groups = _surplus_groups(connection, tenant, term, ids, chosen) | _busy_groups(connection, tenant, page)
     groups |= _pinned_groups(connection, tenant, term, page)
     return found | {one.partition(":")[2] for one in groups}
 
 
-def _surplus_groups(connection: Connection, tenant: str, term: str, first: str, last: str) -> set[str]:
+def _surplus_groups(
+    connection: Connection, tenant: str, term: str, ids: Sequence[str], chosen: Chosen | None
+) -> set[str]:
     """Calendars in which WPS has an event whose class is gone."""
     rows = connection.execute(
         select(mirror.c.group_id)
@@ -199,7 +226,7 @@ def _surplus_groups(connection: Connection, tenant: str, term: str, first: str, 
         .where(
             mirror.c.tenant_id == tenant,
             mirror.c.term == term,
-            mirror.c.group_id.between(calendar_target(first), calendar_target(last)),
+            _among(mirror.c.group_id, [calendar_target(one) for one in ids], chosen),
             mirror.c.kind == "event",
             mirror.c.target.like("evt:%"),
             or_(mirror.c.state == "live", mirror.c.intent_verb.is_not(None)),
@@ -313,7 +340,7 @@ class Orphan:
 
 
 def orphans(
-    connection: Connection, *, tenant: str, term: str, after: str, limit: int
+    connection: Connection, *, tenant: str, term: str, after: str, limit: int, chosen: Chosen | None = None
 ) -> tuple[list[Orphan], str | None]:
     """Those of the next `limit` calendars whose course is gone; and the last calendar looked at, None at the end."""
     columns: tuple[Any, ...] = (mirror.c.target, mirror.c.lane, offerings.c.id)
@@ -322,6 +349,7 @@ def orphans(
         offerings.c.term == mirror.c.term,
         offerings.c.id == func.substr(mirror.c.target, 5),
     )
+    mine = () if chosen is None else (chosen.holds(mirror.c.term, func.substr(mirror.c.target, 5)),)
     rows: Sequence[AnyRow] = connection.execute(
         select(*columns)
         .join(offerings, same_course, isouter=True)
@@ -331,6 +359,7 @@ def orphans(
             # The end of the range keeps the walk off the events, which are most of the table.
             mirror.c.target > (after or "cal:"),
             mirror.c.target < LAST_CALENDAR,
+            *mine,
         )
         .order_by(mirror.c.target)
         .limit(limit)

@@ -18,6 +18,7 @@ from db.upsert import upsert
 from domain.ids import key_of
 
 REJECT, FINDING, HELD = "reject", "finding", "held"
+PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _write(connection: Connection, entries: dict[str, Entry], *, tenant: str, im
     upsert(connection, quarantine, rows, update=("file", "line", "row", "sentence", "last_import"))
 
 
-def clear_unseen(connection: Connection, *, tenant: str, import_no: int, limit: int = 500) -> int:
+def clear_unseen(connection: Connection, *, tenant: str, import_no: int, limit: int = PAGE) -> int:
     """Clear up to `limit` open entries that the import did not meet; returns how many: fewer means none is left."""
     ids = connection.scalars(
         select(quarantine.c.id)
@@ -116,13 +117,53 @@ def clear_unseen(connection: Connection, *, tenant: str, import_no: int, limit: 
         )
         .limit(limit)
     ).all()
+    clear_ids(connection, ids, tenant=tenant)
+    return len(ids)
+
+
+def clear_of(
+    connection: Connection, *, tenant: str, import_no: int, kind: str, reasons: Sequence[str], limit: int = PAGE
+) -> int:
+    """Like `clear_unseen`, of one kind and these reasons only (no reasons: of any)."""
+    where = [quarantine.c.kind == kind, quarantine.c.last_import < import_no, quarantine.c.cleared_ms.is_(None)]
+    if reasons:
+        where.append(quarantine.c.reason.in_(reasons))
+    ids = connection.scalars(select(quarantine.c.id).where(quarantine.c.tenant_id == tenant, *where).limit(limit)).all()
+    clear_ids(connection, ids, tenant=tenant)
+    return len(ids)
+
+
+def clear_findings(
+    connection: Connection, *, tenant: str, reasons: Sequence[str], identities: Sequence[tuple[str, ...]]
+) -> None:
+    """Clear the findings of these reasons and identities, at most a page: nobody has met them again."""
+    ids = [key_of(FINDING, reason, *identity) for reason in reasons for identity in identities]
+    clear_ids(connection, ids, tenant=tenant)
+
+
+def open_rejects(
+    connection: Connection, *, tenant: str, before: int, after: str, limit: int = PAGE
+) -> list[tuple[str, dict[str, Any]]]:
+    """(id, row) of the next open rejects that imports before this one have met, by id."""
+    rows = connection.execute(
+        select(quarantine.c.id, quarantine.c.row)
+        .where(quarantine.c.tenant_id == tenant, quarantine.c.kind == REJECT, quarantine.c.cleared_ms.is_(None))
+        .where(quarantine.c.last_import < before, quarantine.c.id > after)
+        .order_by(quarantine.c.id)
+        .limit(limit)
+    )
+    return [(row.id, json.loads(row.row)) for row in rows]
+
+
+def clear_ids(connection: Connection, ids: Sequence[str], *, tenant: str) -> None:
+    """Clear entries, at most a page."""
     if ids:
         connection.execute(
             update(quarantine)
             .where(quarantine.c.tenant_id == tenant, quarantine.c.id.in_(sorted(ids)))
+            .where(quarantine.c.cleared_ms.is_(None))
             .values(cleared_ms=now_ms(connection))
         )
-    return len(ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from db import run_counts, run_questions
 from db.clock import db_now_ms, now_ms
-from db.tables import AnyRow, run_stages, runs
-from domain.runs import ASKS, ENDED, PAUSED
+from db.tables import AnyRow, run_stages, runs, tenants
+from domain.runs import ASKS, ENDED, PAUSED, RUNNING
 
 __all__ = ["ENDED", "RunActive"]
 
 
+NORMAL, URGENT = "normal", "urgent"
+
+
 class RunActive(Exception):
-    """Another run of the same scope has not ended yet; in some states it does not end by itself."""
+    """A run that does the same, or must not be disturbed, has not ended; in some states it does not end by itself."""
 
     def __init__(self, run_id: str, kind: str, scope: dict[str, Any], state: str) -> None:
         super().__init__(f"run {run_id} ({kind}) {_STILL.get(state, 'is still active')}")
@@ -38,14 +41,19 @@ def begin(
     mutex: str,
     stages: Sequence[tuple[str, str]],
     trigger: str = "user",
+    priority: str = NORMAL,
 ) -> None:
-    """Write a new run with its stages `(stage, step)`. Raises `RunActive`."""
-    now = now_ms(connection)
-    row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
-    row["trigger"] = trigger
+    """Write a new run with its stages `(stage, step)`. Raises `RunActive` while another one has the mutex."""
     before = active(connection, tenant=tenant, mutex=mutex)
     if before is not None:
         raise RunActive(before.id, before.kind, json.loads(before.scope), before.state)
+    newest: int = (
+        connection.execute(select(func.max(runs.c.created_ms)).where(runs.c.tenant_id == tenant)).scalar() or 0
+    )
+    # Two runs of one millisecond still come one after the other: the earlier goes first where both want the same.
+    now = max(now_ms(connection), newest + 1)
+    row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
+    row |= {"trigger": trigger, "priority": priority}
     connection.execute(
         runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
     )
@@ -64,6 +72,37 @@ def begin(
             for position, (stage, step) in enumerate(stages)
         ],
     )
+
+
+def hold_order(connection: Connection, *, tenant: str) -> None:
+    """Until the unit ends nobody else begins a run of the tenant or decides whose turn it is."""
+    connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update())
+
+
+def going_on(connection: Connection, *, tenant: str, kinds: Sequence[str]) -> list[AnyRow]:
+    """Runs of these kinds that have not ended, in the order in which they were asked for."""
+    rows = connection.execute(
+        select(runs)
+        .where(runs.c.tenant_id == tenant, runs.c.mutex.is_not(None), runs.c.kind.in_(kinds))
+        .order_by(runs.c.created_ms, runs.c.id)
+    )
+    return list(rows)
+
+
+def take_reading(connection: Connection, *, tenant: str, run_id: str) -> bool:
+    """Become the one run that reads a source and makes sessions; False while another is that."""
+    goes_on = (
+        select(runs.c.id).where(runs.c.id == tenants.c.reading_run, runs.c.state.in_(("queued", RUNNING))).exists()
+    )
+    free = or_(tenants.c.reading_run.is_(None), tenants.c.reading_run == run_id, ~goes_on)
+    taken = connection.execute(update(tenants).where(tenants.c.id == tenant, free).values(reading_run=run_id))
+    return taken.rowcount == 1
+
+
+def leave_reading(connection: Connection, *, tenant: str, run_id: str) -> None:
+    """Let the next one read."""
+    mine = (tenants.c.id == tenant, tenants.c.reading_run == run_id)
+    connection.execute(update(tenants).where(*mine).values(reading_run=None))
 
 
 def get(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow | None:
@@ -128,10 +167,12 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         "id": row.id,
         "kind": row.kind,
         "trigger": row.trigger,
+        "priority": row.priority,
         "state": row.state,
         "asked": row.asked,
+        "waits_for": _waits_for(connection, row),
         "stage": row.stage,
-        "scope": {name: value for name, value in json.loads(row.scope).items() if name != "sealed"},
+        "scope": shown_scope(row.scope),
         "import_no": row.import_no,
         "error": row.error,
         "created_ms": row.created_ms,
@@ -163,3 +204,16 @@ def _asking(row: AnyRow) -> dict[str, Any]:
         "questions": json.loads(row.questions),
         **json.loads(row.shown),
     }
+
+
+def _waits_for(connection: Connection, row: AnyRow) -> dict[str, Any] | None:
+    """The run that goes first, while the row's run has not begun."""
+    before = get(connection, row.waits_for) if row.waits_for is not None and row.state == "queued" else None
+    if before is None or before.state in ENDED:
+        return None
+    return {"id": before.id, "kind": before.kind, "state": before.state, "scope": shown_scope(before.scope)}
+
+
+def shown_scope(stored: str) -> dict[str, Any]:
+    """A scope as people may see it."""
+    return {name: value for name, value in json.loads(stored).items() if name != "sealed"}

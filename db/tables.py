@@ -50,6 +50,7 @@ tenants = _table(
     Column("wps_app_id", String(80), nullable=False),
     Column("wps_app_key", Text, nullable=False),  # encrypted: see usecases/tenants.py
     Column("last_import_no", BigInteger, nullable=False),
+    Column("reading_run", ID),  # the run that reads a source or makes sessions now: one at a time
     _instant("created_ms", nullable=False),
 )
 
@@ -95,6 +96,11 @@ imports = _table(
     Column("held", BigInteger, nullable=False),
     Column("findings", BigInteger, nullable=False),
     Column("sessions", BigInteger, nullable=False),
+    Column("kind", String(10), nullable=False, server_default="whole"),  # whole, changes, people
+    Column("base_no", BigInteger),  # the whole import whose staging it goes on with; NULL = its own
+    Column("buffer_no", BigInteger),  # under which number its changes wait in `change_buffer`
+    Column("watermark", String(60)),  # the newest `sj` of the source, taken before it was read
+    Column("planned", Boolean, nullable=False, server_default="0"),  # all of it was compared with the mirror once
     Column("error", Text),
     _instant("started_ms", nullable=False),
     _instant("finished_ms"),
@@ -139,6 +145,31 @@ enrolments = _table(
     Column("kcbh", NAME, primary_key=True),  # blank = every course of the offering number
     Column("code", NAME, primary_key=True),
     Column("line", BigInteger, nullable=False),
+)
+
+# Changes that were read and are not in the staging yet. A page is applied and removed by one transaction.
+change_buffer = _table(
+    "change_buffer",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("buffer_no", BigInteger, primary_key=True),
+    Column("part", String(12), primary_key=True),  # meetings, enrolments
+    Column("term", TERM, primary_key=True),
+    Column("kkh", NAME, primary_key=True),
+    Column("slot", HASH, primary_key=True),  # what the rows replace together; blank = everything of the number
+    Column("line", BigInteger, primary_key=True),
+    Column("op", String(8), nullable=False),  # add, update, delete, whole
+    Column("sj", String(40), nullable=False),  # when the source changed it; blank = it does not say
+    Column("row", Text, nullable=False),  # JSON: the row as it will be staged
+)
+
+# Offerings that changes have touched, until a run has carried them to the lanes.
+touched = _table(
+    "touched",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("offering_id", HASH, primary_key=True),
+    Column("import_no", BigInteger, nullable=False),  # the newest import that touched it
+    Column("made_no", BigInteger, nullable=False),  # the import as of which its sessions were made
 )
 
 quarantine = _table(
@@ -388,10 +419,12 @@ runs = _table(
     "runs",
     Column("id", ID, primary_key=True),
     Column("tenant_id", TENANT, nullable=False),
-    Column("kind", String(12), nullable=False),  # full, import
+    Column("kind", String(12), nullable=False),  # full, incremental, users, import, verify, repair
     Column("trigger", String(12)),  # user, schedule; NULL = before it was written down
     Column("scope", Text, nullable=False),  # JSON
-    Column("mutex", String(80)),  # one active run per scope; NULL once ended
+    Column("mutex", String(80)),  # NULL once ended
+    Column("priority", String(10), nullable=False, server_default="normal"),  # normal, urgent
+    Column("waits_for", ID),  # the run with an overlapping scope that goes first; NULL = it waits for nobody
     Column("state", String(24), nullable=False),
     Column("asked", String(12)),  # pause, resume, cancel: what a person wants of it and is not done yet
     Column("stage", String(12), nullable=False),
@@ -419,6 +452,15 @@ run_stages = _table(
     Column("note", Text),
     _instant("started_ms"),
     _instant("finished_ms"),
+)
+
+# What a run plans, where that is not everything.
+run_offerings = _table(
+    "run_offerings",
+    Column("run_id", ID, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("offering_id", HASH, primary_key=True),
+    Column("needs", Integer, nullable=False),  # bits: 1 deletes, 2 updates, 4 creates; 0 = not compared, or nothing
 )
 
 # One row per (run, lane, kind): lanes never wait for each other's counters; readers add them up.

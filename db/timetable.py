@@ -264,6 +264,15 @@ def remove_unwritten(
     return len(rows), str(last)
 
 
+def remove_unwritten_of(
+    connection: Connection, table: Table, *, tenant: str, term: str, offering_ids: Sequence[str], import_no: int
+) -> None:
+    """Remove the rows of these offerings, a page of them, that older imports wrote."""
+    of = table.c.id if table is offerings else table.c.offering_id
+    mine = (table.c.tenant_id == tenant, table.c.term == term, of.in_(offering_ids))
+    connection.execute(delete(table).where(*mine, table.c.import_no < import_no))
+
+
 def tables_written_again() -> tuple[Table, ...]:
     """The tables that `remove_unwritten` knows, in the order in which their rows are to go."""
     return tuple(_WRITTEN_AGAIN)

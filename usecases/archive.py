@@ -6,7 +6,7 @@ from db import jobs, sync_runs, terms
 from db.engine import in_unit
 from domain.terms import ARCHIVED
 from usecases.deps import Deps
-from usecases.sync import runs
+from usecases.sync import runs, turns
 from usecases.sync.stages.table import STAGES
 from usecases.terms import TermRefused, checked_code, locked, refuse_unfinished
 
@@ -27,13 +27,15 @@ def begin(deps: Deps, code: str) -> tuple[str, str]:
         if row.archived_ms is not None:
             raise TermRefused(f"term {code} was archived already", "`obsync terms` says what was removed")
         refuse_unfinished(tx, deps.tenant, row)
+        sync_runs.hold_order(tx, tenant=deps.tenant)
+        turns.refuse_beside_others(tx, tenant=deps.tenant)
         sync_runs.begin(
             tx,
             tenant=deps.tenant,
             run_id=run_id,
             kind=KIND,
             scope={"term": code},
-            mutex=runs.SCOPE_MUTEX,
+            mutex=run_id,
             stages=STAGES[KIND],
         )
         sync_runs.change_run(tx, run_id, term=code)

@@ -45,7 +45,7 @@ _DEFAULTS: tuple[dict[str, Any], ...] = (
     {
         "name": NAME,
         "kind": "run",
-        "payload": json.dumps({"run": "full"}),
+        "payload": json.dumps({"run": "incremental"}),
         "cron": "0 * * * *",
         "zone": TENANT_ZONE,
         "policy": RUN_ONCE,

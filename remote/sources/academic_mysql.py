@@ -21,8 +21,10 @@ from sqlalchemy.dialects.mysql import INTEGER
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from remote.sources.academic_changes import AcademicChanges
+from remote.sources.academic_parts import Part, text_of
 from remote.sources.address import shown
-from remote.sources.base import PARTS, READ_COLUMNS, BadSource, SourceRow, check_columns
+from remote.sources.base import MARK, PARTS, READ_COLUMNS, BadSource, ChangeSet, SourceRow, check_columns
 from remote.sources.mapping import NOTHING, ColumnMapping
 
 T = TypeVar("T")
@@ -51,24 +53,6 @@ _AWAY: Final = (2002, 2003, 2005)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """How a part is read: our columns by name, the values of every row, the key, and which rows count."""
-
-    table: str
-    columns: dict[str, sa.ColumnClause[Any]]
-    constants: dict[str, str]
-    key: sa.ColumnElement[Any]
-    where: tuple[sa.ColumnElement[bool], ...]
-    source: sa.TableClause
-
-    @property
-    def content(self) -> sa.ColumnElement[str]:
-        """Everything that is read of a row as bytes, no two rows alike that differ."""
-        read = (sa.func.coalesce(sa.cast(column, sa.BINARY), b"\x02") for column in self.columns.values())
-        return sa.func.concat_ws(b"\x01", *read)
-
-
-@dataclass(frozen=True, slots=True)
 class _Chunk:
     """The rows without a key, or those with a key from `low` to `high`, which is in it; None is the end of the table."""
 
@@ -86,14 +70,14 @@ class AcademicMysql:
         self._name = shown(address)
         self._mapping = mapping
         self._url, options = _parsed(address, self._name)
-        self._term = options.get("xnxq", "")
+        self.term = options.get("xnxq", "")
         self._without = {part for part in options.get("without", "").split(",") if part}
         if unknown := sorted(self._without - (set(_TABLES) - {"meetings"})):
             raise BadSource(
                 self._name, f"without={','.join(unknown)} is not possible", "Name students, teachers, enrolments"
             )
         self._connection: sa.Connection | None = None
-        self._parts: dict[str, _Part] | None = None
+        self._parts: dict[str, Part] | None = None
         self._open: _Reader | None = None
 
     @property
@@ -113,13 +97,13 @@ class AcademicMysql:
         """Connect, and look for every table and column. Raises BadSource."""
         self.close()
         self._parts = None
-        self._described()
+        self.described()
 
     def fingerprint(self) -> str:
         """A hash of how many rows there are and of two checksums of them, by part: one pass over each table."""
-        total = hashlib.sha256(f"{self._mapping.described()}{self._term}".encode())
+        total = hashlib.sha256(f"{self._mapping.described()}{self.term}".encode())
         for part in self.parts():
-            described = self._described()[part]
+            described = self.described()[part]
             half = sa.func.conv(sa.func.left(sa.func.md5(described.content), 16), 16, 10)
             sums = (
                 sa.func.count(),
@@ -135,12 +119,52 @@ class AcademicMysql:
         """Up to `limit` rows after the first `after`; a row's line is its number in the order of reading."""
         reader = self._open
         if reader is None or reader.part != part or reader.position != after:
-            reader = self._open = _Reader(part, self._described()[part], self.all, after)
+            reader = self._open = _Reader(part, self.described()[part], self.all, after)
         try:
             return reader.read(limit)
         except BadSource:
             self._open = None  # asked again, a reader that failed would say that the table ends here
             raise
+
+    @property
+    def live(self) -> bool:
+        """Whether its tables say when a row was changed: then nobody has to keep still while it is read."""
+        return self.watermark() is not None
+
+    def watermark(self) -> str | None:
+        """The newest `sj` of meetings and enrolments, with a hash of the rows that have it: within that time more may come."""
+        found = []
+        for part in ("meetings", "enrolments"):
+            described = self.described().get(part)
+            if described is None or described.changed is None:
+                continue
+            newest = sa.select(sa.func.max(sa.func.trim(described.changed))).select_from(described.source)
+            moment = text_of(self.all(newest, table=described.table)[0][0])
+            if moment:
+                found.append((moment, part))
+            elif part == "meetings":
+                return None
+        if not found or found[0][1] != "meetings":
+            return None
+        newest_moment = max(moment for moment, _ in found)
+        return f"{newest_moment[:30]}{MARK}{self._of_moment(newest_moment)}"
+
+    def _of_moment(self, moment: str) -> str:
+        """A hash of all rows that were changed at this time or say a later one."""
+        total = hashlib.sha256()
+        for part in ("meetings", "enrolments"):
+            described = self.described().get(part)
+            if described is not None and described.changed is not None:
+                sums = sa.func.count(), sa.func.coalesce(sa.func.sum(sa.func.crc32(described.content)), 0)
+                statement = sa.select(*sums).select_from(described.source).where(described.changed >= moment)
+                total.update(f"{part}{tuple(map(str, self.all(statement, table=described.table)[0]))}".encode())
+        return total.hexdigest()[:16]
+
+    def changes(self, *, since: str | None) -> ChangeSet | None:
+        """Everything of the numbers that were changed since; None where the tables do not say when."""
+        if since is None or self.watermark() is None:
+            return None
+        return AcademicChanges(self, since.partition(MARK)[0])
 
     def close(self) -> None:
         """Close the connection."""
@@ -201,7 +225,8 @@ class AcademicMysql:
 
     # --- tables and columns -------------------------------------------------------------------------------------------
 
-    def _described(self) -> dict[str, _Part]:
+    def described(self) -> dict[str, Part]:
+        """How each part is read. Raises BadSource."""
         if self._parts is None:
             there = self._columns()
             self._parts = {part: self._describe(part, there) for part in self.parts()}
@@ -230,7 +255,7 @@ class AcademicMysql:
             found.setdefault(str(table).lower(), []).append(str(column))
         return found
 
-    def _describe(self, part: str, there: dict[str, list[str]]) -> _Part:
+    def _describe(self, part: str, there: dict[str, list[str]]) -> Part:
         table, key = _TABLES[part]
         columns = there.get(table)
         if columns is None:
@@ -251,16 +276,18 @@ class AcademicMysql:
         if state is not None and part != "meetings":  # meetings that are marked as deleted are held, for all to see
             kept = sa.func.lower(sa.func.trim(sa.func.coalesce(source.c[state], "")))
             where.append(kept != "delete")
-        if self._term and "xnxq" in read:
-            where.append(read["xnxq"] == self._term)
+        if self.term and "xnxq" in read:
+            where.append(read["xnxq"] == self.term)
         ordered = read.get(key, next(iter(read.values())))
-        return _Part(table, cast(Any, read), constants, ordered, tuple(where), source)
+        moment = next((name for name in columns if name.lower() == "sj"), None)
+        changed = read["sj"] if "sj" in read else None if moment is None else source.c[moment]
+        return Part(table, cast(Any, read), constants, ordered, tuple(where), source, changed)
 
 
 class _Reader:
     """One part being read; `position` counts the rows behind it."""
 
-    def __init__(self, part: str, described: _Part, ask: Callable[..., Sequence[sa.Row[Any]]], after: int) -> None:
+    def __init__(self, part: str, described: Part, ask: Callable[..., Sequence[sa.Row[Any]]], after: int) -> None:
         self.part = part
         self.position = after
         self._described = described
@@ -272,7 +299,7 @@ class _Reader:
         names, constants = list(self._described.columns), self._described.constants
         rows = []
         for line, row in enumerate(islice(self._rows, limit), self.position + 1):
-            values = dict(zip(names, map(_text, row), strict=True))
+            values = dict(zip(names, map(text_of, row), strict=True))
             values.update(constants)
             rows.append(SourceRow(line, values))
         self.position += len(rows)
@@ -351,10 +378,3 @@ def _parsed(address: str, name: str) -> tuple[sa.URL, dict[str, str]]:
         raise BadSource(name, f"it has no option {', '.join(unknown)}", f"There are {options}")
     driver = {option: value for option, value in said.items() if option in _DRIVER_OPTIONS} | {"charset": "utf8mb4"}
     return url.set(drivername="mysql+pymysql", query=driver), said
-
-
-def _text(value: Any) -> str | None:
-    """A value as the schools write it; most columns are text anyway."""
-    if value is None or isinstance(value, str):
-        return value
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

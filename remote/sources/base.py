@@ -51,8 +51,8 @@ class SourceRow:
     values: Mapping[str, str | None]
 
 
-class TimetableSource(Protocol):
-    """A source of one tenant's timetable. Not for use by several threads at once."""
+class Readable(Protocol):
+    """Something that is read part by part. Not for use by several threads at once."""
 
     @property
     def name(self) -> str:
@@ -87,6 +87,47 @@ class TimetableSource(Protocol):
         ...
 
 
+class ChangeSet(Readable, Protocol):
+    """What has changed in a timetable, as rows of `meetings` (and perhaps `enrolments`) that say what becomes of them."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows are all that there is of each number (`kkh`) they name, and not single changes."""
+        ...
+
+
+class TimetableSource(Readable, Protocol):
+    """A source of one tenant's timetable."""
+
+    @property
+    def live(self) -> bool:
+        """Whether people write to it while it is read: it is then read again from its watermark on, and not refused."""
+        ...
+
+    def watermark(self) -> str | None:
+        """Up to when its rows say that they were changed (`sj`); None where they do not say it. Raises BadSource."""
+        ...
+
+    def changes(self, *, since: str | None) -> ChangeSet | None:
+        """What has changed, after the watermark `since` where the source can tell; None: read the whole source."""
+        ...
+
+
+def newer_than(watermark: str | None, moment: str) -> bool:
+    """Whether a row changed at `moment` (`sj`) is missing in what was read up to the watermark; unknown times count so."""
+    if not watermark or not moment.strip():
+        return True
+    return _comparable(moment) > _comparable(watermark.partition(MARK)[0])
+
+
+MARK: Final = " #"
+"""Between the time of a watermark and what tells the rows of that very time apart."""
+
+
+def _comparable(moment: str) -> str:
+    return moment.strip().replace("/", "-").replace("T", " ")
+
+
 def check_once(columns: list[str], *, file: str) -> None:
     """Raise BadSource naming the columns that are there more than once."""
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
@@ -110,7 +151,7 @@ def check_columns(
             raise BadSource(file, f"column {wanted} is missing; it has the columns {has[:400]}", remedy)
 
 
-def pages(source: TimetableSource, part: str, *, size: int) -> Iterator[list[SourceRow]]:
+def pages(source: Readable, part: str, *, size: int) -> Iterator[list[SourceRow]]:
     """All rows of `part`, page by page."""
     after = 0
     while page := source.rows(part, after=after, limit=size):

@@ -12,7 +12,7 @@ from typing import IO, Final, cast
 
 from domain.text import clean
 from domain.timetable import SURPLUS
-from remote.sources.base import PARTS, BadSource, SourceRow, check_columns
+from remote.sources.base import PARTS, BadSource, ChangeSet, SourceRow, check_columns
 from remote.sources.mapping import NOTHING, ColumnMapping
 
 _ENDINGS: Final = (".csv", ".csv.gz")
@@ -28,7 +28,7 @@ class CsvFolder:
     def __init__(self, folder: Path, mapping: ColumnMapping = NOTHING) -> None:
         self._folder = folder
         self._mapping = mapping
-        self._open: _OpenFile | None = None
+        self._open: OpenCsv | None = None
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class CsvFolder:
         """Open every part and look at its header. Raises BadSource."""
         self.close()
         for part in self.parts():
-            with _OpenFile(part, self._path(part), self._mapping):
+            with OpenCsv(part, self._path(part), self._mapping):
                 pass
 
     def fingerprint(self) -> str:
@@ -79,12 +79,28 @@ class CsvFolder:
             file = self._open
             if file is None or file.part != part or file.position != after:
                 self.close()
-                file = self._open = _OpenFile(part, self._path(part), self._mapping)
+                file = self._open = OpenCsv(part, self._path(part), self._mapping)
                 file.skip(after)
             return file.read(limit)
         except BadSource:
             self.close()  # asked again, a reader that failed would say that the file ends here
             raise
+
+    @property
+    def live(self) -> bool:
+        """False: files are written as a whole."""
+        return False
+
+    def watermark(self) -> str | None:
+        """The newest `sj` of the meetings; None where the column is missing or blank."""
+        with OpenCsv("meetings", self._path("meetings"), self._mapping) as file:
+            return file.newest("sj")
+
+    def changes(self, *, since: str | None) -> ChangeSet | None:  # noqa: ARG002 (a file is a set)
+        """The file `changes.csv` or `changes.csv.gz`, where it is there."""
+        if not self._files("changes"):
+            return None
+        return ChangesFile(self._path("changes"), self._mapping)
 
     def close(self) -> None:
         """Close the file that is open, if one is."""
@@ -107,12 +123,75 @@ class CsvFolder:
 
 def rows_of_file(part: str, path: Path) -> Iterator[SourceRow]:
     """The rows of a single file that holds one part. Raises BadSource."""
-    with _OpenFile(part, path, NOTHING) as file:
+    with OpenCsv(part, path, NOTHING) as file:
         while rows := file.read(_PAGE):
             yield from rows
 
 
-class _OpenFile:
+class ChangesFile:
+    """A file with the columns of the meetings, whose `zt` says what becomes of each row: add, update or delete."""
+
+    def __init__(self, path: Path, mapping: ColumnMapping = NOTHING) -> None:
+        self._path = path
+        self._mapping = mapping
+        self._open: OpenCsv | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    @property
+    def whole(self) -> bool:
+        """False: each slot stands for itself."""
+        return False
+
+    def parts(self) -> tuple[str, ...]:
+        """Changes of meetings, and nothing else."""
+        return ("meetings",)
+
+    def file_of(self, part: str) -> str:  # noqa: ARG002 (there is one part)
+        """The file's name."""
+        return self._path.name
+
+    def check(self) -> None:
+        """Open it and look at its header. Raises BadSource."""
+        self.close()
+        with OpenCsv("meetings", self._path, self._mapping):
+            pass
+
+    def fingerprint(self) -> str:
+        """A hash of its bytes and of the mapping, whatever the file is called."""
+        total = hashlib.sha256(self._mapping.described().encode())
+        try:
+            with self._path.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    total.update(chunk)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+        return total.hexdigest()
+
+    def rows(self, part: str, *, after: int, limit: int) -> list[SourceRow]:
+        """Up to `limit` rows after the first `after`; fewer only at the end. Raises BadSource."""
+        try:
+            file = self._open
+            if file is None or file.position != after:
+                self.close()
+                file = self._open = OpenCsv(part, self._path, self._mapping)
+                file.skip(after)
+            return file.read(limit)
+        except BadSource:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+
+class OpenCsv:
     """One file being read; `position` counts the rows behind it. Every failure becomes a BadSource."""
 
     def __init__(self, part: str, path: Path, mapping: ColumnMapping) -> None:
@@ -137,7 +216,7 @@ class _OpenFile:
             self.close()
             raise
 
-    def __enter__(self) -> "_OpenFile":
+    def __enter__(self) -> "OpenCsv":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,6 +236,14 @@ class _OpenFile:
         rows = [SourceRow(line, self._values(record)) for line, record in islice(self._records(), limit)]
         self.position += len(rows)
         return rows
+
+    def newest(self, column: str) -> str | None:
+        """The greatest value of a column from here on; None where it is missing or blank."""
+        place = dict(self._picks).get(column)
+        if place is None:
+            return None
+        values = (clean(record[place]) for _, record in self._records() if place < len(record))
+        return max(values, default="") or None
 
     def _header(self) -> list[str]:
         first = next(self._records(), None)

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote
 
 from domain.timetable import Refused, read_date, term_code
-from remote.sources.base import BadSource, SourceRow, check_columns
+from remote.sources.base import BadSource, ChangeSet, SourceRow, check_columns
 from remote.sources.mapping import NOTHING, ColumnMapping
 from remote.sources.xml_stream import elements, root
 
@@ -135,6 +135,19 @@ class Itc2019:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+    @property
+    def live(self) -> bool:
+        """False: files are written as a whole."""
+        return False
+
+    def watermark(self) -> str | None:
+        """None: a problem file does not say when its parts were changed."""
+        return None
+
+    def changes(self, *, since: str | None) -> ChangeSet | None:  # noqa: ARG002 (there are none)
+        """None: it is read as a whole."""
+        return None
 
     # --- files --------------------------------------------------------------------------------------------------------
 

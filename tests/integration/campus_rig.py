@@ -49,7 +49,8 @@ def read_in(
 ) -> tuple[int, ImportReport]:
     """Import a folder, or any other source, to its end."""
     using = source or CsvFolder(folder)
-    number = importing.begin(engine, tenant="main", run_id=run_id, source=using, fence=fence)
+    mark = using.watermark()
+    number = importing.begin(engine, tenant="main", run_id=run_id, source=using, fence=fence, watermark=mark)
     while not importing.step(
         engine, tenant="main", import_no=number, source=using, zone=ZONE, fence=fence
     ).finished:  # fmt: skip

@@ -350,13 +350,13 @@ def only_slot(deps: Deps) -> AnyRow:
     return row
 
 
-def test_a_slot_starts_a_full_run_over_the_source_that_was_synced(deps: Deps, tmp_path: Path) -> None:
+def test_a_slot_starts_an_incremental_run_over_the_source_that_was_synced(deps: Deps, tmp_path: Path) -> None:
     """What people get by `obsync sync` without a folder, without people."""
     source = synced(deps, tmp_path / "campus")
     row = only_slot(deps)
     run = run_rows(deps)[-1]
     assert (row.state, row.run_id, row.reason) == ("started", run.id, None)
-    assert (run.kind, run.trigger, run.state) == ("full", "schedule", "queued")
+    assert (run.kind, run.trigger, run.state) == ("incremental", "schedule", "queued")
     assert json.loads(run.scope)["source"] == source
     assert task_ids(deps) == []
 
@@ -379,7 +379,7 @@ def test_while_a_run_is_active_the_slot_is_skipped_with_its_name(deps: Deps, tmp
     schedules.tick(deps, ran_by=SCHEDULER, now_ms=NOON + 2 * HOUR_MS)
     act(deps, task_ids(deps)[0])
     row = slots(deps)[-1]
-    assert (row.state, row.reason) == ("skipped", f"run {active} (full) is still active")
+    assert (row.state, row.reason) == ("skipped", f"run {active} (incremental) is still active")
     assert len(run_rows(deps)) == 2
 
 

@@ -47,7 +47,7 @@ def step(
 
     Raises ImportOver when the import is not the latest complete one, what `fence` raises.
     """
-    writer = _Writer(engine, tenant, import_no, fence)
+    writer = Writer(engine, tenant, import_no, import_no, fence)
     if cursor == _SWEEP:
         finished = writer.sweep()
         return AggregateProgress(_SWEEP, 0, 0, finished)
@@ -65,22 +65,29 @@ def total(connection: Connection, *, tenant: str, import_no: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class Page:
+    """Some offerings with everything that their rows come to."""
+
     offerings: list[Offering]
     sessions: list[SessionOf]
     teachers: list[RollEntry]
     more: bool
 
 
-def _read(connection: Connection, *, tenant: str, import_no: int, after: str, zone: ZoneInfo) -> _Page:
+def _read(connection: Connection, *, tenant: str, import_no: int, after: str, zone: ZoneInfo) -> Page:
     rows, more = _whole_offerings(connection, tenant=tenant, import_no=import_no, after=after)
+    return made_of(connection, rows, tenant=tenant, zone=zone, more=more)
+
+
+def made_of(connection: Connection, rows: Sequence[Any], *, tenant: str, zone: ZoneInfo, more: bool = False) -> Page:
+    """What the rows of whole offerings, in the order of these, come to."""
     codes = sorted({code for row in rows for code in split_list(row.ghs)})
     staff: dict[str, people.Known] = {}
     for first in range(0, len(codes), PAGE_ROWS):
         some = codes[first : first + PAGE_ROWS]
         staff |= people.known(connection, some, tenant=tenant, kind=people.TEACHER)
     rules = timetable.load_rules(connection, tenant=tenant, zone=zone)
-    page = _Page([], [], [], more)
+    page = Page([], [], [], more)
     for _, group in groupby(rows, key=lambda row: row.offering_id):
         _aggregate_one(list(group), staff, rules, page)
     return page
@@ -106,7 +113,7 @@ def _whole_offerings(connection: Connection, *, tenant: str, import_no: int, aft
             return rows, bool(len(page) > len(same))
 
 
-def _aggregate_one(rows: list[Any], staff: Mapping[str, people.Known], rules: Rules, page: _Page) -> None:
+def _aggregate_one(rows: list[Any], staff: Mapping[str, people.Known], rules: Rules, page: Page) -> None:
     first = rows[0]
     page.offerings.append(
         Offering(
@@ -149,13 +156,16 @@ def _row(row: Any) -> Row:
 
 
 @dataclass(frozen=True)
-class _Writer:
+class Writer:
+    """Writes offerings, sessions and rolls as of an import, whose rows stand under `staging_no`."""
+
     engine: Engine
     tenant: str
     import_no: int
+    staging_no: int
     fence: Fence
 
-    def write(self, page: _Page) -> None:
+    def write(self, page: Page) -> None:
         """Offerings before their sessions and rolls, each sorted by key, at most 500 rows a unit."""
         made = {"tenant": self.tenant, "import_no": self.import_no}
         titles = {offering.id: offering.title for offering in page.offerings}
@@ -177,7 +187,7 @@ class _Writer:
                     by_number.setdefault(offering.kkh, []).append(offering)
             with reading(self.engine) as connection:
                 for kkh, kcbh, code in imports.enrolled_in(
-                    connection, tenant=self.tenant, import_no=self.import_no, term=term, kkhs=sorted(by_number)
+                    connection, tenant=self.tenant, import_no=self.staging_no, term=term, kkhs=sorted(by_number)
                 ):
                     for offering in by_number[kkh]:
                         if kcbh in ("", offering.kcbh):
@@ -201,7 +211,7 @@ class _Writer:
 
     def _remove(self, table: Any, term: str, since: str) -> tuple[int, str]:
         def work(connection: Connection) -> tuple[int, str]:
-            self._check(connection)
+            self.check(connection)
             return timetable.remove_unwritten(
                 connection, table, tenant=self.tenant, term=term, import_no=self.import_no, since=since
             )
@@ -212,7 +222,7 @@ class _Writer:
 
     def _count(self) -> None:
         def work(connection: Connection) -> None:
-            self._check(connection)
+            self.check(connection)
             made = timetable.sessions_of(connection, tenant=self.tenant, import_no=self.import_no)
             imports.set_sessions(connection, tenant=self.tenant, import_no=self.import_no, sessions=made)
 
@@ -220,13 +230,14 @@ class _Writer:
 
     def _unit(self, save: Any, rows: Sequence[Any], **made: Any) -> None:
         def work(connection: Connection) -> None:
-            self._check(connection)
+            self.check(connection)
             save(connection, rows, **made)
 
         in_unit(self.engine, work)
         time.sleep(PAUSE_S)
 
-    def _check(self, connection: Connection) -> None:
+    def check(self, connection: Connection) -> None:
+        """First in every unit: the task is ours, and the import is the latest."""
         self.fence(connection)
         imports.hold_latest(connection, tenant=self.tenant, import_no=self.import_no)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from db import accounts, discrepancies, guards, imports
+from db import accounts, discrepancies, guards, import_bases, imports
 from db.copying import copy_timetable
 from db.engine import in_unit, make_engine, reading
 from db.migrate import upgrade
@@ -141,6 +141,7 @@ def _about_rows(deps: Deps, there: Deps, number: int) -> list[Question]:
         last = imports.latest_complete(ours, deps.tenant)
         if last is None:
             return []
+        last = import_bases.staging_no(ours, tenant=deps.tenant, import_no=last)
         before = guards.rows_used(ours, tenant=deps.tenant, import_no=last)
         return ask_about_rows(before, guards.rows_used(new, tenant=deps.tenant, import_no=number))
 

@@ -9,7 +9,7 @@ meetings ends up used, rejected or held. What a row is refused for is in the qua
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from db.imports import Import, ImportOver
 from db.quarantine import Entry
 from domain.timetable import Calendar
 from observability.failpoints import failpoint
-from remote.sources.base import BadSource, SourceRow, TimetableSource
+from remote.sources.base import BadSource, Readable, SourceRow
 from usecases.sync import findings
 from usecases.sync.staging import Stage, stage_meetings, stage_others
 
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 Fence = Callable[[Connection], None]
 """First in every unit: raises when the caller's job is no longer its own."""
+
+Stages = Callable[[Import, Sequence[SourceRow], Calendar | None, str], Stage]
+"""What stages a page within a unit: the import, its rows, what meetings are read against, and the name of the file."""
 
 PAGE_ROWS: Final = 500
 STEP_ROWS: Final = 2000
@@ -60,7 +63,16 @@ class ImportReport:
     rejects: dict[str, int]
 
 
-def begin(engine: Engine, *, tenant: str, run_id: str, source: TimetableSource, fence: Fence) -> int:
+def begin(
+    engine: Engine,
+    *,
+    tenant: str,
+    run_id: str,
+    source: Readable,
+    fence: Fence,
+    kind: str = imports.WHOLE,
+    watermark: str | None = None,
+) -> int:
     """The number of the run's import: the one it has in staging if the source is still the same, else a new one.
 
     Raises BadSource before anything is written when a file or column is missing, UnknownTenant, what `fence` raises.
@@ -83,6 +95,8 @@ def begin(engine: Engine, *, tenant: str, run_id: str, source: TimetableSource, 
             files=files,
             fingerprint=fingerprint,
             part=parts[0],
+            kind=kind,
+            watermark=watermark,
         )
 
     return in_unit(engine, work)
@@ -93,12 +107,16 @@ def step(
     *,
     tenant: str,
     import_no: int,
-    source: TimetableSource,
+    source: Readable,
     zone: ZoneInfo,
     fence: Fence,
     may_be_empty: bool = False,
+    may_change: bool = False,
+    stages: Stages | None = None,
 ) -> ImportProgress:
     """Read on for up to 2,000 rows. Give every step the same `source`: it reads on where it is.
+
+    `may_change`: people may write to it meanwhile. `stages` says what becomes of a page where that is not staging.
 
     Raises BadSource when the source cannot be read on, changed meanwhile or has no usable row (unless it `may_be_empty`,
     because somebody is asked about that), ImportOver when the import is no longer in staging, what `fence` raises.
@@ -108,7 +126,7 @@ def step(
     if at.state != imports.STAGING:
         raise ImportOver(import_no, f"is {at.state}")
     parts = source.parts()
-    reader = _Reader(engine, tenant, source, zone, fence, parts, may_be_empty)
+    reader = _Reader(engine, tenant, source, zone, fence, parts, may_be_empty, may_change, stages)
     for _ in range(STEP_ROWS // PAGE_ROWS):
         if at.part == imports.READ:
             break
@@ -133,11 +151,13 @@ class _Reader:
 
     engine: Engine
     tenant: str
-    source: TimetableSource
+    source: Readable
     zone: ZoneInfo
     fence: Fence
     parts: Sequence[str]
     may_be_empty: bool
+    may_change: bool
+    stages: Stages | None
     calendar: Calendar | None = None
 
     def page(self, at: Import) -> Import:
@@ -148,7 +168,7 @@ class _Reader:
         part, cursor = at.part, at.cursor + len(rows)
         if len(rows) < PAGE_ROWS:
             part, cursor = self._following(at.part), 0
-        if part == imports.READ and self.source.fingerprint() != at.fingerprint:
+        if part == imports.READ and not self.may_change and self.source.fingerprint() != at.fingerprint:
             raise BadSource(self.source.name, "it changed while it was read", "Import again when it is complete")
         stage = self._stage_of(at, rows)
 
@@ -160,7 +180,8 @@ class _Reader:
 
         after = in_unit(self.engine, work)
         failpoint("import.after_page")
-        if at.part == "meetings" and part != at.part and not self.may_be_empty:
+        whole = at.kind == imports.WHOLE and not self.may_be_empty
+        if whole and at.part == "meetings" and part != at.part:
             self._refuse_unusable(after)
         return after
 
@@ -181,10 +202,13 @@ class _Reader:
     def _stage_of(self, at: Import, rows: list[SourceRow]) -> Stage:
         """What stages these rows within a unit. Everything that can be done before the unit is done here."""
         file = self.source.file_of(at.part)
+        if at.part == "meetings" and self.calendar is None:
+            with reading(self.engine) as connection:
+                self.calendar = timetable.load_calendar(connection, tenant=self.tenant, zone=self.zone)
+        if self.stages is not None:
+            return self.stages(at, rows, self.calendar, file)
         if at.part == "meetings":
-            if self.calendar is None:
-                with reading(self.engine) as connection:
-                    self.calendar = timetable.load_calendar(connection, tenant=self.tenant, zone=self.zone)
+            assert self.calendar is not None
             return stage_meetings(rows, calendar=self.calendar, tenant=self.tenant, import_no=at.import_no, file=file)
         return stage_others(at.part, rows, tenant=self.tenant, import_no=at.import_no, file=file)
 
@@ -303,7 +327,7 @@ class _Judge:
                 page = imports.used_page(
                     connection, tenant=self.tenant, import_no=self.import_no, after=after, limit=STEP_ROWS
                 )
-                named = _teachers_of(page, told)
+                named = teachers_of(page, told)
                 known = people.known(connection, list(named), tenant=self.tenant, kind=people.TEACHER)
             told.update(named)
             missing = {code: said for code, said in named.items() if code not in known or not known[code].listed}
@@ -346,7 +370,7 @@ class _Judge:
         return in_unit(self.engine, fenced)
 
 
-def _teachers_of(rows: Iterable[Any], told: set[str]) -> dict[str, tuple[str, Any]]:
+def teachers_of(rows: Iterable[Any], told: Container[str]) -> dict[str, tuple[str, Any]]:
     """Teacher codes met for the first time: name (blank where no row of the page says it) and first row."""
     named: dict[str, tuple[str, Any]] = {}
     for row in rows:

@@ -12,7 +12,8 @@ from db import dead_letters, jobs, lanes, planning, rolls, run_changes, timetabl
 from db import pins as pin_rows
 from db.engine import in_unit, reading
 from db.jobs import Put
-from db.planning import Course, State
+from db.planning import Chosen, Course, State
+from db.sync_runs import NORMAL, URGENT
 from db.tables import mirror as mirror_table
 from db.tables import offerings
 from domain import pins
@@ -37,6 +38,7 @@ UNIT = 500
 _WHOLE_CALENDARS = 10  # with what is in them about 500 rows
 PAUSE_S = 0.005
 ANY_COLLEGE = "_"
+_TIER = {NORMAL: 0, URGENT: -1}
 
 Fence = Callable[[Connection], None]
 
@@ -69,6 +71,7 @@ class Planner:
     engine: Engine
     tenant: str
     secret: bytes
+    chosen: Chosen | None = None
 
     def pages(self, *, after: str | None = None) -> Iterator[tuple[str, list[CoursePlan]]]:
         """Pages of plans with the cursor to go on from: first every course, then calendars whose course is gone.
@@ -96,7 +99,7 @@ class Planner:
     def _course_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
         while True:
             with reading(self.engine) as tx:
-                page = planning.courses(tx, tenant=self.tenant, term=term, after=last)
+                page = planning.courses(tx, tenant=self.tenant, term=term, after=last, chosen=self.chosen)
                 plans = self._plans(tx, term, self._changed(tx, term, page)) if page else []
             if not page:
                 return
@@ -106,9 +109,11 @@ class Planner:
     def _orphan_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
         while True:
             with reading(self.engine) as tx:
-                gone, reached = planning.orphans(tx, tenant=self.tenant, term=term, after=last, limit=UNIT)
+                gone, reached = planning.orphans(
+                    tx, tenant=self.tenant, term=term, after=last, limit=UNIT, chosen=self.chosen
+                )
                 if reached is None:
-                    gone = planning.dead_copies(tx, tenant=self.tenant, term=term)
+                    gone = planning.dead_copies(tx, tenant=self.tenant, term=term) if self.chosen is None else []
                 plans = [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
             last = reached or planning.LAST_CALENDAR
             if reached is None and not plans:
@@ -124,7 +129,7 @@ class Planner:
         fresh = {one.id for one in page if calendar_target(one.id) not in heads}
         if len(fresh) == len(page):
             return list(page)
-        changed = fresh | planning.changed_courses(tx, tenant=self.tenant, term=term, page=page)
+        changed = fresh | planning.changed_courses(tx, tenant=self.tenant, term=term, page=page, chosen=self.chosen)
         quiet = [one for one in page if one.id not in changed]
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[one.id for one in quiet])
         changed |= {one.id for one in quiet if not _as_sent(one, people.get(one.id, {}), heads)}
@@ -211,9 +216,13 @@ class Planner:
         run_id: str | None,
         new_id: Callable[[], str],
         fence: Fence,
+        priority: str = NORMAL,
     ) -> set[str]:
         """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
-        have something to do now."""
+        have something to do now.
+
+        What a run of priority `urgent` puts goes before everything else in its lane.
+        """
         self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
         self._lift(plans, fence=fence)
         if run_id is not None:
@@ -224,8 +233,8 @@ class Planner:
         )
         touched = {plan.lane for plan in plans if plan.operations}
         for start in range(0, len(rows), UNIT):
-            chunk = rows[start : start + UNIT]
-            puts = [self.as_put(plan, operation) for plan, operation in chunk]
+            chunk, tier = rows[start : start + UNIT], _TIER[priority]
+            puts = [self.as_put(plan, operation, tier=tier) for plan, operation in chunk]
             changing = [put for put, (_, one) in zip(puts, chunk, strict=True) if one.verb is not Verb.CREATE]
 
             def work(
@@ -284,7 +293,7 @@ class Planner:
 
             in_unit(self.engine, work)
 
-    def as_put(self, plan: CoursePlan, operation: Operation) -> Put:
+    def as_put(self, plan: CoursePlan, operation: Operation, *, tier: int = 0) -> Put:
         """The operation as a job."""
         want = operation.desired
         group = operation.target if operation.kind == "calendar" else calendar_target(plan.offering_id or "")
@@ -297,7 +306,7 @@ class Planner:
             lane=plan.lane,
             payload=want.payload if want is not None else GONE,
             desired_hash=want.hash if want is not None else "",
-            tier=0,
+            tier=tier,
             priority=PRIORITY[operation.kind],
             marker=marker_of(self.secret, tenant=self.tenant, target=operation.target, generation=0) if event else None,
             name=plan.calendar_names.get(operation.target),

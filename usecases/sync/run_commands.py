@@ -91,14 +91,11 @@ def _answer(tx: Connection, deps: Deps, run: AnyRow, command: Command, actor: st
     sync_runs.change_run(tx, run.id, asked=Command.CANCEL.value, error="a person dropped what it asked")
 
 
-def replace_asking(tx: Connection, deps: Deps, *, mutex: str, by_run: str, actor: str) -> str | None:
-    """End the run that waits for an answer, if there is one, so that a new one can begin. Returns its id.
+def replace_asking(tx: Connection, deps: Deps, *, before: AnyRow, by_run: str, actor: str) -> str | None:
+    """End a run that waits for an answer, if it still does, so that a new one can begin. Returns its id.
 
     It has sent nothing since it asked: ending it here leaves no job of it behind.
     """
-    before = sync_runs.active(tx, tenant=deps.tenant, mutex=mutex)
-    if before is None or before.state != ASKS:
-        return None
     jobs.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=before.id)
     run = sync_runs.get(tx, before.id, lock=True)
     if run is None or run.state != ASKS:

@@ -1,8 +1,12 @@
 """Runs as stored trees of stages, advanced a step at a time by whoever has the task.
 
-    full:    prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
-    import:  prepare ─▶ aggregate ─▶ finish
+    full:         prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
+    incremental:  detect, guard ─▶ delete ─▶ update ─▶ add ─▶ status
+    users:        extract ─▶ view ─▶ permissions ─▶ finish
+    import:       prepare ─▶ aggregate ─▶ finish
     verify, repair: see `verify_runs`; undo: see `undoing`; archive: see `archiving`
+
+A run that overlaps with an earlier one waits for its turn (see `turns`).
 
 A step does a page or waits for the lanes; everything it has done is in the database when it returns, so a run goes on where
 it was whoever died. Each transaction begins with the task's fence: a worker that was taken for dead writes nothing more. A run
@@ -11,6 +15,7 @@ that asks a person, or is paused, has no task.
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
@@ -23,22 +28,25 @@ from db.jobs import Task
 from db.tables import AnyRow
 from db.timetable import UnknownRule
 from domain.runs import ASKS, RESTS, Command
+from domain.scopes import EVERYTHING, Scope
 from observability.failpoints import failpoint
 from observability.log import get_logger
-from remote.sources.base import BadSource
+from remote.sources.base import BadSource, Readable
+from remote.sources.csv_folder import ChangesFile
+from remote.sources.mapping import read_mapping
 from usecases import tenants, terms
 from usecases.deps import Deps
-from usecases.sync import importing, obeying, run_commands, run_tasks, sources, undoing, verify_runs
+from usecases.sync import importing, obeying, run_commands, run_tasks, sources, turns, undoing, verify_runs
 from usecases.sync.run_tasks import KIND, QUEUE
-from usecases.sync.stages import finish
-from usecases.sync.stages.base import Asks, Done, RunFailed, Running
+from usecases.sync.stages import detect, finish
+from usecases.sync.stages.base import TURN_MS, Asks, Done, RunFailed, Running
 from usecases.sync.stages.table import STAGES, STEPS
 
 log = get_logger("runs")
 
 __all__ = ["KIND", "QUEUE", "advance", "begin", "begin_look", "begin_undo", "wait"]
 
-SCOPE_MUTEX = "timetable"
+_READING = ("prepare", "detect", "extract")
 
 
 def begin(
@@ -53,22 +61,32 @@ def begin(
     actor: str = "",
     confirm_deletes: int | None = None,
     also: Callable[[Connection, str], None] | None = None,
+    only: Scope = EVERYTHING,
+    priority: str = sync_runs.NORMAL,
+    changes: Path | None = None,
+    may_wait: bool = True,
 ) -> tuple[str, str]:
     """Start a run on a source (its path or address). Returns the ids of the run and of its task.
 
     `remember` makes it the source synced last; `settings` are settings of the tenant that change with the run's start.
     `trigger` says who wanted it: user or schedule; a user's run replaces one that waits for an answer. `confirm_deletes` is how
     many events it may delete without asking `actor`. `also` writes, given the run's id, in the same transaction.
+    `only` is the part of the timetable that it is about, `changes` a file that an incremental run reads instead of the
+    source's own changes. While an overlapping run goes on it waits, unless `may_wait` is false.
     Raises `BadSource` when a file or a column is missing, `TermRefused` or `UnknownTerm` when it is about a term that is
     closed or unknown (nothing is written then), and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
-    opened = chosen.open()
+    opened: Readable = chosen.open() if changes is None else ChangesFile(changes, read_mapping(chosen.mapping))
     try:
         opened.check()
     finally:
         opened.close()
     scope = sources.to_scope(deps, chosen)
+    if not only.is_everything:
+        scope[turns.ONLY] = only.as_dict()
+    if changes is not None:
+        scope[detect.FILE] = str(changes.resolve())
     if confirm_deletes is not None:
         scope["confirm_deletes"] = confirm_deletes
     changed = {**(sources.as_settings(deps, chosen) if remember else {}), **(settings or {})}
@@ -76,10 +94,13 @@ def begin(
     stages = STAGES[kind]
 
     def work(tx: Connection) -> str:
-        _refuse_closed_terms(deps, tx, scope, chosen)
+        _refuse_closed_terms(deps, tx, only, chosen)
+        sync_runs.hold_order(tx, tenant=deps.tenant)
         replaced = None
-        if trigger == "user":
-            replaced = run_commands.replace_asking(tx, deps, mutex=SCOPE_MUTEX, by_run=run_id, actor=actor)
+        asking = turns.asking(tx, tenant=deps.tenant, kind=kind, only=only) if trigger == "user" else None
+        if asking is not None:
+            replaced = run_commands.replace_asking(tx, deps, before=asking, by_run=run_id, actor=actor)
+        turns.refuse_a_second(tx, tenant=deps.tenant, kind=kind, scope=scope, only=only, may_wait=may_wait)
         if confirm_deletes is not None:
             audit.write(
                 tx,
@@ -97,8 +118,9 @@ def begin(
             kind=kind,
             trigger=trigger,
             scope=scope if replaced is None else {**scope, "replaces": replaced},
-            mutex=SCOPE_MUTEX,
+            mutex=run_id,
             stages=stages,
+            priority=priority,
         )
         if changed:
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
@@ -109,10 +131,10 @@ def begin(
     return run_id, in_unit(deps.engine, work)
 
 
-def _refuse_closed_terms(deps: Deps, tx: Connection, scope: Mapping[str, Any], chosen: sources.Chosen) -> None:
+def _refuse_closed_terms(deps: Deps, tx: Connection, only: Scope, chosen: sources.Chosen) -> None:
     """A run that names a term is refused where that is closed; the term that a source is all about may be new."""
-    if term := scope.get("term"):
-        terms.refuse_closed(tx, tenant=deps.tenant, term=str(term))
+    for term in only.terms:
+        terms.refuse_closed(tx, tenant=deps.tenant, term=term)
     if chosen.term:
         terms.refuse_closed(tx, tenant=deps.tenant, term=chosen.term, may_be_new=True)
 
@@ -124,7 +146,7 @@ def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
 
 def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
     """Start taking a run back. Returns the id of the undo and whether it is new; see `undoing.begin` for what is raised."""
-    return undoing.begin(deps, run_id, mutex=SCOPE_MUTEX, actor=actor)
+    return undoing.begin(deps, run_id, actor=actor)
 
 
 def advance(deps: Deps, task: Task) -> None:
@@ -175,7 +197,12 @@ class _Runner:
 
     def _rests_after(self, on: Running, stage: AnyRow) -> bool:
         """Do one step; whether the run now waits for something and the task was given back."""
-        if stage.state == "waiting":
+        if stage.position == 0 and stage.state == "waiting" and on.run.kind in turns.KINDS:
+            if not self._begin(on, stage):
+                detect.keep_changes(on, stage)
+                in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=TURN_MS))
+                return True
+        elif stage.state == "waiting":
             on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
         step = STEPS[stage.step](on, stage)
         if isinstance(step, Asks):
@@ -188,6 +215,19 @@ class _Runner:
         if step.wait_ms:
             in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=step.wait_ms))
         return step.wait_ms > 0
+
+    def _begin(self, on: Running, stage: AnyRow) -> bool:
+        """Start the run if it is its turn; False, with the run that goes first, if it is not."""
+
+        def work(tx: Connection) -> bool:
+            sync_runs.hold_order(tx, tenant=self._deps.tenant)
+            before = turns.first_before(tx, on.run)
+            sync_runs.change_run(tx, on.run_id, waits_for=None if before is None else before.id)
+            if before is None:
+                sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage)
+            return before is None
+
+        return on.unit(work)
 
     def _ask(self, on: Running, stage: AnyRow, step: Asks) -> None:
         """The run rests, with its stage, until a person answers."""
@@ -225,7 +265,7 @@ class _Runner:
             sync_runs.end(tx, on.run_id, state="failed", error=sentence)
             jobs.finish_task(tx, self._task)
 
-        if on.run.import_no is not None and on.run.stage == "prepare":
+        if on.run.import_no is not None and on.run.stage in _READING:
             importing.fail(self._deps.engine, tenant=self._deps.tenant, import_no=on.import_no, error=sentence)
         in_unit(self._deps.engine, work)
         log.error("run.failed", run_id=on.run_id, reason=sentence)

@@ -34,7 +34,7 @@ def stage_others(part: str, rows: Iterable[SourceRow], *, tenant: str, import_no
         try:
             values.append((row.line, read(row.values)))
         except Refused as refused:
-            rejects.append(_reject(row, file, refused.reason, refused.sentence))
+            rejects.append(rejected(row, file, refused.reason, refused.sentence))
 
     def stage(connection: Connection) -> Gain:
         save(connection, values, tenant, import_no)
@@ -51,22 +51,24 @@ def _read_meetings(rows: Iterable[SourceRow], calendar: Calendar) -> list[tuple[
             outcome: Meeting | Refused = rows_of.read_meeting(row.values, calendar)
         except Refused as refused:
             outcome = refused
-        found.append((row, _row_hash(row), outcome))
+        found.append((row, row_hash_of(row), outcome))
     return found
 
 
-def _row_hash(row: SourceRow) -> str:
+def row_hash_of(row: SourceRow) -> str:
     """Equal for two rows exactly when they are the same in every column, as they stand in the source."""
     return key_of(json.dumps(list(row.values.values())))
 
 
 # Rows of an offering stand together in most sources.
 @lru_cache(maxsize=1024)
-def _offering_id(tenant: str, term: str, kkh: str, kcbh: str) -> str:
+def offering_id(tenant: str, term: str, kkh: str, kcbh: str) -> str:
+    """What an offering is known by."""
     return key_of("offering", tenant, term, kkh, kcbh)
 
 
-def _reject(row: SourceRow, file: str, reason: str, sentence: str) -> Entry:
+def rejected(row: SourceRow, file: str, reason: str, sentence: str) -> Entry:
+    """The entry of a row that cannot be used."""
     content = json.dumps(row.values, ensure_ascii=False)
     return Entry(REJECT, reason, file, row.line, content, sentence, (file, content))
 
@@ -88,13 +90,13 @@ class _MeetingPage:
         rejects: list[Entry] = []
         for row, row_hash, outcome in self.outcomes:
             if isinstance(outcome, Refused):
-                rejects.append(_reject(row, self.file, outcome.reason, outcome.sentence))
+                rejects.append(rejected(row, self.file, outcome.reason, outcome.sentence))
             elif row_hash in seen:
                 sentence = "与前面某一行完全相同 · the same as a row before, in every column"
-                rejects.append(_reject(row, self.file, DUPLICATE, sentence))
+                rejects.append(rejected(row, self.file, DUPLICATE, sentence))
             else:
                 seen.add(row_hash)
-                staged.append(_staged(self.tenant, self.import_no, row.line, row_hash, outcome))
+                staged.append(staged_row(self.tenant, self.import_no, row.line, row_hash, outcome))
         timetable.add_terms(connection, {row["term"] for row in staged}, tenant=self.tenant)
         imports.add_meetings(connection, staged)
         quarantine.put_repeatable(connection, rejects, tenant=self.tenant, import_no=self.import_no)
@@ -102,11 +104,12 @@ class _MeetingPage:
         return Gain(rows_in=len(self.outcomes), staged=len(staged) - held, rejected=len(rejects), held=held)
 
 
-def _staged(tenant: str, import_no: int, line: int, row_hash: str, meeting: Meeting) -> dict[str, Any]:
+def staged_row(tenant: str, import_no: int, line: int, row_hash: str, meeting: Meeting) -> dict[str, Any]:
+    """A meeting as a row of staging."""
     return {
         "tenant_id": tenant,
         "import_no": import_no,
-        "offering_id": _offering_id(tenant, meeting.term, meeting.kkh, meeting.kcbh),
+        "offering_id": offering_id(tenant, meeting.term, meeting.kkh, meeting.kcbh),
         "line": line,
         "row_hash": row_hash,
         **{name: getattr(meeting, name) for name in Meeting.__slots__},

@@ -21,7 +21,7 @@ from domain.guards import LaneLoss
 from domain.rolls import roll_hash
 from domain.undoing import Skipped, TakenBack, take_back
 from usecases.deps import Deps
-from usecases.sync import run_tasks
+from usecases.sync import run_tasks, turns
 from usecases.sync.plan_rows import kind_of
 from usecases.sync.planning import Planner
 from usecases.sync.run_commands import Refused, UnknownRun
@@ -55,7 +55,7 @@ class Page:
     skipped: list[tuple[AnyRow, Skipped]] = field(default_factory=list)
 
 
-def begin(deps: Deps, run_id: str, *, mutex: str, actor: str) -> tuple[str, bool]:
+def begin(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
     """Start taking a run back. Returns the id of the undo and whether it is new: twice is once.
 
     Raises `UnknownRun`, `Refused` (it has not ended, or did nothing at WPS), `RunActive`.
@@ -67,13 +67,15 @@ def begin(deps: Deps, run_id: str, *, mutex: str, actor: str) -> tuple[str, bool
         known = pins.by_whom(tx, tenant=deps.tenant, undone_run=run_id)
         if known is not None:
             return known, False
+        sync_runs.hold_order(tx, tenant=deps.tenant)
+        turns.refuse_beside_others(tx, tenant=deps.tenant)
         sync_runs.begin(
             tx,
             tenant=deps.tenant,
             run_id=undo_id,
             kind=KIND,
             scope={"undoes": run_id},
-            mutex=mutex,
+            mutex=undo_id,
             stages=STAGES,
         )
         # What is put counts as said by the last import: a newer one goes before it.

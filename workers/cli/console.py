@@ -22,6 +22,7 @@ from db.engine import DatabaseUnreachable, make_engine
 from db.migrate import current, newest
 from db.sync_runs import RunActive
 from domain.runs import ASKS, PAUSED
+from domain.scopes import BadScope
 from observability.log import configure
 from remote.sources.base import BadSource
 from usecases.tenants import CannotDecrypt, UnknownTenant
@@ -80,6 +81,8 @@ def command(function: F) -> F:
             fail(str(error), "Check OBSYNC_TENANT and OBSYNC_ENCRYPTION_KEYS.", as_json=as_json)
         except BadSource as error:
             fail(f"{error.file}: {error.problem}", error.remedy, as_json=as_json)
+        except BadScope as error:
+            fail(error.problem, f"{error.remedy}.", as_json=as_json, code=USAGE)
         except RunActive as error:
             fail(f"{error}", _REMEDY[error.state].format(error.run_id), as_json=as_json)
         except TermRefused as error:

@@ -15,9 +15,10 @@ from db.clock import now_ms
 from db.engine import reading
 from domain.aggregation import RULES
 from domain.runs import ASKS
+from domain.scopes import of_dict
 from usecases import failures, tasks
 from usecases.deps import Deps
-from usecases.sync import dry_runs, sources
+from usecases.sync import dry_runs, scoping, sources
 from usecases.sync import runs as run_cases
 from workers.cli import dry_run as dry_run_screen
 from workers.cli import questions, run_commands
@@ -112,6 +113,7 @@ def import_(source: str, mapping_file: Path | None, rule: str | None, as_json: b
         mapping=mapping_in(mapping_file),
         settings=_changed(rule),
         actor=actor(),
+        may_wait=False,
     )
     say_what_it_replaces(wired.deps, run_id)
     run = do_here(wired.deps, run_id, task_id, quiet=as_json)
@@ -127,6 +129,32 @@ def _changed(rule: str | None) -> dict[str, Any]:
 @click.argument("source", required=False)
 @mapping_option
 @_rule
+@click.option(
+    "--kind",
+    type=click.Choice(("full", "incremental", "users")),
+    default=None,
+    help="Read everything (default), only what has changed, or only people and what depends on them.",
+)
+@click.option(
+    "--changes",
+    "changes_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file of changes (columns of meetings, zt = add, update or delete): an incremental run over it.",
+)
+@click.option(
+    "--scope",
+    "scope_texts",
+    multiple=True,
+    metavar="NAME=VALUE,…",
+    help="Only this part: term=CODE, college=NAME, course=KKH[,KCBH], user=CODE. May be given several times.",
+)
+@click.option(
+    "--priority",
+    type=click.Choice((sync_runs.NORMAL, sync_runs.URGENT)),
+    default=sync_runs.NORMAL,
+    show_default=True,
+    help="Urgent changes go before everything else in their lanes.",
+)
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end (default), or only start it.")
 @click.option(
     "--confirm-deletes",
@@ -142,13 +170,24 @@ def sync(
     source: str | None,
     mapping_file: Path | None,
     rule: str | None,
+    kind: str | None,
+    changes_file: Path | None,
+    scope_texts: tuple[str, ...],
+    priority: str,
     wait: bool,
     confirm_deletes: int | None,
     dry_run: bool,
     limit: int,
     as_json: bool,
 ) -> None:
-    """Make WPS what the source says: a full run over SOURCE (a campus folder, or an address), or the one synced last."""
+    """Make WPS what SOURCE (a campus folder, or an address) says, or the source synced last: all of it, or what changed."""
+    chosen = kind or ("full" if changes_file is None else "incremental")
+    if changes_file is not None and chosen != "incremental":
+        problem = f"--changes is read by an incremental run, not by a {kind} one"
+        fail(problem, "Leave --kind out.", as_json=as_json, code=2)
+    if dry_run and (chosen != "full" or scope_texts):
+        problem = "a dry run shows what a full run without a scope would send"
+        fail(problem, "Leave out --kind, --changes and --scope.", as_json=as_json, code=2)
     _, wired = open_product(need_redis=not dry_run)
     deps = wired.deps
     address, mapping = source_of(deps, source), mapping_in(mapping_file)
@@ -160,13 +199,16 @@ def sync(
         return
     run_id, _ = run_cases.begin(
         deps,
-        kind="full",
+        kind=chosen,
         source=address,
         mapping=mapping,
-        remember=True,
+        remember=chosen == "full",
         settings=_changed(rule),
         actor=actor(),
         confirm_deletes=confirm_deletes,
+        only=scoping.checked(deps, scope_texts, kind=chosen),
+        priority=priority,
+        changes=changes_file,
     )
     say_what_it_replaces(deps, run_id)
     if not wait:
@@ -202,9 +244,33 @@ class _Watch:
 
     def __call__(self, run: dict[str, Any]) -> None:
         self._screen(run)
-        if run["state"] == "queued" and not self._told and time.monotonic() - self._since > _PATIENCE_S:
+        if waits := waiting(run):
+            if not self._told:
+                err.print(waits, soft_wrap=True)
+            self._told = True
+            self._since = time.monotonic()
+        elif run["state"] == "queued" and not self._told and time.monotonic() - self._since > _PATIENCE_S:
             self._told = True
             err.print("no worker has taken the run yet: is `obsync up` or `obsync worker jobs` running?")
+
+
+def waiting(run: dict[str, Any]) -> str:
+    """Which run goes first, as a sentence; blank when none does."""
+    before = run["waits_for"]
+    if before is None:
+        return ""
+    return f"it waits for run {before['id']} ({before['kind']}, {before['state']}), which works on the same timetable"
+
+
+def about(run: dict[str, Any]) -> str:
+    """The part of the timetable that a run is about, and its file of changes."""
+    only = of_dict(run["scope"].get("only", {}))
+    said = [
+        run["scope"].get("source") or "",
+        "" if only.is_everything else str(only),
+        run["scope"].get("changes") or "",
+    ]
+    return " ".join(filter(None, said))
 
 
 @click.group(invoke_without_command=True)
@@ -224,11 +290,11 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
     for one in found:
         one["cause"], one["commands"] = _cause(one), questions.commands(one)
     lines = [
-        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), one["scope"].get("source"),
+        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), about(one),
          one["cause"])
         for one in found
     ]  # fmt: skip
-    columns = ("run", "kind", "state", "stage", "took", "source", "why not green")
+    columns = ("run", "kind", "state", "stage", "took", "of", "why not green")
     answer(as_json, {"items": found}, lambda: _list(columns, lines, found))
 
 
@@ -240,6 +306,8 @@ def _list(columns: tuple[str, ...], lines: list[tuple[Any, ...]], found: list[di
 
 
 def _state(run: dict[str, Any]) -> str:
+    if run["waits_for"] is not None:
+        return f"{run['state']} behind {run['waits_for']['id']}"
     return f"{run['state']}, to {run['asked']}" if run["asked"] else str(run["state"])
 
 
@@ -269,6 +337,8 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
 
 def _print(run: dict[str, Any]) -> None:
     out.print(tree(run))
+    if waits := waiting(run):
+        out.print(waits, soft_wrap=True)
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
     _print_failures(run["failures"])

@@ -21,5 +21,6 @@ def make_sessions(on: Running, stage: AnyRow) -> Step:
         cursor, done = page.cursor, done + page.offerings_done
         on.progress(stage.position, cursor=cursor, done=min(done, total), total=total)
         if page.finished:
+            on.has_read()
             return Done()
     return More()

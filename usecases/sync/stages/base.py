@@ -1,5 +1,6 @@
 """What a step of a run is given, and what it answers."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from usecases.deps import Deps
 T = TypeVar("T")
 
 VISIBILITY_MS = 15_000
+TURN_MS = 500  # how often a run that waits for another looks whether that has ended
 CREDENTIALS_REMEDY = "Check OBSYNC_WPS_APP_ID, OBSYNC_WPS_APP_KEY and OBSYNC_WPS_BASE_URL, then sync again"
 
 
@@ -90,6 +92,21 @@ class Running:
             sync_runs.change_stage(tx, self.run_id, position, **values)
 
         self.unit(work)
+
+    def scope(self) -> dict[str, Any]:
+        """What the run was asked for."""
+        said: dict[str, Any] = json.loads(self.run.scope)
+        return said
+
+    def may_read(self) -> bool:
+        """Become the one run that reads a source and makes sessions. False: ask again in a while."""
+        taken: list[bool] = []
+        self.unit(lambda tx: taken.append(sync_runs.take_reading(tx, tenant=self.deps.tenant, run_id=self.run_id)))
+        return taken[-1]
+
+    def has_read(self) -> None:
+        """Let the next run read."""
+        self.unit(lambda tx: sync_runs.leave_reading(tx, tenant=self.deps.tenant, run_id=self.run_id))
 
     def ring_lanes(self, lanes: set[str]) -> None:
         """These lanes have something to do now."""

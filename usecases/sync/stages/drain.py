@@ -16,6 +16,7 @@ _KINDS = {
     "accounts": "users",
     "calendars": "calendar",
     "members": "members",
+    "permissions": "members",
     "events": "event",
     "verify": "verify",
     "repair": "verify",

@@ -1,30 +1,48 @@
 """Stage prepare: the source is read into a numbered import, which is held when too little of the one before is in it."""
 
-import json
 from typing import Any
 
-from db import guards, imports, run_questions, sync_runs
+from db import guards, import_bases, imports, run_questions, sync_runs
 from db.engine import reading
 from db.tables import AnyRow
 from domain.guards import ask_about_rows, unanswered
 from observability.log import get_logger
+from remote.sources.base import TimetableSource
 from remote.wps.errors import WpsError, WpsMisconfigured
-from usecases.sync import importing, sources
-from usecases.sync.stages.base import CREDENTIALS_REMEDY, Asks, Done, More, RunFailed, Running, Step
+from usecases.sync import catching_up, importing, sources
+from usecases.sync.stages.base import CREDENTIALS_REMEDY, TURN_MS, Asks, Done, More, RunFailed, Running, Step
 
 log = get_logger("runs")
+
+_CAUGHT_UP = "+"
+"""At the end of a cursor: what changed while the source was read is in the import."""
 
 
 def read_source(on: Running, stage: AnyRow) -> Step:
     """Read on, a page at a time; at the end judge the import as a whole."""
+    if not on.may_read():
+        return More(TURN_MS)
+    if on.run.kind == "full" and not _was_read(on):
+        check_credentials(on)
+    source = sources.of_scope(on.deps, on.scope()).open()
+    try:
+        return read_whole(on, stage, source)
+    finally:
+        source.close()
+
+
+def read_whole(on: Running, stage: AnyRow, source: TimetableSource) -> Step:
+    """Everything the source has becomes an import of its own."""
     if _was_read(on):
         # Confirmed, or killed just before its end: the source itself may say something else by now.
+        _catch_up(on, stage, source)
         return _judge(on, stage)
-    if on.run.kind == "full":
-        _check_credentials(on)
     deps = on.deps
-    source = sources.of_scope(deps, json.loads(on.run.scope)).open()
-    import_no = importing.begin(deps.engine, tenant=deps.tenant, run_id=on.run_id, source=source, fence=on.fence)
+    # Before the first row: what is written from now on is newer than this, and is read again.
+    live, watermark = source.live, source.watermark()
+    import_no = importing.begin(
+        deps.engine, tenant=deps.tenant, run_id=on.run_id, source=source, fence=on.fence, watermark=watermark
+    )
     on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=import_no))
     with reading(deps.engine) as tx:
         first = imports.latest_complete(tx, deps.tenant) is None
@@ -37,11 +55,29 @@ def read_source(on: Running, stage: AnyRow) -> Step:
             zone=deps.zone,
             fence=on.fence,
             may_be_empty=not first,
+            may_change=live,
         )
         on.progress(stage.position, done=done.rows_done, total=done.rows_done, note=done.part)
         if done.finished:
             return More()
     return More()
+
+
+def _catch_up(on: Running, stage: AnyRow, source: TimetableSource) -> None:
+    """Once, before anything of the import counts."""
+    cursor = stage.cursor or ""
+    if cursor.endswith(_CAUGHT_UP):
+        return
+    if source.live:
+        catching_up.catch_up(
+            on.deps.engine,
+            tenant=on.deps.tenant,
+            import_no=on.import_no,
+            source=source,
+            zone=on.deps.zone,
+            fence=on.fence,
+        )
+    on.progress(stage.position, cursor=cursor + _CAUGHT_UP)
 
 
 def _was_read(on: Running) -> bool:
@@ -71,6 +107,7 @@ def _too_little(on: Running) -> Asks | None:
         last = imports.latest_complete(tx, tenant)
         if last is None or last >= number:
             return None
+        last = import_bases.staging_no(tx, tenant=tenant, import_no=last)
         before = guards.rows_used(tx, tenant=tenant, import_no=last)
         questions = ask_about_rows(before, guards.rows_used(tx, tenant=tenant, import_no=number))
         left = unanswered(questions, run_questions.confirmed(tx, run_id=on.run_id))
@@ -87,7 +124,7 @@ def _too_little(on: Running) -> Asks | None:
     return Asks(left, shown)
 
 
-def _check_credentials(on: Running) -> None:
+def check_credentials(on: Running) -> None:
     """A wrong key is found out before anything is read. WPS being away is no reason: the lanes wait for it."""
     try:
         on.deps.remote.transport.check_credentials()

@@ -5,7 +5,20 @@ from typing import Final
 
 from db.tables import AnyRow
 from usecases.sync import archiving, undoing, verify_runs
-from usecases.sync.stages import aggregate, drain, finish, guard, look, plan, prepare, undo, users
+from usecases.sync.stages import (
+    aggregate,
+    carry_out,
+    detect,
+    drain,
+    finish,
+    guard,
+    look,
+    people,
+    plan,
+    prepare,
+    undo,
+    users,
+)
 from usecases.sync.stages.base import Running, Step
 
 _READ: Final = (("prepare", "import"), ("aggregate", "sessions"))
@@ -23,6 +36,20 @@ STAGES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("events", "events"),
         *_FINISH,
     ),
+    "incremental": (
+        ("detect", "changes"),
+        ("detect", "apply"),
+        ("detect", "touched"),
+        ("detect", "accounts"),
+        ("detect", "compare"),
+        ("detect", "guard"),
+        ("delete", "deletions"),
+        ("update", "updates"),
+        ("add", "additions"),
+        ("status", "judge"),
+        ("status", "report"),
+    ),
+    "users": (("extract", "people"), ("view", "accounts"), ("permissions", "permissions"), *_FINISH),
     "verify": verify_runs.VERIFY_STAGES,
     "repair": verify_runs.REPAIR_STAGES,
     undoing.KIND: undoing.STAGES,
@@ -40,6 +67,16 @@ STEPS: Final[Mapping[str, Callable[[Running, AnyRow], Step]]] = {
     "accounts": users.find_accounts,
     "plan": plan.put_operations,
     "list": look.list_calendars,
+    "changes": detect.read_changes,
+    "apply": detect.apply_changes,
+    "touched": detect.make_sessions,
+    "compare": carry_out.compare,
+    "deletions": carry_out.put_and_wait,
+    "updates": carry_out.put_and_wait,
+    "additions": carry_out.put_and_wait,
+    "judge": detect.judge,
+    "people": people.read_people,
+    "permissions": people.put_permissions,
     "choose": look.ask_to_look,
     "suspects": look.ask_to_look,
     "again": look.ask_to_look,

@@ -1,6 +1,7 @@
-"""Stage users: WPS is asked for the accounts of people whose account is not known yet."""
+"""Stages users, view, and a step of detect: WPS is asked for the accounts of people whose account is not known yet."""
 
 import json
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -12,6 +13,7 @@ from domain.ids import key_of
 from usecases.sync.planning import ANY_COLLEGE
 from usecases.sync.stages import drain
 from usecases.sync.stages.base import More, Running, Step
+from usecases.sync.turns import scope_of
 
 USERS_PER_CALL = 100
 _PAGE = 2_000  # people: twenty jobs
@@ -27,8 +29,7 @@ def find_accounts(on: Running, stage: AnyRow) -> Step:
         _drop_replaced(on)
     after, asked = (stage.cursor or _AFTER).removeprefix(_AFTER), stage.total
     while not on.stopping:
-        with reading(on.deps.engine) as tx:
-            codes = accounts.unmapped_codes(tx, tenant=on.deps.tenant, after=after, limit=_PAGE)
+        codes = _codes(on, after=after)
         if codes:
             asked += _ask(on, codes)
             after = codes[-1]
@@ -39,7 +40,7 @@ def find_accounts(on: Running, stage: AnyRow) -> Step:
     return More()
 
 
-def _ask(on: Running, codes: list[str]) -> int:
+def _ask(on: Running, codes: Sequence[str]) -> int:
     """Put the jobs for a page of people; how many."""
     puts = [_look_up(codes[i : i + USERS_PER_CALL]) for i in range(0, len(codes), USERS_PER_CALL)]
     puts.sort(key=lambda one: one.target)
@@ -63,6 +64,16 @@ def _drop_replaced(on: Running) -> None:
     on.unit(work)
 
 
-def _look_up(codes: list[str]) -> Put:
+def _codes(on: Running, *, after: str) -> Sequence[str]:
+    """Whom to ask for: everybody without an account; in an incremental run only who is new, in a users run everybody."""
+    tenant, scope = on.deps.tenant, scope_of(on.run)
+    with reading(on.deps.engine) as tx:
+        if on.run.kind == "users":
+            return accounts.codes_in(tx, scope, tenant=tenant, after=after, limit=_PAGE)
+        never = on.run.kind == "incremental"
+        return accounts.unmapped_codes(tx, tenant=tenant, after=after, limit=_PAGE, never_asked=never)
+
+
+def _look_up(codes: Sequence[str]) -> Put:
     target = f"usr:{key_of(*codes)}"
-    return Put("users", target, target, "", ANY_COLLEGE, json.dumps({"codes": codes}), key_of(*codes), 0, 0)
+    return Put("users", target, target, "", ANY_COLLEGE, json.dumps({"codes": list(codes)}), key_of(*codes), 0, 0)
