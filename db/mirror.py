@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
@@ -42,6 +42,7 @@ class Wanted:
     last_error: str | None
     mirrored: Mirrored | None
     error_code: str | None = None
+    tier: int = 0
 
 
 def mirrored_of(row: AnyRow) -> Mirrored:
@@ -149,6 +150,7 @@ def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> 
     return None if row is None else mirrored_of(row)
 
 
+_ORDER = {"calendar": 0, "members": 1, "event": 2}
 _DUE_JOBS = (
     select(
         jobs.c.id,
@@ -163,6 +165,7 @@ _DUE_JOBS = (
         jobs.c.run_id,
         jobs.c.last_error,
         jobs.c.error_code,
+        jobs.c.tier,
         mirror,
     )
     .join(
@@ -177,7 +180,8 @@ _DUE_JOBS = (
         jobs.c.state == "queued",
         jobs.c.run_at <= bindparam("b_now"),
     )
-    .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
+    # Nothing can be done in a calendar that is not there, so what it is comes before how near it is.
+    .order_by(case(_ORDER, value=jobs.c.kind, else_=len(_ORDER)), jobs.c.tier, jobs.c.id)
     .limit(bindparam("b_limit"))
 )
 
@@ -203,6 +207,7 @@ def due_jobs(
             row.last_error,
             mirrored_of(row) if row.target is not None else None,
             row.error_code,
+            row.tier,
         )
         for row in rows
     ]
