@@ -7,7 +7,7 @@ from actors import queues
 from actors.job import BELLS, HANDLERS
 from actors.lanes import drain_lane
 from usecases.deps import Deps
-from usecases.tasks import due_lanes, due_tasks
+from usecases.tasks import due_lanes, due_tasks, urgent_lanes
 
 
 def ring(what: str) -> None:
@@ -32,6 +32,7 @@ def dispatch(deps: Deps, *, idle_threads: int) -> int:
     lanes = due_lanes(deps)
     if lanes:
         deps.hints.mark(lanes)
+        deps.hints.hurry(urgent_lanes(deps))
         for _ in range(min(len(lanes), max(1, idle_threads))):
             ring(queues.LANES)
     return len(lanes)

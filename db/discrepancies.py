@@ -261,7 +261,7 @@ def _live(tenant: str) -> Any:
             mirror.c.tenant_id == tenant,
             mirror.c.kind == "calendar",
             mirror.c.state == "live",
-            mirror.c.target.like("cal:%"),
+            mirror.c.target.not_like("sur:%"),
             mirror.c.term.not_in(archived),
         )
     )

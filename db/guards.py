@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
 
-from db.tables import discrepancies, enrolments, jobs, meetings, mirror, offerings, pins, sessions, terms
+from db.tables import discrepancies, enrolments, jobs, meetings, mirror, offerings, pins, rolls, sessions, terms
 from domain.guards import LaneLoss
 from domain.terms import OPEN
 
@@ -90,7 +90,7 @@ def losses(connection: Connection, *, tenant: str) -> list[LaneLoss]:
     changes keeps its session and does not count. Events of frozen and archived terms make no budget larger.
     """
     open_ = mirror.c.term.not_in(_closed(tenant))
-    going = and_(sessions.c.id.is_(None), pins.c.target.is_(None))
+    going = _goes()
     rows = connection.execute(
         _events(
             tenant,
@@ -110,13 +110,14 @@ def losses(connection: Connection, *, tenant: str) -> list[LaneLoss]:
 def _events(tenant: str, *columns: Any) -> Any:
     """Events that are at WPS, or may be, with their session and whatever keeps them there without one."""
     known = (sessions.c.tenant_id == mirror.c.tenant_id) & (sessions.c.term == mirror.c.term)
+    session_id = func.coalesce(mirror.c.source_id, func.substr(mirror.c.target, len(_EVENT) + 1))
     # A target that was taken back stays although the source has no session for it.
     kept = (pins.c.tenant_id == mirror.c.tenant_id) & (pins.c.term == mirror.c.term)
     kept &= (pins.c.target == mirror.c.target) & (pins.c.source_hash == "") & (pins.c.desired_hash != "")
     return (
         select(*columns)
         .select_from(mirror)
-        .outerjoin(sessions, known & (sessions.c.id == func.substr(mirror.c.target, len(_EVENT) + 1)))
+        .outerjoin(sessions, known & (sessions.c.id == session_id))
         .outerjoin(pins, kept)
         .where(
             mirror.c.tenant_id == tenant,
@@ -125,6 +126,23 @@ def _events(tenant: str, *columns: Any) -> Any:
             or_(mirror.c.state == "live", mirror.c.intent_verb.is_not(None)),
         )
     )
+
+
+def _goes() -> ColumnElement[bool]:
+    """Whether such an event would be deleted: its session is gone, or it is a person's who does not take the course any more."""
+    whose = mirror.alias("whose")
+    takes = exists().where(
+        whose.c.tenant_id == mirror.c.tenant_id,
+        whose.c.term == mirror.c.term,
+        whose.c.target == mirror.c.group_id,
+        rolls.c.tenant_id == mirror.c.tenant_id,
+        rolls.c.term == mirror.c.term,
+        rolls.c.offering_id == sessions.c.offering_id,
+        rolls.c.kind.in_(("student", "teacher")),
+        rolls.c.code == whose.c.source_id,
+    )
+    left = and_(mirror.c.source_id.is_not(None), not_(takes))
+    return and_(or_(sessions.c.id.is_(None), left), pins.c.target.is_(None))
 
 
 def _is_taught(connection: Connection, tenant: str, lane: str) -> bool:
@@ -146,9 +164,7 @@ def _is_taught(connection: Connection, tenant: str, lane: str) -> bool:
 
 def going(connection: Connection, *, tenant: str, lanes: Sequence[str]) -> list[dict[str, Any]]:
     """Some of the events of these lanes that would be deleted, by time, in words as far as they are known."""
-    statement = _events(tenant, mirror).where(
-        sessions.c.id.is_(None), pins.c.target.is_(None), mirror.c.lane.in_(lanes)
-    )
+    statement = _events(tenant, mirror).where(_goes(), mirror.c.lane.in_(lanes))
     rows = connection.execute(statement.order_by(mirror.c.from_ms, mirror.c.target).limit(SAMPLE)).all()
     return in_words(connection, rows, tenant=tenant)
 

@@ -39,6 +39,7 @@ class Put:
     priority: int
     marker: str | None = None
     name: str | None = None
+    source_id: str | None = None
 
 
 NewId = Callable[[], str]
@@ -80,7 +81,7 @@ def put(
             if row.run_id is not None and row.state in ("queued", "paused"):
                 superseded[row.run_id, row.lane, one.kind] += 1
         if row.desired_hash == one.desired_hash and row.state == "queued":
-            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
+            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, **_rank(one)})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
     new = _new(tenant=tenant, import_no=import_no, run_id=run_id, now=now)
@@ -100,7 +101,12 @@ def put(
 _MOVE = (
     update(jobs)
     .where(jobs.c.id == bindparam("b_id"))
-    .values(run_id=bindparam("b_run"), import_no=bindparam("b_import"), tier=bindparam("b_tier"))
+    .values(
+        run_id=bindparam("b_run"),
+        import_no=bindparam("b_import"),
+        tier=bindparam("b_tier"),
+        priority=bindparam("b_priority"),
+    )
 )
 _CHANGE = (
     update(jobs)
@@ -116,6 +122,7 @@ _CHANGE = (
         run_id=bindparam("b_run"),
         import_no=bindparam("b_import"),
         tier=bindparam("b_tier"),
+        priority=bindparam("b_priority"),
         error_code=None,
         last_error=None,
     )
@@ -125,12 +132,15 @@ _CHANGE = (
 def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> list[Put]:
     """Make the mirror rows, lock them, and keep the puts that are not older than what was put before."""
     mirrored = [one for one in puts if one.kind in MIRRORED]
-    values = [(one.term, one.target, one.kind, one.group_id, one.lane, one.marker, one.name) for one in mirrored]
+    values = [
+        (one.term, one.target, one.kind, one.group_id, one.lane, one.marker, one.name, one.source_id)
+        for one in mirrored
+    ]
     # Raising its number locks a row to the end of the unit, also where there is nothing to raise.
     insert_rows(
         connection,
         mirror,
-        ("term", "target", "kind", "group_id", "lane", "marker", "name"),
+        ("term", "target", "kind", "group_id", "lane", "marker", "name", "source_id"),
         values,
         same={"tenant_id": tenant, "import_no": import_no, **_NEW_MIRROR},
         raising="import_no",
@@ -207,8 +217,13 @@ def _change(one: Put, row: AnyRow, *, import_no: int, run_id: str | None, now: i
         "b_now": now,
         "b_run": run_id,
         "b_import": import_no,
-        "b_tier": one.tier,
+        **_rank(one),
     }
+
+
+def _rank(one: Put) -> dict[str, int]:
+    """Where it stands now: what was far away when it was put first may be near by now."""
+    return {"b_tier": one.tier, "b_priority": one.priority}
 
 
 def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: int) -> None:

@@ -7,6 +7,7 @@
 -- Time is the server's. Nothing here decides who owns a lane: the database does. A lost or wrong hint costs a second.
 --
 --   mark  lane...            the lanes have something to do
+--   hurry boost_ms lane...   the lanes have something urgent to do: they count as waiting boost_ms longer than they do
 --   claim cap hold_ms        the lane that waits longest, unless `cap` lanes are held; false when there is none
 --   release lane again       its drain ended; again = 1 when it has more to do
 --   hold  hold_ms lane...    their drains are alive
@@ -23,6 +24,16 @@ if verb == 'mark' then
       redis.call('SADD', again, ARGV[i])
     else
       redis.call('ZADD', ready, 'NX', now, ARGV[i])
+    end
+  end
+  return 1
+end
+
+if verb == 'hurry' then
+  for i = 3, #ARGV do
+    -- Lower only: hurrying again and again moves no lane further back. One that is held goes on with what is urgent itself.
+    if not redis.call('ZSCORE', held, ARGV[i]) then
+      redis.call('ZADD', ready, 'LT', now - tonumber(ARGV[2]), ARGV[i])
     end
   end
   return 1

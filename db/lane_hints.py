@@ -10,6 +10,9 @@ from redis.exceptions import RedisError
 _SCRIPT = (Path(__file__).parent / "lane_hints.lua").read_text(encoding="utf-8")
 _BETWEEN = "\x1f"
 
+BOOST_MS = 20_000
+"""Bounded, so that urgent lanes make the others wait and never starve them."""
+
 
 class LaneHints:
     """Hints on the broker's Redis. Redis away: nothing is claimed, nothing is lost, the keeper marks again later."""
@@ -24,6 +27,12 @@ class LaneHints:
         names = [_name(lane) for lane in lanes]
         if names:
             self._call("mark", *names)
+
+    def hurry(self, lanes: Iterable[tuple[str, str]]) -> None:
+        """Lanes with something urgent to do: they count as waiting `BOOST_MS` longer than they do."""
+        names = [_name(lane) for lane in lanes]
+        if names:
+            self._call("hurry", BOOST_MS, *names)
 
     def claim(self, *, cap: int, hold_ms: int) -> tuple[str, str] | None:
         """The lane that has waited longest, or None when none waits or `cap` lanes are being drained."""

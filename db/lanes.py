@@ -23,6 +23,7 @@ from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
 from domain.lanes import LaneRow, OnClaim, Times, on_claim
 from domain.list_size import UNTRIED, ListSizes
+from domain.tiers import NEAR
 
 
 class FenceLost(Exception):
@@ -208,6 +209,26 @@ def due(connection: Connection, *, limit: int = 1000) -> list[tuple[str, str]]:
         .order_by(lanes.c.not_before, lanes.c.lane)
         .limit(limit)
     )
+    return [(row.tenant_id, row.lane) for row in found]
+
+
+def urgent(connection: Connection) -> list[tuple[str, str]]:
+    """Lanes that nobody holds and that have an urgent job which is due."""
+    waits = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.tenant_id == lanes.c.tenant_id,
+            jobs.c.lane == lanes.c.lane,
+            jobs.c.state == "queued",
+            jobs.c.tier < NEAR,
+            jobs.c.run_at <= now_ms(connection),
+        )
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
+    )
+    free = (lanes.c.paused.is_(False), lanes.c.owner.is_(None))
+    found = connection.execute(select(lanes.c.tenant_id, lanes.c.lane).where(*free, waits.is_not(None)))
     return [(row.tenant_id, row.lane) for row in found]
 
 

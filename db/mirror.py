@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from db.jobs import SCHEMA_VER
 from db.tables import AnyRow, jobs, members, mirror
@@ -43,6 +43,7 @@ class Wanted:
     last_error: str | None
     mirrored: Mirrored | None
     error_code: str | None = None
+    tier: int = 0
 
 
 def mirrored_of(row: AnyRow) -> Mirrored:
@@ -151,6 +152,7 @@ def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> 
     return None if row is None else mirrored_of(row)
 
 
+_ORDER = {"calendar": 0, "members": 1, "event": 2}
 _DUE_JOBS = (
     select(
         jobs.c.id,
@@ -165,6 +167,7 @@ _DUE_JOBS = (
         jobs.c.run_id,
         jobs.c.last_error,
         jobs.c.error_code,
+        jobs.c.tier,
         mirror,
     )
     .join(
@@ -180,7 +183,8 @@ _DUE_JOBS = (
         jobs.c.run_at <= bindparam("b_now"),
         jobs.c.schema_ver <= SCHEMA_VER,
     )
-    .order_by(jobs.c.priority, jobs.c.tier, jobs.c.id)
+    # Nothing can be done in a calendar that is not there, so what it is comes before how near it is.
+    .order_by(case(_ORDER, value=jobs.c.kind, else_=len(_ORDER)), jobs.c.tier, jobs.c.id)
     .limit(bindparam("b_limit"))
 )
 
@@ -206,6 +210,7 @@ def due_jobs(
             row.last_error,
             mirrored_of(row) if row.target is not None else None,
             row.error_code,
+            row.tier,
         )
         for row in rows
     ]

@@ -7,15 +7,18 @@ and only these are read and compared whole. The question may name a course too m
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, func, literal, or_, select
 
 from db import mirror as mirror_rows
 from db import pins as pin_rows
+from db.clock import now_ms
 from db.jobs import MIRRORED, OPEN
-from db.tables import AnyRow, failures, jobs, mirror, offerings, run_offerings, sessions, terms
+from db.tables import AnyRow, failures, jobs, mirror, offerings, run_offerings, sessions, tenants, terms
 from domain.pins import Pin
 from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
@@ -279,8 +282,8 @@ def classes(
         .order_by(columns.id)
     )
     found: dict[str, list[SessionView]] = {}
-    for offering_id, id_, date, start_ms, end_ms, rooms, teachers in rows:
-        view = SessionView(id_, date, start_ms, end_ms, _rooms(rooms), _teachers(teachers))
+    for offering_id, id_, day, start_ms, end_ms, rooms, teachers in rows:
+        view = SessionView(id_, day, start_ms, end_ms, _rooms(rooms), _teachers(teachers))
         found.setdefault(offering_id, []).append(view)
     return found
 
@@ -378,6 +381,13 @@ def dead_copies(connection: Connection, *, tenant: str, term: str) -> list[Orpha
     )
     rows = connection.execute(select(failures.c.target, failures.c.lane).where(*where).order_by(failures.c.target))
     return [Orphan(row.target, row.lane) for row in rows]
+
+
+def local_day(connection: Connection, *, tenant: str) -> tuple[date, ZoneInfo]:
+    """The day it is for the tenant by the database's clock, and the zone that its days are in."""
+    said = connection.execute(select(tenants.c.zone).where(tenants.c.id == tenant)).scalar_one_or_none()
+    zone = ZoneInfo(said or "UTC")
+    return datetime.fromtimestamp(now_ms(connection) / 1000, zone).date(), zone
 
 
 def names_taken(connection: Connection, names: Sequence[str], *, tenant: str) -> set[str]:

@@ -2,7 +2,8 @@
 
 from sqlalchemy import Connection, select
 
-from db.tables import rolls, users
+from db.tables import mirror, rolls, users
+from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of
 
 READER, WRITER = "reader", "writer"
 
@@ -30,3 +31,20 @@ def wanted_members(
         if row.kind == "teacher" or roll.get(row.wps_id) != WRITER:
             roll[row.wps_id] = WRITER if row.kind == "teacher" else READER
     return wanted
+
+
+def own_reader(connection: Connection, *, tenant: str, term: str, group_id: str) -> dict[str, str]:
+    """The one reader of a person's own calendar; nobody while the account is not known."""
+    owner = (mirror.c.tenant_id == users.c.tenant_id) & (mirror.c.source_id == users.c.code)
+    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == group_id)
+    known = users.c.wps_id.is_not(None)
+    wps_id = connection.execute(select(users.c.wps_id).join(mirror, owner).where(*where, known).limit(1)).scalar()
+    return {} if wps_id is None else {wps_id: READER}
+
+
+def members_now(connection: Connection, *, tenant: str, term: str, group_id: str) -> dict[str, str]:
+    """WPS user → role on a calendar, whatever layout it belongs to."""
+    if layout_of(group_id) == PERSONAL:
+        return own_reader(connection, tenant=tenant, term=term, group_id=group_id)
+    offering_id = group_id.removeprefix(PREFIX[COURSE])
+    return wanted_members(connection, tenant=tenant, term=term, offering_ids=[offering_id]).get(offering_id, {})

@@ -74,7 +74,7 @@ def calendars_after(connection: Connection, *, tenant: str, after: tuple[str, st
     return list(
         connection.execute(
             select(mirror.c.term, mirror.c.target, mirror.c.lane)
-            .where(mirror.c.tenant_id == tenant, mirror.c.kind == "calendar", mirror.c.target.like("cal:%"), later)
+            .where(mirror.c.tenant_id == tenant, mirror.c.kind == "calendar", mirror.c.target.not_like("sur:%"), later)
             .order_by(mirror.c.term, mirror.c.target)
             .limit(limit)
         )

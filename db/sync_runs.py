@@ -9,12 +9,13 @@ from sqlalchemy import Connection, func, or_, select, update
 from db import run_counts, run_questions
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, run_stages, runs, tenants
+from domain import tiers
 from domain.runs import ASKS, ENDED, PAUSED, RUNNING
 
 __all__ = ["ENDED", "RunActive"]
 
 
-NORMAL, URGENT = "normal", "urgent"
+NORMAL, URGENT = tiers.NORMAL, tiers.URGENT
 
 
 class RunActive(Exception):

@@ -234,6 +234,7 @@ users = _table(
     Column("wps_id", String(200)),
     _instant("checked_ms"),
     Column("import_no", BigInteger, nullable=False),
+    Index(None, "tenant_id", "code"),
 )
 
 rolls = _table(
@@ -267,6 +268,7 @@ mirror = _table(
     Column("kind", String(10), nullable=False),  # calendar, members, event
     Column("group_id", TARGET, nullable=False),  # the target of its calendar
     Column("lane", LANE, nullable=False),
+    Column("source_id", NAME),  # layout personal: whose calendar, of which session an event; NULL = the target says it
     Column("state", String(10), nullable=False),  # none, live, gone
     Column("remote_id", String(200)),
     Column("marker", String(26)),

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Table, delete, func, select, tuple_
 from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
 from db.upsert import insert_missing, update_rows, upsert
 from domain.aggregation import CONSECUTIVE, RULES, Rules, Session
+from domain.layouts import COURSE, LAYOUTS
 from domain.plans import SessionView, course_title, event_hash
 from domain.terms import OPEN, PeriodRow, PeriodTable, Term, later_status
 from domain.timetable import Calendar, Room, read_clock
@@ -30,6 +31,19 @@ def load_zone(connection: Connection, tenant: str) -> ZoneInfo:
 
 class UnknownRule(Exception):
     """The tenant's setting `rule` names none that there is."""
+
+
+class UnknownLayout(Exception):
+    """The tenant's setting `layout` names none that there is."""
+
+
+def load_layout(connection: Connection, *, tenant: str) -> str:
+    """How the tenant's calendars are laid out: setting `layout`, `course` by default. Raises UnknownLayout."""
+    said = connection.execute(select(tenants.c.settings).where(tenants.c.id == tenant)).scalar_one_or_none()
+    layout: str = json.loads(said or "{}").get("layout", COURSE)
+    if layout not in LAYOUTS:
+        raise UnknownLayout(f"the setting layout is {layout!r}; it may be {' or '.join(LAYOUTS)}")
+    return layout
 
 
 def load_rules(connection: Connection, *, tenant: str, zone: ZoneInfo) -> Rules:

@@ -75,33 +75,36 @@ def verb_for(mirrored: Mirrored, *, desired_hash: str | None) -> Verb:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A due job of an event, and what its target needs."""
+    """A due job of an event, what its target needs, and how near it is (lower goes first)."""
 
     target: str
     verb: Verb
     list_max: int
+    tier: int = 0
 
 
 def choose_events(candidates: Sequence[Candidate]) -> tuple[Verb, tuple[str, ...]]:
     """The next call of a calendar: all creates that fit one list, else a single update or delete.
 
-    Rows that need nothing come first: they close without a call. A list is as long as its most careful row allows.
+    Rows that need nothing come first: they close without a call. A list is as long as its most careful row allows. It takes
+    along what is far, but goes only once nothing nearer needs a call of its own.
     """
     idle = tuple(c.target for c in candidates if c.verb is Verb.NOTHING)
     if idle:
         return Verb.NOTHING, idle
     creates: list[str] = []
     room = LIST_LIMIT
-    for candidate in candidates:
+    for candidate in sorted(candidates, key=lambda one: one.tier):
         if candidate.verb is not Verb.CREATE:
             continue
         room = min(room, candidate.list_max)
         if len(creates) >= room:
             break
         creates.append(candidate.target)
-    if creates:
-        return Verb.CREATE, tuple(creates)
-    return (candidates[0].verb, (candidates[0].target,)) if candidates else (Verb.NOTHING, ())
+    nearest = min(candidates, key=lambda one: (one.tier, one.verb is not Verb.CREATE), default=None)
+    if nearest is None:
+        return Verb.NOTHING, ()
+    return (Verb.CREATE, tuple(creates)) if nearest.verb is Verb.CREATE else (nearest.verb, (nearest.target,))
 
 
 @dataclass(frozen=True, slots=True)

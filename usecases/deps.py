@@ -21,6 +21,9 @@ class Hints(Protocol):
     def mark(self, lanes: Iterable[tuple[str, str]]) -> None:
         """Lanes with something to do now."""
 
+    def hurry(self, lanes: Iterable[tuple[str, str]]) -> None:
+        """Lanes with something urgent to do now."""
+
     def claim(self, *, cap: int, hold_ms: int) -> tuple[str, str] | None:
         """The lane that has waited longest, or None when none waits or `cap` lanes are being drained."""
 

@@ -10,7 +10,7 @@ from db import discrepancies
 from db.tables import AnyRow, mirror, users
 from domain.verification import SURPLUS, Action, What, action_for
 from usecases.deps import Deps
-from usecases.sync.planning import Planner
+from usecases.sync import layout
 from usecases.sync.repairing import changing_targets
 
 _CAUSE = {
@@ -45,12 +45,11 @@ def listing(
 ) -> list[dict[str, Any]]:
     """Discrepancies, newest first, each with what a repair that looks once more would do about it."""
     rows = discrepancies.listing(connection, tenant=deps.tenant, run_id=run_id, states=states, limit=limit)
-    planner = Planner(deps.engine, deps.tenant, deps.secret)
+    planner = layout.planner_in(connection, deps.engine, deps.tenant, deps.secret)
     changing: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if (row.term, row.group_id) not in changing:
-            offering = row.group_id.partition(":")[2]
-            plan = planner.of_offering(connection, term=row.term, offering_id=offering)
+            plan = planner.of_calendar(connection, term=row.term, group_id=row.group_id)
             mine = [one.target for one in rows if (one.term, one.group_id) == (row.term, row.group_id)]
             changing[row.term, row.group_id] = changing_targets(plan, mine)
     names = _names(connection, deps.tenant, rows)

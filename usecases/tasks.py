@@ -11,7 +11,7 @@ from db.jobs import ClaimLost, Task
 from observability.failpoints import failpoint
 from usecases.deps import Deps
 
-__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry"]
+__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry", "urgent_lanes"]
 
 VISIBILITY_MS = 15_000
 MAX_ATTEMPTS = 5
@@ -59,6 +59,12 @@ def due_tasks(deps: Deps, *, kinds: Collection[str]) -> list[tuple[str, str]]:
     """(id, queue) of tasks of these kinds that are to be claimed."""
     with reading(deps.engine) as tx:
         return jobs.due_tasks(tx, kinds=kinds)
+
+
+def urgent_lanes(deps: Deps) -> list[tuple[str, str]]:
+    """(tenant, lane) of lanes that should go before others."""
+    with reading(deps.engine) as tx:
+        return lanes.urgent(tx)
 
 
 def due_lanes(deps: Deps) -> list[tuple[str, str]]:

@@ -77,9 +77,15 @@ class Runs:
         run_id, _ = runs.begin(self.deps, kind=kind, source=str(source), remember=kind == "full", **more)
         return run_id
 
-    def sync(self, source: Path, *, kind: str = "full", ends: str = "succeeded", **more: Any) -> dict[str, Any]:
+    def sync(
+        self, source: Path, *, kind: str = "full", ends: str = "succeeded", within_s: float = 60, **more: Any
+    ) -> dict[str, Any]:
         """A run to its end, or to where it rests."""
-        return self.go_on(self.begin(source, kind=kind, **more), ends=ends)
+        return self.go_on(self.begin(source, kind=kind, **more), ends=ends, within_s=within_s)
+
+    def look_at_everything(self, kind: str) -> dict[str, Any]:
+        """A run of kind `verify` or `repair`."""
+        return self.go_on(runs.begin_look(self.deps, kind=kind))
 
     def tell(self, run_id: str, command: Command, *, actor: str = "a person") -> str | None:
         return run_commands.tell(self.deps, run_id, command, actor=actor)
@@ -101,7 +107,7 @@ class Runs:
             if run["asked"] is None and run["state"] in (*sync_runs.ENDED, "paused", "needs_confirmation"):
                 assert run["state"] == ends, run
                 return run
-            self.drain()
+            self.drain(within_s=within_s)
             assert time.monotonic() < give_up, run
             time.sleep(0.02)
 
@@ -121,10 +127,10 @@ class Runs:
             where = (jobs.c.target == run_id, jobs.c.queue.is_not(None), jobs.c.state == "queued")
             return tx.execute(select(jobs.c.id).where(*where, jobs.c.run_at <= now_ms(tx))).scalar()
 
-    def drain(self, *, until: Callable[[], bool] | None = None) -> None:
+    def drain(self, *, until: Callable[[], bool] | None = None, within_s: float = 40) -> None:
         """Let the lanes work until nothing of them is queued and nothing is in doubt."""
         self.here.drain(
-            within_s=40, until=until or (lambda: not self.lane_jobs("queued") and not self.here.unsettled())
+            within_s=within_s, until=until or (lambda: not self.lane_jobs("queued") and not self.here.unsettled())
         )
 
     # --- looking

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from db.lane_hints import LaneHints
+from db.lane_hints import BOOST_MS, LaneHints
 
 pytestmark = pytest.mark.integration
 
@@ -102,6 +102,18 @@ def test_whether_others_wait_is_known(hints: LaneHints) -> None:
     assert hints.others_wait()
     assert claim(hints) is not None
     assert not hints.others_wait()
+
+
+def test_an_urgent_lane_goes_before_others_but_not_before_one_that_has_waited_for_long(
+    hints: LaneHints, redis_client: redis.Redis
+) -> None:
+    """A college with urgent changes all day may make the others wait, and must not starve them."""
+    mark_in_turn(hints, A, B, C)
+    ((long_ago, since), *_) = redis_client.zrange("{obsync:lanes}:ready", 0, 0, withscores=True)
+    redis_client.zadd("{obsync:lanes}:ready", {long_ago: since - BOOST_MS - 5_000})
+    hints.hurry([C])
+    hints.hurry([C])
+    assert [claim(hints) for _ in range(4)] == [A, C, B, None]
 
 
 def test_an_emptied_redis_costs_nothing_but_a_new_mark(hints: LaneHints, redis_client: redis.Redis) -> None:

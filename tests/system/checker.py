@@ -364,6 +364,35 @@ def check(campus: Path, dump: dict[str, Any]) -> list[str]:
     return compare(read_campus(campus)[0], read_calendars(dump))
 
 
+def check_personal(campus: Path, dump: dict[str, Any]) -> list[str]:
+    """The same where each person has a calendar: all classes of all courses they are on, and nobody else reads it."""
+    return compare_personal(read_campus(campus)[0], read_calendars(dump))
+
+
+def compare_personal(courses: list[Course], calendars: list[Calendar]) -> list[str]:
+    found = list(name_differences(calendars))
+    wanted: dict[str, Counter[Event]] = defaultdict(Counter)
+    for course in courses:
+        for person in course.members if course.events else ():
+            wanted[person] += course.events
+    there: dict[str, list[Calendar]] = defaultdict(list)
+    for calendar in calendars:
+        if list(calendar.members.values()) != [1] or next(iter(calendar.members))[1] != "reader":
+            found.append(f"{calendar}: its members are {sorted(calendar.members)}, not one reader")
+        else:
+            there[next(iter(calendar.members))[0]].append(calendar)
+    for person in sorted(set(wanted) | set(there)):
+        if len(there[person]) != 1 or person not in wanted:
+            found.append(f"{person} has {len(there[person])} calendars and classes: {person in wanted}")
+            continue
+        calendar = there[person][0]
+        for event, count in (wanted[person] - calendar.events).items():
+            found.append(f"{person}, {calendar}: event missing {count}×: {say(event)}")
+        for event, count in (calendar.events - wanted[person]).items():
+            found.append(f"{person}, {calendar}: event too many {count}×: {say(event)}")
+    return found[:MOST_DIFFERENCES]
+
+
 def compare(courses: list[Course], calendars: list[Calendar]) -> list[str]:
     found = list(name_differences(calendars))
     groups: dict[str, tuple[list[Course], list[Calendar]]] = defaultdict(lambda: ([], []))

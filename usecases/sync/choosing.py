@@ -12,6 +12,7 @@ from domain.calendars import EventBody, with_marker, with_restored_line
 from domain.list_size import ListSizes
 from domain.rolls import roll_hash
 from domain.settlement import Candidate, Mirrored, Verb, choose_events, member_call, verb_for
+from domain.tiers import NEAR
 from remote.wps.errors import retries_after
 from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
 
@@ -65,7 +66,8 @@ def _of_calendar(
         return _calendar(ref, by_kind["calendar"][0], calendar)
     if calendar.state != "live" or calendar.remote_id is None:
         return None
-    if "members" in by_kind:
+    urgent = "event" in by_kind and min(one.tier for one in by_kind["event"]) < NEAR
+    if "members" in by_kind and not (urgent and by_kind["members"][0].tier >= NEAR):
         one, room = by_kind["members"][0], sizes.members
         return _members(connection, ref, one, calendar.remote_id, tenant=tenant, room=room)
     if "event" in by_kind:
@@ -89,12 +91,9 @@ def _members(connection: Connection, ref: GroupRef, one: Wanted, calendar_id: st
     kept = None
     if said.get("pinned"):
         kept = pins.people(connection, tenant=tenant, term=ref.term, target=one.target)
-    if kept is None:
-        offering_id = said["offering"]
-        roll = rolls.wanted_members(connection, tenant=tenant, term=ref.term, offering_ids=[offering_id])
-        wanted = roll.get(offering_id, {})
-    else:
-        wanted = kept
+    wanted = (
+        rolls.members_now(connection, tenant=tenant, term=ref.term, group_id=ref.group_id) if kept is None else kept
+    )
     present = mirror.present_members(connection, tenant=tenant, term=ref.term, group_id=ref.group_id)
     call = member_call(wanted=wanted, present=present, list_max=min(room, one.mirrored.list_max))
     if call is None:
@@ -111,7 +110,7 @@ def _events(ref: GroupRef, wanted: Sequence[Wanted], calendar_id: str, *, room: 
         verb = verb_for(one.mirrored, desired_hash=one.desired_hash or None)
         # One that has failed alone before goes alone again, so that it cannot take others with it.
         list_max = 1 if one.attempts else min(room, one.mirrored.list_max)
-        candidates.append(Candidate(one.target, verb, list_max))
+        candidates.append(Candidate(one.target, verb, list_max, one.tier))
     verb, targets = choose_events(candidates)
     chosen = tuple(by_target[target] for target in targets)
     if verb is Verb.NOTHING:

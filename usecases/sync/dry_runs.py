@@ -22,10 +22,10 @@ from db.migrate import upgrade
 from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
 from usecases import tenants
 from usecases.deps import Deps
-from usecases.sync import aggregating, importing, sources
+from usecases.sync import aggregating, importing, layout, sources
 from usecases.sync.importing import ImportReport
 from usecases.sync.plan_rows import rows_of
-from usecases.sync.planning import Planner, tally
+from usecases.sync.planning import tally
 from usecases.sync.stages.guard import table
 
 _RUN = "dry-run"
@@ -99,7 +99,7 @@ def _plan(deps: Deps, ours: Engine, limit: int, asked: list[Question]) -> Shown:
         found.unmapped_people = accounts.unmapped_count(tx, tenant=deps.tenant)
     found.questions += ask_about_deletes(lanes)
     found.lanes = table(lanes)
-    for _, plans in Planner(ours, deps.tenant, deps.secret).pages():
+    for _, plans in layout.planner(ours, deps.tenant, deps.secret).pages():
         found.counts += tally(plans)
         if len(found.rows) < limit:
             with reading(ours) as here, reading(deps.engine) as there:

@@ -3,22 +3,24 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, Table
 
-from db import dead_letters, jobs, lanes, planning, rolls, run_changes, timetable
+from db import dead_letters, jobs, lanes, personal, planning, rolls, run_changes, timetable
 from db import pins as pin_rows
 from db.engine import in_unit, reading
 from db.jobs import Put
 from db.planning import Chosen, Course, State
-from db.sync_runs import NORMAL, URGENT
 from db.tables import mirror as mirror_table
 from db.tables import offerings
 from domain import pins
 from domain.calendars import TAG_CHARS, calendar_name
 from domain.ids import calendar_tag, key_of, marker_of
+from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of
 from domain.plans import (
     GONE,
     PRIORITY,
@@ -28,25 +30,30 @@ from domain.plans import (
     calendar_target,
     desired_event,
     diff,
+    event_target,
     members_target,
 )
 from domain.rolls import roll_hash
 from domain.settlement import Mirrored, Verb
+from domain.tiers import FAR, HURRIED, NOBODY_WAITS, NORMAL, URGENT, Horizon
 from usecases.sync.read_ahead import one_ahead
 
 UNIT = 500
 _WHOLE_CALENDARS = 10  # with what is in them about 500 rows
 PAUSE_S = 0.005
 ANY_COLLEGE = "_"
-_TIER = {NORMAL: 0, URGENT: -1}
 
 Fence = Callable[[Connection], None]
 
 
 @dataclass(slots=True)
 class CoursePlan:
-    """What one course needs. `new_lane`: nothing was ever planned for it, so its lane is yet to be written down. `unwanted`:
-    targets of dead letters that nothing is asked of any more."""
+    """What one calendar needs, in layout `course` that of a course, else `offering_id` is None.
+
+    `new_lane`: nothing was ever planned for the course, so its lane is yet to be written down. `sources` has what a target
+    does not say of itself: whose calendar it is, and of which session an event. `unwanted`: targets of dead letters that
+    nothing is asked of any more.
+    """
 
     term: str
     offering_id: str | None
@@ -57,42 +64,103 @@ class CoursePlan:
     new_lane: bool = False
     unwanted: list[str] = field(default_factory=list)  # targets of dead letters that nothing is asked of any more
     void: list[str] = field(default_factory=list)  # pinned targets of which the source says something else now
+    calendar: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
+    tiers: dict[str, int] = field(default_factory=dict)
+    priority: int = NOBODY_WAITS
 
     @property
     def is_needed(self) -> bool:
         """Whether anything has to be written for it."""
         return bool(self.operations or self.unwanted or self.void)
 
+    @property
+    def group(self) -> str:
+        """The target of the calendar."""
+        return self.calendar or calendar_target(self.offering_id or "")
+
+    def rank(self, starts: Mapping[str, int], there: Iterable[Mirrored], horizon: Horizon, *, teaches: bool) -> None:
+        """Say what goes first: `starts` has when the event of each target that is wanted begins.
+
+        An event is as near as its old or its new time, whichever is nearer; calendar and readers are as near as their
+        nearest event.
+        """
+        if not self.operations:
+            return
+        before = {one.target: one.from_ms for one in there if one.state == "live" and one.from_ms is not None}
+        times = list(starts.values()) or list(before.values())
+        least, self.priority = horizon.least(times), horizon.priority(times, teaches=teaches)
+        for one in self.operations:
+            own = [ms for ms in (starts.get(one.target), before.get(one.target)) if ms is not None]
+            self.tiers[one.target] = horizon.least(own) if one.kind == "event" else least
+
+
+class Named(Protocol):
+    """What a calendar is named after."""
+
+    @property
+    def id(self) -> str:
+        """Makes the name unique."""
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Whose timetable is planned, and the secret that names and marks its objects."""
+    """Whose timetable is planned, and the secret that names and marks its objects. This one's layout is `course`.
+
+    `today` is the day that tiers are seen from; None: the day it is by the database's clock.
+    """
 
     engine: Engine
     tenant: str
     secret: bytes
     chosen: Chosen | None = None
+    today: date | None = None
 
     def pages(self, *, after: str | None = None) -> Iterator[tuple[str, list[CoursePlan]]]:
-        """Pages of plans with the cursor to go on from: first every course, then calendars whose course is gone.
+        """Pages of plans with the cursor to go on from: first every course, then calendars whose course is gone, then those
+        of another layout.
 
         Terms that are archived are left alone. A page holds about 2,000 targets; an empty one only moves the cursor. No course
         is on two pages, so that the next page may be read while this one is written. Not on SQLite: there is nothing to wait
         for, and a log that somebody always reads only grows.
         """
-        pages = self._pages(after)
+        pages = self.in_order(after)
         return pages if self.engine.dialect.name == "sqlite" else one_ahead(pages)
 
-    def _pages(self, after: str | None) -> Iterator[tuple[str, list[CoursePlan]]]:
+    def in_order(self, after: str | None) -> Iterator[tuple[str, list[CoursePlan]]]:
+        """The pages, each read when it is asked for."""
         phase, term, last = _cursor(after)
         if phase == "courses":
-            for following in self._terms(offerings, term):
+            for following in self.terms(offerings, term):
                 yield from self._course_pages(following, last if following == term else "")
             term, last = "", ""
-        for following in self._terms(mirror_table, term):
-            yield from self._orphan_pages(following, last if following == term else "")
+        if phase in ("courses", "orphans"):
+            for following in self.terms(mirror_table, term):
+                yield from self._orphan_pages(following, last if following == term else "")
+            term, last = "", ""
+        if self.chosen is None:
+            for following in self.terms(mirror_table, term):
+                yield from self.foreign_pages(following, last if following == term else "", layout=PERSONAL)
 
-    def _terms(self, table: Table, since: str) -> list[str]:
+    def foreign_pages(self, term: str, last: str, *, layout: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+        """Pages of a layout that is not the tenant's any more: every calendar of it goes."""
+        while True:
+            with reading(self.engine) as tx:
+                page = personal.calendars(
+                    tx, tenant=self.tenant, term=term, prefix=PREFIX[layout], after=last, limit=UNIT
+                )
+                plans = [plan for one in page if (plan := self.left_over(tx, term, one.target, one.lane)) is not None]
+            if not page:
+                return
+            last = page[-1].target
+            yield json.dumps(["others", term, last]), plans
+
+    def terms(self, table: Table, since: str) -> list[str]:
+        """Terms from `since` on that are not archived."""
         with reading(self.engine) as tx:
             return planning.terms_of(tx, table, tenant=self.tenant, since=since)
 
@@ -114,7 +182,7 @@ class Planner:
                 )
                 if reached is None:
                     gone = planning.dead_copies(tx, tenant=self.tenant, term=term) if self.chosen is None else []
-                plans = [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+                plans = [plan for one in gone if (plan := self.left_over(tx, term, one.target, one.lane)) is not None]
             last = reached or planning.LAST_CALENDAR
             if reached is None and not plans:
                 return
@@ -142,25 +210,33 @@ class Planner:
         state = planning.state(tx, tenant=self.tenant, term=term, groups=[calendar_target(one) for one in ids])
         held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=ids)
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=ids)
-        names = _Names(tx, self, courses)
-        plans = [self._plan(one, held.get(one.id, []), people.get(one.id, {}), state, names) for one in courses]
+        names, horizon = Names(tx, self, courses), self.horizon(tx)
+        plans = [
+            self._plan(one, held.get(one.id, []), people.get(one.id, {}), state, names, horizon) for one in courses
+        ]
         return [plan for plan in plans if plan.is_needed]
 
     def of_calendars(self, tx: Connection, calendars: Sequence[tuple[str, str, str]]) -> list[CoursePlan]:
-        """What the courses of some calendars (term, target, lane) need, whether or not the timetable still has them."""
+        """What some calendars (term, target, lane) need, whether or not the timetable still wants them."""
         found = []
         for term in sorted({one[0] for one in calendars}):
             mine = [(target, lane) for t, target, lane in calendars if t == term]
-            ids = [target.partition(":")[2] for target, _ in mine]
+            ids = [target.partition(":")[2] for target, _ in mine if layout_of(target) == COURSE]
             known = planning.courses_of(tx, tenant=self.tenant, term=term, offering_ids=ids)
             found += self._plans(tx, term, known)
-            there = {one.id for one in known}
-            gone = [planning.Orphan(target, lane) for target, lane in mine if target.partition(":")[2] not in there]
-            found += [plan for one in gone if (plan := self._orphan(tx, term, one)) is not None]
+            there = {calendar_target(one.id) for one in known}
+            gone = [one for one in mine if one[0] not in there]
+            found += [plan for target, lane in gone if (plan := self.left_over(tx, term, target, lane)) is not None]
         return found
 
     def _plan(
-        self, course: Course, held: list[SessionView], people: dict[str, str], state: State, names: "_Names"
+        self,
+        course: Course,
+        held: list[SessionView],
+        people: dict[str, str],
+        state: State,
+        names: "Names",
+        horizon: Horizon,
     ) -> CoursePlan:
         target = calendar_target(course.id)
         there = state.mirrored.get(target, [])
@@ -182,6 +258,8 @@ class Planner:
         plan.operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
         plan.wanted = {one.target: one for one in wanted}
         plan.unwanted = state.unwanted(target, plan.operations)
+        teaches = any(one.teachers for one in held) or rolls.WRITER in people.values()
+        plan.rank({event_target(one.id): one.start_ms for one in held}, there, horizon, teaches=teaches)
         return plan
 
     def of_offering(self, tx: Connection, *, term: str, offering_id: str) -> CoursePlan | None:
@@ -194,19 +272,30 @@ class Planner:
         state = replace(state, dead={})
         held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
         people = rolls.wanted_members(tx, tenant=self.tenant, term=term, offering_ids=[offering_id])
-        names = _Names(tx, self, [course])
-        return self._plan(course, held.get(offering_id, []), people.get(offering_id, {}), state, names)
+        names, horizon = Names(tx, self, [course]), self.horizon(tx)
+        return self._plan(course, held.get(offering_id, []), people.get(offering_id, {}), state, names, horizon)
 
-    def _orphan(self, tx: Connection, term: str, gone: planning.Orphan) -> CoursePlan | None:
-        """What a calendar needs whose course is gone; None when WPS does not have it and nothing asks for it."""
-        state = planning.state(tx, tenant=self.tenant, term=term, groups=[gone.target])
-        there = state.mirrored.get(gone.target, [])
-        wanted, void = pins.apply([], state.pins.get(gone.target, ()), calendar=gone.target)
-        operations = diff(wanted, there, queued=state.queued, calendar=gone.target, dead=state.dead)
-        kept = gone.target.partition(":")[2] if wanted else None
-        unwanted = state.unwanted(gone.target, operations)
-        plan = CoursePlan(term, kept, gone.lane, operations, unwanted=unwanted, void=void)
+    def of_calendar(self, tx: Connection, *, term: str, group_id: str) -> CoursePlan | None:
+        """What one calendar needs, as the given transaction sees it; None when the timetable does not want it any more."""
+        if layout_of(group_id) != COURSE:
+            return None
+        return self.of_offering(tx, term=term, offering_id=group_id.removeprefix(PREFIX[COURSE]))
+
+    def left_over(self, tx: Connection, term: str, target: str, lane: str) -> CoursePlan | None:
+        """What a calendar needs that nobody wants any more; None when WPS does not have it and nothing asks for it."""
+        state = planning.state(tx, tenant=self.tenant, term=term, groups=[target])
+        there = state.mirrored.get(target, [])
+        wanted, void = pins.apply([], state.pins.get(target, ()), calendar=target)
+        operations = diff(wanted, there, queued=state.queued, calendar=target, dead=state.dead)
+        unwanted = state.unwanted(target, operations)
+        plan = CoursePlan(term, None, lane, operations, unwanted=unwanted, void=void, calendar=target)
+        plan.rank({}, there, self.horizon(tx), teaches=False)
         return plan if plan.is_needed else None
+
+    def horizon(self, tx: Connection) -> Horizon:
+        """The days that matter, seen from today."""
+        now, zone = planning.local_day(tx, tenant=self.tenant)
+        return Horizon.of(self.today or now, zone)
 
     def put(
         self,
@@ -233,8 +322,8 @@ class Planner:
         )
         touched = {plan.lane for plan in plans if plan.operations}
         for start in range(0, len(rows), UNIT):
-            chunk, tier = rows[start : start + UNIT], _TIER[priority]
-            puts = [self.as_put(plan, operation, tier=tier) for plan, operation in chunk]
+            chunk = rows[start : start + UNIT]
+            puts = [self.as_put(plan, operation, priority=priority) for plan, operation in chunk]
             changing = [put for put, (_, one) in zip(puts, chunk, strict=True) if one.verb is not Verb.CREATE]
 
             def work(
@@ -293,10 +382,10 @@ class Planner:
 
             in_unit(self.engine, work)
 
-    def as_put(self, plan: CoursePlan, operation: Operation, *, tier: int = 0) -> Put:
+    def as_put(self, plan: CoursePlan, operation: Operation, *, priority: str = NORMAL) -> Put:
         """The operation as a job."""
         want = operation.desired
-        group = operation.target if operation.kind == "calendar" else calendar_target(plan.offering_id or "")
+        group = operation.target if operation.kind == "calendar" else plan.group
         event = operation.kind == "event"
         return Put(
             kind=operation.kind,
@@ -306,10 +395,11 @@ class Planner:
             lane=plan.lane,
             payload=want.payload if want is not None else GONE,
             desired_hash=want.hash if want is not None else "",
-            tier=tier,
-            priority=PRIORITY[operation.kind],
+            tier=HURRIED if priority == URGENT else plan.tiers.get(operation.target, FAR),
+            priority=plan.priority * len(PRIORITY) + PRIORITY[operation.kind],
             marker=marker_of(self.secret, tenant=self.tenant, target=operation.target, generation=0) if event else None,
             name=plan.calendar_names.get(operation.target),
+            source_id=plan.sources.get(operation.target),
         )
 
 
@@ -354,17 +444,18 @@ def _keep_lanes(tx: Connection, tenant: str, plans: Sequence[CoursePlan]) -> Non
         timetable.keep_lanes(tx, kept, tenant=tenant, term=term)
 
 
-class _Names:
+class Names:
     """The names of calendars: one keeps the tag it once got, a new one takes the first that is free in every term."""
 
-    def __init__(self, tx: Connection, planner: Planner, courses: Sequence[Course]) -> None:
+    def __init__(self, tx: Connection, planner: Planner, calendars: Sequence[Named]) -> None:
         self._tx = tx
         self._planner = planner
         # Almost always the first name is free; all of the page are looked up at once.
-        self._first = {course.id: self._name(course, attempt=0) for course in courses}
+        self._first = {one.id: self._name(one, attempt=0) for one in calendars}
         self._taken = planning.names_taken(tx, list(self._first.values()), tenant=planner.tenant)
 
-    def of(self, course: Course, calendar: Mirrored | None) -> str:
+    def of(self, course: Named, calendar: Mirrored | None) -> str:
+        """The name of the calendar, given what WPS has of it."""
         if calendar is not None and calendar.name is not None:
             return calendar_name(course.title, calendar.name[-TAG_CHARS:])
         name, attempt = self._first[course.id], 0
@@ -375,7 +466,7 @@ class _Names:
         self._taken.add(name)
         return name
 
-    def _name(self, course: Course, *, attempt: int) -> str:
+    def _name(self, course: Named, *, attempt: int) -> str:
         planner = self._planner
         tag = calendar_tag(planner.secret, tenant=planner.tenant, offering_id=course.id, attempt=attempt)
         return calendar_name(course.title, tag)

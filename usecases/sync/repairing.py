@@ -10,14 +10,15 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from db import discrepancies, imports, jobs, mirror, rolls
+from db import discrepancies, imports, jobs, mirror
 from db.clock import now_ms
 from db.jobs import Put
 from db.mirror import SentRow
 from domain.ids import key_of
-from domain.plans import PRIORITY, Desired, members_target
+from domain.plans import PRIORITY, members_target
 from domain.rolls import roll_hash
 from domain.settlement import Mirrored
+from domain.tiers import FAR
 from domain.verification import KIND, Action, Difference, SeenCalendar, action_for
 from observability.log import get_logger
 from usecases.sync.planning import CoursePlan, Planner
@@ -127,13 +128,14 @@ def _face_members(
     mirror.drop_members(connection, None, group_id=work.ref.group_id, **key)
     given = [(one.user_id, one.role, one.permission_id) for one in seen.members]
     mirror.add_members(connection, given, group_id=work.ref.group_id, **key)
-    row = by_target.get(members_target(_offering(work)))
+    row = by_target.get(members_target(_key(work)))
     if row is not None and row.state == "live":
         hash_ = roll_hash({one.user_id: one.role for one in seen.members})
         mirror.write_sent(connection, [SentRow(row.target, "", hash_, None, None, row.list_max)], **key)
 
 
-def _offering(work: Verifying) -> str:
+def _key(work: Verifying) -> str:
+    """What the targets of the calendar are made of."""
     return work.ref.group_id.partition(":")[2]
 
 
@@ -149,13 +151,13 @@ def _puts(
     targets = {one.target for one, action in healed if action not in (Action.DELETE, Action.MEMBERS)}
     targets |= set(unfinished)
     rebuild = any(action is Action.REBUILD for _, action in healed)
-    plan = planner.of_offering(connection, term=work.ref.term, offering_id=_offering(work))
+    plan = planner.of_calendar(connection, term=work.ref.term, group_id=work.ref.group_id)
     if plan is None:
         return []
     chosen = [one for one in plan.operations if one.desired is not None and (rebuild or one.target in targets)]
     found = [restored(planner.as_put(plan, one)) for one in chosen]
     if any(action is Action.MEMBERS for _, action in healed) and not any(one.kind == "members" for one in found):
-        found.append(_members_put(connection, scope, work, plan.wanted.get(members_target(_offering(work)))))
+        found += _members_put(scope, work, plan)
     return found
 
 
@@ -166,18 +168,13 @@ def restored(one: Put) -> Put:
     return replace(one, payload=json.dumps({**json.loads(one.payload), "restored": True}, ensure_ascii=False))
 
 
-def _members_put(connection: Connection, scope: Scope, work: Verifying, wanted: Desired | None) -> Put:
+def _members_put(scope: Scope, work: Verifying, plan: CoursePlan) -> list[Put]:
     """Asked for whether or not the roll has changed: the job compares the roll with who is really there."""
-    offering = _offering(work)
-    if wanted is not None:
-        hash_, payload = wanted.hash, wanted.payload
-        target, priority = wanted.target, PRIORITY["members"]
-        return Put("members", target, work.ref.group_id, work.ref.term, scope.lane, payload, hash_, 0, priority)
-    roll = rolls.wanted_members(connection, tenant=scope.tenant, term=work.ref.term, offering_ids=[offering])
-    hash_ = roll_hash(roll.get(offering, {}))
-    payload = json.dumps({"offering": offering, "roll": hash_})
-    target = members_target(offering)
-    return Put("members", target, work.ref.group_id, work.ref.term, scope.lane, payload, hash_, 0, PRIORITY["members"])
+    want = plan.wanted.get(members_target(_key(work)))
+    if want is None:
+        return []
+    rank = (plan.tiers.get(want.target, FAR), plan.priority * len(PRIORITY) + PRIORITY["members"])
+    return [Put("members", want.target, work.ref.group_id, work.ref.term, scope.lane, want.payload, want.hash, *rank)]
 
 
 def _copy_target(difference: Difference) -> str:

@@ -26,7 +26,7 @@ from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.jobs import Task
 from db.tables import AnyRow
-from db.timetable import UnknownRule
+from db.timetable import UnknownLayout, UnknownRule
 from domain.runs import ASKS, RESTS, Command
 from domain.scopes import EVERYTHING, Scope
 from observability.failpoints import failpoint
@@ -165,7 +165,7 @@ class _Runner:
         """Raises `ClaimLost`."""
         try:
             self._work()
-        except (BadSource, RunFailed, UnknownRule) as error:
+        except (BadSource, RunFailed, UnknownLayout, UnknownRule) as error:
             self._fail(str(error))
 
     def _work(self) -> None:

@@ -21,9 +21,8 @@ from domain.guards import LaneLoss
 from domain.rolls import roll_hash
 from domain.undoing import Skipped, TakenBack, take_back
 from usecases.deps import Deps
-from usecases.sync import run_tasks, turns
+from usecases.sync import layout, run_tasks, turns
 from usecases.sync.plan_rows import kind_of
-from usecases.sync.planning import Planner
 from usecases.sync.run_commands import Refused, UnknownRun
 
 KIND: Final = "undo"
@@ -201,7 +200,7 @@ def _pin(calendar: AnyRow, one: TakenBack, tenant: str, undone_run: str, undo_id
 
 def put(deps: Deps, page: Page, *, import_no: int, undo_id: str, fence: Any) -> tuple[set[str], int]:
     """Ask the lanes for what is pinned of a page. Returns the lanes and how many operations that were."""
-    planner = Planner(deps.engine, deps.tenant, deps.secret)
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret)
     wanted = {each.target for _, each in page.back}
     touched = [one for one in page.calendars if any(calendar.target == one[1] for calendar, _ in page.back)]
     with reading(deps.engine) as tx:

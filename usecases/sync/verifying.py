@@ -19,7 +19,7 @@ from domain.plans import Desired
 from domain.settlement import Mirrored
 from domain.verification import KIND, Difference, Verdict, What, compare
 from remote.wps.errors import WpsError, backoff_ms
-from usecases.sync import repairing, walking
+from usecases.sync import layout, repairing, walking
 from usecases.sync.planning import CoursePlan, Planner
 from usecases.sync.recording import Scope
 from usecases.sync.walking import Walk
@@ -108,7 +108,7 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
         namesakes=namesakes or (),
     )
     now, run_id = now_ms(connection), work.wanted.run_id
-    planner = Planner(scope.deps.engine, scope.tenant, scope.secret)
+    planner = layout.planner_in(connection, scope.deps.engine, scope.tenant, scope.secret)
     known = discrepancies.of_calendar(connection, **key)
     asked_for = {row.target for row in known if row.state == discrepancies.REPAIRING}
     plan = _plan(connection, planner, work) if verdict.differences or asked_for else None
@@ -161,7 +161,7 @@ def _namesakes(connection: Connection, scope: Scope, work: Verifying, calendar: 
 
 
 def _plan(connection: Connection, planner: Planner, work: Verifying) -> CoursePlan | None:
-    return planner.of_offering(connection, term=work.ref.term, offering_id=work.ref.group_id.partition(":")[2])
+    return planner.of_calendar(connection, term=work.ref.term, group_id=work.ref.group_id)
 
 
 def _found(

@@ -14,11 +14,12 @@ from db import sync_runs
 from db.clock import now_ms
 from db.engine import reading
 from domain.aggregation import RULES
+from domain.layouts import LAYOUTS, PERSONAL
 from domain.runs import ASKS
 from domain.scopes import of_dict
 from usecases import failures, tasks
 from usecases.deps import Deps
-from usecases.sync import dry_runs, scoping, sources
+from usecases.sync import dry_runs, layout, scoping, sources
 from usecases.sync import runs as run_cases
 from workers.cli import dry_run as dry_run_screen
 from workers.cli import questions, run_commands
@@ -46,6 +47,15 @@ mapping_option = click.option(
     help="JSON file: which columns of the source are read under which names.",
 )  # fmt: skip
 _rule = click.option("--rule", type=click.Choice(RULES), help="How periods become classes; stays until changed.")
+
+
+_layout = click.option(
+    "--layout", "layout_", type=click.Choice(LAYOUTS),
+    help="One calendar for each course, or for each person; stays until changed.",
+)  # fmt: skip
+_replace = click.option(
+    "--replace-calendars", is_flag=True, help="With --layout: the calendars of the other layout may go."
+)
 
 
 def mapping_in(file: Path | None) -> Mapping[str, Any] | None:
@@ -155,6 +165,8 @@ def _changed(rule: str | None) -> dict[str, Any]:
     show_default=True,
     help="Urgent changes go before everything else in their lanes.",
 )
+@_layout
+@_replace
 @click.option("--wait/--no-wait", default=True, help="Follow the run to its end (default), or only start it.")
 @click.option(
     "--confirm-deletes",
@@ -174,6 +186,8 @@ def sync(
     changes_file: Path | None,
     scope_texts: tuple[str, ...],
     priority: str,
+    layout_: str | None,
+    replace_calendars: bool,
     wait: bool,
     confirm_deletes: int | None,
     dry_run: bool,
@@ -188,22 +202,27 @@ def sync(
     if dry_run and (chosen != "full" or scope_texts):
         problem = "a dry run shows what a full run without a scope would send"
         fail(problem, "Leave out --kind, --changes and --scope.", as_json=as_json, code=2)
+    if replace_calendars and layout_ is None:
+        raise click.UsageError("--replace-calendars goes with --layout")
     _, wired = open_product(need_redis=not dry_run)
     deps = wired.deps
     address, mapping = source_of(deps, source), mapping_in(mapping_file)
+    changed = _changed(rule) | ({} if layout_ is None else {"layout": layout_})
     if dry_run:
         found = dry_runs.of_source(
-            deps, address, mapping=mapping, settings=_changed(rule), limit=limit, say=dry_run_screen.say
+            deps, address, mapping=mapping, settings=changed, limit=limit, say=dry_run_screen.say
         )
         dry_run_screen.end(deps, found, as_json=as_json, whole=True)
         return
+    if layout_ is not None:
+        _check_layout(deps, layout_, replacing=replace_calendars, as_json=as_json)
     run_id, _ = run_cases.begin(
         deps,
         kind=chosen,
         source=address,
         mapping=mapping,
         remember=chosen == "full",
-        settings=_changed(rule),
+        settings=changed,
         actor=actor(),
         confirm_deletes=confirm_deletes,
         only=scoping.checked(deps, scope_texts, kind=chosen),
@@ -227,6 +246,16 @@ def say_what_it_replaces(deps: Deps, run_id: str) -> None:
     replaced = run_commands.run_of(deps, run_id)["scope"].get("replaces")
     if replaced:
         err.print(f"replaces run {replaced}, which waited for an answer", soft_wrap=True)
+
+
+def _check_layout(deps: Deps, to: str, *, replacing: bool, as_json: bool) -> None:
+    """Ends the command where the change of layout would delete calendars and nobody has said that it may."""
+    try:
+        with reading(deps.engine) as tx:
+            layout.may_change(tx, tenant=deps.tenant, to=to, replacing=replacing)
+    except layout.LayoutInUse as error:
+        remedy = f"To change to one calendar per {'person' if to == PERSONAL else 'course'}, add --replace-calendars."
+        fail(str(error), remedy, as_json=as_json, code=2)
 
 
 def watch(screen: RunScreen) -> Callable[[dict[str, Any]], None]:

@@ -20,7 +20,8 @@ from db.planning import Chosen
 from db.tables import AnyRow
 from domain.plans import Operation
 from domain.settlement import Verb
-from usecases.sync.planning import CoursePlan, Planner
+from usecases.sync import layout
+from usecases.sync.planning import CoursePlan
 from usecases.sync.stages import choose
 from usecases.sync.stages.base import Done, More, Running, Step
 from usecases.sync.stages.drain import POLL_MS, any_left
@@ -41,7 +42,7 @@ def compare(on: Running, stage: AnyRow) -> Step:
     at: dict[str, Any] = json.loads(stage.cursor) if stage.cursor else _begin(on)
     counts = Counter(dict(zip(_WORDS, at["counts"], strict=True)))
     deps, done = on.deps, stage.done
-    planner = Planner(deps.engine, deps.tenant, deps.secret, None if at["all"] else Chosen(on.run_id))
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=None if at["all"] else Chosen(on.run_id))
     for cursor, plans in planner.pages(after=at["plan"]):
         _keep_needs(on, plans, counts)
         done += len(plans)
@@ -123,7 +124,7 @@ def _is_needed(on: Running, bit: int) -> bool:
 def _put(on: Running, stage: AnyRow, bit: int) -> None:
     """The first put of a run is in here, when all its deletions have been counted by `compare`."""
     deps = on.deps
-    planner = Planner(deps.engine, deps.tenant, deps.secret, Chosen(on.run_id, bit))
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=Chosen(on.run_id, bit))
     for cursor, plans in planner.pages(after=stage.cursor):
         mine = [replace(plan, operations=list(_of(plan, bit))) for plan in plans]
         touched = planner.put(

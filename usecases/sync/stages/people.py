@@ -13,9 +13,8 @@ from db.imports import PEOPLE, READ
 from db.planning import Chosen
 from db.tables import AnyRow
 from remote.sources.base import Readable, SourceRow, TimetableSource
-from usecases.sync import importing, sources
+from usecases.sync import importing, layout, sources
 from usecases.sync.people_rows import PeopleRows
-from usecases.sync.planning import Planner
 from usecases.sync.stages import choose, drain
 from usecases.sync.stages.base import TURN_MS, Done, More, RunFailed, Running, Step
 from usecases.sync.stages.prepare import check_credentials
@@ -132,7 +131,7 @@ def put_permissions(on: Running, stage: AnyRow) -> Step:
         return step
     if stage.cursor is None:
         choose.courses_of_people(on)
-    planner = Planner(on.deps.engine, on.deps.tenant, on.deps.secret, Chosen(on.run_id))
+    planner = layout.planner(on.deps.engine, on.deps.tenant, on.deps.secret, chosen=Chosen(on.run_id))
     for cursor, plans in planner.pages(after=stage.cursor):
         for plan in plans:
             there = all(one.kind != "calendar" for one in plan.operations)

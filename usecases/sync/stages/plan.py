@@ -7,7 +7,7 @@ from db.engine import in_unit
 from db.planning import Chosen
 from db.tables import AnyRow
 from observability.failpoints import failpoint
-from usecases.sync.planning import Planner
+from usecases.sync import layout
 from usecases.sync.stages import choose
 from usecases.sync.stages.base import Done, More, Running, Step
 from usecases.sync.turns import scope_of
@@ -19,7 +19,7 @@ def put_operations(on: Running, stage: AnyRow) -> Step:
     everything = scope_of(on.run).is_everything
     if not everything and stage.cursor is None:
         choose.everything_in_scope(on)
-    planner = Planner(deps.engine, deps.tenant, deps.secret, None if everything else Chosen(on.run_id))
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=None if everything else Chosen(on.run_id))
     done = stage.done
     for cursor, plans in planner.pages(after=stage.cursor):
         touched = planner.put(

@@ -1,0 +1,158 @@
+"""What the planner reads in layout `personal`: people with an account and classes, and calendars that are left over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, select
+
+from db.people import TEACHER
+from db.tables import mirror, offerings, rolls, sessions, users
+from domain.layouts import person_key
+from domain.plans import course_title
+
+PAGE_PEOPLE = 6
+"""People of a page: a student has some 300 classes in a term, so that a page has about 2,000 events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person in a term: all of its rolls as one, whatever kind. `taken` has (offering, whether as a teacher)."""
+
+    term: str
+    code: str
+    name: str
+    college: str
+    wps_id: str
+    taken: tuple[tuple[str, bool], ...]
+
+    @property
+    def id(self) -> str:
+        """What its targets are made of."""
+        return person_key(term=self.term, code=self.code)
+
+    @property
+    def title(self) -> str:
+        """What its calendar is called."""
+        return self.name or self.code
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is on a roll as a teacher."""
+        return any(teacher for _, teacher in self.taken)
+
+
+def _has_classes(*more: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a row of `users` is on a roll; `more` are conditions on the roll."""
+    same = (rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code)
+    held = exists().where(
+        sessions.c.tenant_id == rolls.c.tenant_id,
+        sessions.c.term == rolls.c.term,
+        sessions.c.offering_id == rolls.c.offering_id,
+    )
+    return exists().where(*same, *more, held)
+
+
+def people(
+    connection: Connection, *, tenant: str, term: str, after: str, among: Sequence[ColumnElement[bool]] = ()
+) -> list[Person]:
+    """The next people after the number `after` who have an account and a class in the term, in the order of their numbers.
+
+    `among` are conditions on `rolls` that choose people by what they take: those of some offerings, say.
+    """
+    codes = connection.execute(
+        select(users.c.code)
+        .distinct()
+        .where(
+            users.c.tenant_id == tenant,
+            users.c.wps_id.is_not(None),
+            users.c.code > after,
+            _has_classes(rolls.c.term == term, *among),
+        )
+        .order_by(users.c.code)
+        .limit(PAGE_PEOPLE)
+    )
+    return _read(connection, list(codes.scalars()), tenant=tenant, term=term)
+
+
+def person(connection: Connection, *, tenant: str, term: str, group_id: str) -> Person | None:
+    """Whose calendar that is; None when there was none, or when nobody needs it any more."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == group_id)
+    code = connection.execute(select(mirror.c.source_id).where(*where)).scalar()
+    found = [] if code is None else _read(connection, [code], tenant=tenant, term=term)
+    return found[0] if found else None
+
+
+def _read(connection: Connection, codes: Sequence[str], *, tenant: str, term: str) -> list[Person]:
+    if not codes:
+        return []
+    known: dict[str, tuple[str, str, str]] = {}
+    rows = connection.execute(
+        # Whoever teaches and learns is a teacher first: descending, "teacher" is before "student".
+        select(users.c.code, users.c.name, users.c.college, users.c.wps_id)
+        .where(users.c.tenant_id == tenant, users.c.code.in_(codes), users.c.wps_id.is_not(None))
+        .order_by(users.c.code, users.c.kind.desc())
+    )
+    for row in rows:
+        name, college, wps_id = known.get(row.code, ("", "", row.wps_id))
+        known[row.code] = (name or row.name, college or row.college, wps_id)
+    taken: dict[str, list[tuple[str, bool]]] = {}
+    listed = connection.execute(
+        select(rolls.c.code, rolls.c.offering_id, rolls.c.kind)
+        .where(rolls.c.tenant_id == tenant, rolls.c.kind.in_(("student", TEACHER)), rolls.c.code.in_(codes))
+        .where(rolls.c.term == term)
+        .order_by(rolls.c.offering_id)
+    )
+    for code, offering_id, kind in listed:
+        taken.setdefault(code, []).append((offering_id, kind == TEACHER))
+    return [
+        Person(term, code, *known[code], tuple(taken[code]))
+        for code in sorted(codes)
+        if code in known and code in taken
+    ]
+
+
+def titles(connection: Connection, offering_ids: Sequence[str], *, tenant: str, term: str) -> dict[str, str]:
+    """Offering → what people call it."""
+    where = (offerings.c.tenant_id == tenant, offerings.c.term == term, offerings.c.id.in_(offering_ids))
+    rows = connection.execute(select(offerings.c.id, offerings.c.name, offerings.c.kcbh, offerings.c.kkh).where(*where))
+    return {row.id: course_title(name=row.name, kcbh=row.kcbh, kkh=row.kkh) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A calendar of ours, whatever has become of it: its target, its lane, and whose it is (layout `personal`)."""
+
+    target: str
+    lane: str
+    code: str | None
+
+
+def calendars(connection: Connection, *, tenant: str, term: str, prefix: str, after: str, limit: int) -> list[Kept]:
+    """The next calendars whose targets begin with `prefix`, in their order."""
+    rows = connection.execute(
+        select(mirror.c.target, mirror.c.lane, mirror.c.source_id)
+        .where(
+            mirror.c.tenant_id == tenant,
+            mirror.c.term == term,
+            # The end of the range keeps the walk off the events, which are most of the table.
+            mirror.c.target > (after or prefix),
+            mirror.c.target < prefix[:-1] + chr(ord(prefix[-1]) + 1),
+        )
+        .order_by(mirror.c.target)
+        .limit(limit)
+    )
+    return [Kept(row.target, row.lane, row.source_id) for row in rows]
+
+
+def still_needed(connection: Connection, codes: Sequence[str], *, tenant: str, term: str) -> set[str]:
+    """Those of the numbers whose people have an account and a class in the term."""
+    where = and_(users.c.tenant_id == tenant, users.c.code.in_(codes), users.c.wps_id.is_not(None))
+    rows = connection.execute(select(users.c.code).where(where, _has_classes(rolls.c.term == term)))
+    return set(rows.scalars())
+
+
+def in_use(connection: Connection, *, tenant: str, prefix: str) -> int:
+    """How many calendars of a layout WPS has, or may have."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.kind == "calendar", mirror.c.target.like(f"{prefix}%"))
+    there = (mirror.c.state == "live") | mirror.c.intent_verb.is_not(None)
+    return len(connection.execute(select(mirror.c.target).where(*where, there)).all())

@@ -1,0 +1,155 @@
+"""Layout `personal`: a calendar for each person with an account and a class, with one event for each of their classes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from db import personal, planning
+from db.engine import reading
+from db.personal import Person
+from db.planning import State
+from db.rolls import READER
+from db.tables import mirror as mirror_table
+from db.tables import rolls as roll_table
+from domain import pins
+from domain.ids import key_of
+from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of, own_calendar_target, own_event_key
+from domain.plans import Desired, SessionView, desired_event, diff, event_target, members_target
+from domain.rolls import roll_hash
+from domain.tiers import Horizon
+from usecases.sync.planning import ANY_COLLEGE, UNIT, CoursePlan, Names, Planner
+
+Class = tuple[SessionView, Desired]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What the people of a page share: their classes by offering, what WPS has, names, and the days that matter."""
+
+    classes: Mapping[str, Sequence[Class]]
+    state: State
+    names: Names
+    horizon: Horizon
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalPlanner(Planner):
+    """Plans a calendar for each person. Everything from the jobs on is as in the other layout."""
+
+    def in_order(self, after: str | None) -> Iterator[tuple[str, list[CoursePlan]]]:
+        """First everybody, then calendars that nobody needs any more, then those of another layout: who changes layouts sees
+        the new calendars before the old ones go.
+        """
+        phase, term, last = json.loads(after) if after is not None else ("people", "", "")
+        if phase == "people":
+            for following in self.terms(roll_table, term):
+                yield from self._people_pages(following, last if following == term else "")
+            term, last = "", ""
+        if phase in ("people", "unneeded"):
+            for following in self.terms(mirror_table, term):
+                yield from self._unneeded_pages(following, last if following == term else "")
+            term, last = "", ""
+        for following in self.terms(mirror_table, term):
+            yield from self.foreign_pages(following, last if following == term else "", layout=COURSE)
+
+    def _people_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+        while True:
+            with reading(self.engine) as tx:
+                page = personal.people(tx, tenant=self.tenant, term=term, after=last)
+                plans = [plan for plan in self._plans_of(tx, term, page) if plan.is_needed]
+            if not page:
+                return
+            last = page[-1].code
+            yield json.dumps(["people", term, last]), plans
+
+    def _unneeded_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+        while True:
+            with reading(self.engine) as tx:
+                page = personal.calendars(
+                    tx, tenant=self.tenant, term=term, prefix=PREFIX[PERSONAL], after=last, limit=UNIT
+                )
+                codes = sorted({one.code for one in page if one.code is not None})
+                needed = personal.still_needed(tx, codes, tenant=self.tenant, term=term)
+                gone = [one for one in page if one.code not in needed]
+                plans = [plan for one in gone if (plan := self.left_over(tx, term, one.target, one.lane)) is not None]
+                if not page:
+                    copies = planning.dead_copies(tx, tenant=self.tenant, term=term)
+                    found = [self.left_over(tx, term, one.target, one.lane) for one in copies]
+                    plans = [plan for plan in found if plan is not None]
+            last = page[-1].target if page else last
+            if page or plans:
+                yield json.dumps(["unneeded", term, last]), plans
+            if not page:
+                return
+
+    def of_calendar(self, tx: Connection, *, term: str, group_id: str) -> CoursePlan | None:
+        """What one person's calendar needs, as the given transaction sees it; None when nobody needs it any more."""
+        if layout_of(group_id) != PERSONAL:
+            return None
+        found = personal.person(tx, tenant=self.tenant, term=term, group_id=group_id)
+        return self._plans_of(tx, term, [found], dead=False)[0] if found is not None else None
+
+    def of_calendars(self, tx: Connection, calendars: Sequence[tuple[str, str, str]]) -> list[CoursePlan]:
+        """What some calendars (term, target, lane) need, whether or not anybody still needs them."""
+        found = []
+        for term, target, lane in calendars:
+            plan = self.of_calendar(tx, term=term, group_id=target)
+            plan = self.left_over(tx, term, target, lane) if plan is None else plan
+            found += [plan] if plan is not None and plan.is_needed else []
+        return found
+
+    def _plans_of(self, tx: Connection, term: str, people: Sequence[Person], *, dead: bool = True) -> list[CoursePlan]:
+        """`dead`: whether what died is put again."""
+        if not people:
+            return []
+        groups = [own_calendar_target(one.id) for one in people]
+        state = planning.state(tx, tenant=self.tenant, term=term, groups=groups)
+        page = _Page(
+            self._classes(tx, term, sorted({offering for one in people for offering, _ in one.taken})),
+            state if dead else replace(state, dead={}),
+            Names(tx, self, people),
+            self.horizon(tx),
+        )
+        return [_plan(one, page) for one in people]
+
+    def _classes(self, tx: Connection, term: str, offering_ids: Sequence[str]) -> dict[str, list[Class]]:
+        """Offering → its classes, each with the event that whoever takes it gets."""
+        called = personal.titles(tx, offering_ids, tenant=self.tenant, term=term)
+        held = planning.classes(tx, tenant=self.tenant, term=term, offering_ids=offering_ids)
+        return {
+            offering: [(one, desired_event(one, summary=called[offering])) for one in listed]
+            for offering, listed in held.items()
+        }
+
+
+def _plan(person: Person, page: _Page) -> CoursePlan:
+    target, members = own_calendar_target(person.id), members_target(person.id)
+    there = page.state.mirrored.get(target, [])
+    calendar = next((one for one in there if one.target == target), None)
+    # What was sent by a lane is changed by that lane, even for somebody who is in another college by now.
+    lane = (calendar and calendar.lane) or person.college or ANY_COLLEGE
+    plan = CoursePlan(person.term, None, lane, [], calendar=target)
+    taken = [one for offering, _ in person.taken for one in page.classes.get(offering, ())]
+    wanted: list[Desired] = []
+    starts: dict[str, int] = {}
+    if taken:
+        name = page.names.of(person, calendar)
+        plan.calendar_names[target] = name
+        wanted.append(Desired("calendar", target, key_of(name), json.dumps({"name": name}, ensure_ascii=False), name))
+        roll = roll_hash({person.wps_id: READER})
+        payload = json.dumps({"person": person.code, "roll": roll}, ensure_ascii=False)
+        wanted.append(Desired("members", members, roll, payload, f"{person.title} {person.code}"))
+        plan.sources |= {target: person.code, members: person.code}
+    for session, event in taken:
+        own = replace(event, target=event_target(own_event_key(person.id, session.id)))
+        wanted.append(own)
+        starts[own.target] = session.start_ms
+        plan.sources[own.target] = session.id
+    wanted, plan.void = pins.apply(wanted, page.state.pins.get(target, ()), calendar=target)
+    plan.operations = diff(wanted, there, queued=page.state.queued, calendar=target, dead=page.state.dead)
+    plan.wanted = {one.target: one for one in wanted}
+    plan.unwanted = page.state.unwanted(target, plan.operations)
+    plan.rank(starts, there, page.horizon, teaches=person.teaches)
+    return plan
