@@ -14,6 +14,7 @@ from db import run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_missing
+from domain.jobs import OnPut, gives_up, on_put
 
 SCHEMA_VER = 1
 GONE = "null"  # payload of a target that should not exist
@@ -56,16 +57,20 @@ def put(
     if not puts:
         return 0
     now = now_ms(connection)
-    taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
-    open_rows = _open_rows(connection, taken, tenant=tenant)
+    newest = _newest(connection, puts, tenant=tenant, import_no=import_no)
+    open_rows = _open_rows(connection, puts, tenant=tenant)
+    decided = [(one, _on_put(one, open_rows.get(one.target), newest, import_no)) for one in puts]
+    taken = [one for one, what in decided if what is not OnPut.OLDER]
     _supersede_dead(connection, taken, tenant=tenant)
     fresh: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
     superseded: Counter[tuple[str, str, str]] = Counter()
     planned: Counter[tuple[str, str]] = Counter()
-    for one in taken:
+    for one, what in decided:
         row = open_rows.get(one.target)
+        if what is OnPut.OLDER:
+            continue
         if row is None:
             fresh.append(_fresh(one, tenant=tenant, import_no=import_no, run_id=run_id, now=now, id_=new_id()))
             planned[one.lane, one.kind] += 1
@@ -74,7 +79,7 @@ def put(
             planned[row.lane, one.kind] += 1
             if row.run_id is not None and row.state == "queued":
                 superseded[row.run_id, row.lane, one.kind] += 1
-        if row.desired_hash == one.desired_hash and row.state == "queued":
+        if what is OnPut.MOVE:
             moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, "b_tier": one.tier})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
@@ -91,6 +96,16 @@ def put(
         for (lane, kind), count in sorted(planned.items()):
             run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, planned=count)
     return len(taken)
+
+
+def _on_put(one: Put, row: AnyRow | None, newest: dict[str, int], import_no: int) -> OnPut:
+    return on_put(
+        newest_import=newest.get(one.target, 0),
+        import_no=import_no,
+        open_state=row.state if row is not None else None,
+        open_hash=row.desired_hash if row is not None else None,
+        desired_hash=one.desired_hash,
+    )
 
 
 _MOVE = (
@@ -117,20 +132,20 @@ _CHANGE = (
 )
 
 
-def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> list[Put]:
-    """Make the mirror rows, lock them, and keep the puts that are not older than what was put before."""
+def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> dict[str, int]:
+    """Make the mirror rows and lock them. Returns the highest import that was put for each target before."""
     mirrored = [one for one in puts if one.kind in ("calendar", "members", "event")]
     insert_missing(connection, mirror, [_mirror_row(one, tenant=tenant) for one in mirrored])
     by_term: dict[str, list[Put]] = {}
     for one in mirrored:
         by_term.setdefault(one.term, []).append(one)
-    older: set[str] = set()
+    before: dict[str, int] = {}
     for term, group in by_term.items():
         where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_([p.target for p in group]))
         locked = connection.execute(select(mirror.c.target, mirror.c.import_no).where(*where).with_for_update())
-        older |= {row.target for row in locked if row.import_no > import_no}
+        before |= {row.target: row.import_no for row in locked}
         connection.execute(update(mirror).where(*where, mirror.c.import_no < import_no).values(import_no=import_no))
-    return [one for one in puts if one.target not in older]
+    return before
 
 
 def _mirror_row(one: Put, *, tenant: str) -> dict[str, Any]:
@@ -373,7 +388,7 @@ def claim_task(
     if hit.rowcount != 1:
         return None
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
-    if row.attempts > max_attempts:
+    if gives_up(attempts=row.attempts, max_attempts=max_attempts):
         message = row.last_error or "used up its attempts"
         connection.execute(
             update(jobs)

@@ -9,6 +9,7 @@ from db import mirror, rolls
 from db.clock import now_ms
 from db.mirror import GroupRef, Wanted
 from domain.calendars import EventBody, with_marker, with_restored_line
+from domain.outcomes import is_worn_out
 from domain.rolls import roll_hash
 from domain.settlement import MAX_ATTEMPTS, Candidate, Mirrored, Verb, choose_events, member_call, verb_for
 from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
@@ -27,7 +28,7 @@ def choose(connection: Connection, *, tenant: str, lane: str, busy: str | None =
     wanted = mirror.due_jobs(connection, tenant=tenant, lane=lane, ref=ref, now=now)
     if not wanted:
         return None
-    worn_out = tuple(one for one in wanted if one.attempts >= MAX_ATTEMPTS)
+    worn_out = tuple(one for one in wanted if is_worn_out(one.attempts, max_attempts=MAX_ATTEMPTS))
     if worn_out:
         return Burying(ref, worn_out)
     if wanted[0].kind in ("users", "walk"):

@@ -21,6 +21,7 @@ from db.engine import in_unit, reading
 from db.jobs import Task
 from db.tables import AnyRow
 from db.timetable import UnknownRule
+from domain.runs import Move, move, stage_at
 from observability.log import get_logger
 from remote.sources.base import BadSource
 from usecases import tenants
@@ -121,12 +122,15 @@ class _Runner:
     def _work(self) -> None:
         while not self._deps.stopping.is_set():
             on, stage = self._where()
-            if on.run.state in sync_runs.ENDED:
+            what = move(ended=on.run.state in sync_runs.ENDED, stage_state=stage.state if stage is not None else None)
+            if what is Move.CLOSE:
                 in_unit(self._deps.engine, lambda tx: jobs.finish_task(tx, self._task))
                 return
             if stage is None:
                 self._finish(on)
                 return
+            if what is Move.START:
+                self._start(on, stage)
             if self._rests_after(on, stage):
                 return
         in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=0))
@@ -137,13 +141,14 @@ class _Runner:
             run = sync_runs.get(tx, self._task.target)
             stages = sync_runs.stages_of(tx, self._task.target)
         assert run is not None
-        stage = next((one for one in stages if one.state in ("waiting", "running")), None)
-        return Running(self._deps, self._task, run), stage
+        at = stage_at([one.state for one in stages])
+        return Running(self._deps, self._task, run), None if at is None else stages[at]
+
+    def _start(self, on: Running, stage: AnyRow) -> None:
+        on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
 
     def _rests_after(self, on: Running, stage: AnyRow) -> bool:
         """Do one step; whether the run now waits for something and the task was given back."""
-        if stage.state == "waiting":
-            on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
         step = STEPS[stage.step](on, stage)
         if isinstance(step, Done):
             on.unit(lambda tx: sync_runs.end_stage(tx, on.run_id, stage.position, state="done", note=step.note))

@@ -1,5 +1,6 @@
 """One call to WPS, and what came of it. Nothing is written here and nothing is repeated."""
 
+from domain.outcomes import is_definite
 from domain.settlement import Verb
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsError, WpsUnknown
@@ -13,7 +14,10 @@ def send(client: WpsClient, on: Admitted, call: Call) -> Outcome:
         return _SENDERS[call.kind](client, on, call)
     except WpsUnknown as error:
         # A list of one is as good as a single write: its data error is definite.
-        if call.alone and error.cause is not None and error.envelope and _names_an_item(call):
+        single = call.alone and _names_an_item(call)
+        if error.cause is not None and is_definite(
+            list_write=True, alone=single, answered=error.envelope, throttled=False
+        ):
             return Failed(error.cause)
         return Failed(error)
     except WpsError as error:
