@@ -114,7 +114,7 @@ def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Wor
     kinds: dict[str, list[Wanted]] = {}
     for job in sorted(jobs, key=_urgency):
         row = world.mirror[job.target]
-        if may_go(row):
+        if may_go(row, job):
             kinds.setdefault(job.kind, []).append(Wanted(job, row))
     if "calendar" in kinds:
         one = kinds["calendar"][0]
@@ -137,7 +137,7 @@ def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Wor
     return None
 
 
-def may_go(row: Row) -> bool:
+def may_go(row: Row, job: Job) -> bool:
     """A target whose last write is in doubt is settled before anything else is sent for it."""
     return row.intent is None
 

@@ -22,7 +22,7 @@ RENEW_MS = 250
 class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
-    __slots__ = ("alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "name", "nailed", "step_at", "unsent", "world")  # fmt: skip
+    __slots__ = ("alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "name", "nailed", "starved_until", "step_at", "unsent", "world")  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -30,6 +30,7 @@ class Worker:
         self.alive = True
         self.nailed = False  # between guard and first byte: a stall there is of bounded length
         self.frozen_until = 0
+        self.starved_until = 0  # its keeper does not get through to the database
         self.lane: str | None = None
         self.claim = ""
         self.fence = 0
@@ -66,6 +67,8 @@ class Worker:
         self.lane, self.fence, self.deadline, self.step_at = lane, mine.fence, mine.lease_until, world.now
         world.say(self.name, f"claims lane {lane} with fence {mine.fence}")
         world.at(world.now + RENEW_MS, self.keep)
+        if world.rnd() < 0.04:
+            self.starved_until = world.now + 2_000
         return True
 
     def keep(self) -> None:
@@ -79,7 +82,7 @@ class Worker:
         row = world.lanes[self.lane]
         if (
             shows_life(since_step_ms=world.now - self.step_at, times=world.times)
-            and world.rnd() < 0.8
+            and self.starved_until <= world.now
             and may_renew(row, claim=self.claim, fence=self.fence)
         ):
             until = world.now + world.times.lease_ms
@@ -183,7 +186,7 @@ class Worker:
             answer.chosen = choose(world, call.lane, None)
             return answer
         guarded = world.now
-        if rnd() < 0.06:
+        if rnd() < (0.02 if self.starved_until <= guarded else 0.6):
             self.nailed = True
             yield int(rnd() * world.times.late_ms)
             self.nailed = False
@@ -235,6 +238,8 @@ def promise(worker: Worker, call: Call) -> Call | None:
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         call.wanted[0].row.name = world.names[call.wanted[0].hash]
     world.mirror[call.group].parked_until = settle_at
+    if call.alone:
+        call.wanted[0].job.alone += 1
     if counts_before(alone=call.alone):
         call.wanted[0].job.attempts += 1
     worker.unsent = True

@@ -153,9 +153,19 @@ def build(world: Universe) -> None:
         world.tasks.append(Task(1, 2, second, world.now + 50 + int(rnd() * 1800)))
     if second and rnd() < 0.01:
         world.tasks[1].deadly = True
+    if rnd() < 0.15:
+        world.tasks.append(slot(len(world.tasks), world.now + int(rnd() * 600)))
     if rnd() < 0.1:
         world.future += 1
         world.at(world.now + 300 + int(rnd() * 2000), lambda: meddle(world))
+
+
+def slot(id_: int, due: int) -> Task:
+    """A task of one long transaction, as a slot of a schedule is."""
+    task = Task(id_, 1, [], due)
+    task.stages = ["done", "done"]
+    task.slow = True
+    return task
 
 
 @dataclass(frozen=True)
@@ -179,7 +189,7 @@ def play(seed: int, log: list[str] | None = None) -> Verdict:
         world.start(Worker(world, "ann"))
         world.start(Worker(world, "bob"))
         world.start(Runner(world, "run"))
-        if world.rnd() < 0.3:
+        if world.rnd() < 0.3 or world.tasks[-1].slow:
             world.start(Runner(world, "rex"))
         world.play()
         while world.crashes == 0 or world.doubts == 0 or world.operations < 4:

@@ -62,6 +62,9 @@ def _one(target: str, found: list[str], hash_: str, row) -> None:
 
 def _dead(world: Universe) -> set[str]:
     dead = world.dead()
+    for job in (*world.closed, *world.open.values()):
+        if job.attempts > job.alone:
+            raise Violation(f"{job.target} was charged {job.attempts} attempts and was alone in {job.alone} calls")
     guilty = world.poison | world.refused | world.deadly
     for target in dead - guilty:
         raise Violation(f"{target} is a dead letter and has done nothing wrong")

@@ -86,5 +86,6 @@ def again(world: Universe, target: str) -> None:
     """What the timetable wants of the target is asked for again; a person's dead letters stay."""
     row = world.mirror[target]
     hash_ = world.wanted.get(target, (0, ""))[1]
-    if hash_ and target not in world.dead():
+    dead = world.dead()
+    if hash_ and target not in dead and row.group_id not in dead:
         world.put(row.kind, target, row.group_id, row.lane, hash_, row.import_no)

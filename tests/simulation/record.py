@@ -159,7 +159,8 @@ def close(world: World, work: Close) -> None:
     for one in work.wanted:
         if one.job.kind == "members":
             one.row.sent("", one.hash)
-        world.close(one.job, one.rev)
+        if world.close(one.job, one.rev) and one.job.kind == "calendar" and not one.hash:
+            world.calendar_deleted(one.job.group_id, wanted_again=False)
 
 
 # --- settled ----------------------------------------------------------------------------------------------------------

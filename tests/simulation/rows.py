@@ -54,7 +54,7 @@ class Row:
 class Job:
     """A row of the work of a lane; `hash` blank: the target should not be there."""
 
-    __slots__ = ("attempts", "group_id", "hash", "id", "import_no", "kind", "lane", "priority", "rev", "run", "run_at", "state", "target")  # fmt: skip
+    __slots__ = ("alone", "attempts", "group_id", "hash", "id", "import_no", "kind", "lane", "priority", "rev", "run", "run_at", "state", "target")  # fmt: skip
 
     def __init__(self, id_: int, kind: str, target: str, group_id: str, lane: str, hash_: str, now: int) -> None:
         self.id = id_
@@ -69,13 +69,14 @@ class Job:
         self.state = "queued"
         self.run_at = now
         self.attempts = 0
+        self.alone = 0  # calls that it was alone in: as many attempts may be counted
         self.priority = 0 if kind in ("calendar", "walk") else 1 if kind == "members" else 2
 
 
 class Task:
     """A row of the work of a queue: a run to be carried forward, page by page."""
 
-    __slots__ = ("attempts", "claim", "cursor", "deadly", "import_no", "pages", "rev", "run_at", "stages", "state", "ended", "busy_until", "id")  # fmt: skip
+    __slots__ = ("attempts", "claim", "cursor", "deadly", "import_no", "pages", "rev", "run_at", "stages", "state", "ended", "busy_until", "id", "slow")  # fmt: skip
 
     def __init__(self, id_: int, import_no: int, pages: list[list[tuple[str, str, str, str, str]]], run_at: int) -> None:
         self.id = id_
@@ -90,6 +91,7 @@ class Task:
         self.stages = ["waiting", "waiting"]  # plan, drain
         self.ended = False
         self.deadly = False
+        self.slow = False
         self.busy_until = 0
 
 

@@ -11,7 +11,7 @@ from tests.simulation.world import Violation, World
 
 VISIBILITY_MS = 900
 MAX_ATTEMPTS = 5
-POLL_MS = 600
+POLL_MS = 900
 
 
 class Runner:
@@ -35,7 +35,7 @@ class Runner:
             task = next((one for one in world.tasks if claimable(world, one)), None)
             if task is None:
                 soon = [one.run_at for one in world.tasks if one.state == "queued" and one.run_at > world.now]
-                yield min(400, min(soon, default=1 << 40) - world.now) + int(world.rnd() * 20)
+                yield min(1200, min(soon, default=1 << 40) - world.now) + int(world.rnd() * 20)
                 continue
             if not claim(world, task, self):
                 continue
@@ -66,9 +66,8 @@ class Runner:
             what = move(ended=task.ended, stage_state=None if at is None else task.stages[at])
             yield 2
             if what is Move.CLOSE or what is Move.FINISH:
-                if what is Move.FINISH:
-                    task.ended = True
-                    world.say(self.name, f"ends run {task.id}")
+                if task.slow:
+                    yield 700
                 finish(world, task, self, rev)
                 return
             if not self.keep(task):
@@ -151,7 +150,9 @@ def finish(world: World, task: Task, runner: Runner, rev: int) -> None:
         return
     if task.claim is not None and task.claim != runner.claim and task.busy_until > world.now:
         raise Violation(f"task {task.id} was taken from {task.claim}, which is at work on it")
+    task.ended = True
     if what is OnFinish.CLOSE:
         task.state = "done"
+        world.say(runner.name, f"ends run {task.id}")
     else:
-        task.run_at, task.attempts, task.claim, task.ended = world.now, 0, None, True
+        task.run_at, task.attempts, task.claim = world.now, 0, None

@@ -361,7 +361,11 @@ def close(connection: Connection, scope: Scope, work: Closing) -> None:
     if work.wanted[0].kind == "members":
         _close_roll(connection, scope, work.ref.term, work.wanted[0], work.roll_hash)
         return
-    closing.done(connection, work.wanted, lane=scope.lane)
+    closed = closing.done(connection, work.wanted, lane=scope.lane)
+    one = work.wanted[0]
+    if closed and one.kind == "calendar" and not one.desired_hash:
+        # It was never made, and nobody wants it any more: what waits for it would wait for ever.
+        calendar_deleted(connection, scope, term=work.ref.term, group_id=work.ref.group_id, wanted_again=False)
 
 
 def bury(connection: Connection, scope: Scope, work: Burying) -> None:
