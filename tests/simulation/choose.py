@@ -126,9 +126,7 @@ def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Wor
         return None
     if "members" in kinds:
         one = kinds["members"][0]
-        call = member_call(
-            wanted=world.rolls[group], present=world.members.get(group, {}), list_max=one.row.list_max
-        )
+        call = member_call(wanted=world.rolls[group], present=world.members.get(group, {}), list_max=one.row.list_max)
         if call is None:
             return Close([one])
         return Call("members", Verb.CREATE if call.add else Verb.DELETE, lane, group, [one], calendar.remote_id, call)

@@ -1,6 +1,6 @@
 """A worker that drains lanes: the order of the product's drain, one `yield` wherever a process may die or freeze.
 
-    choose ─▶ pay ─▶ one transaction: result of the call before, intents of this one ─▶ guard ─▶ call ─▶ choose …
+choose ─▶ pay ─▶ one transaction: result of the call before, intents of this one ─▶ guard ─▶ call ─▶ choose …
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RENEW_MS = 250
 class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
-    __slots__ = ("alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "name", "nailed", "starved_until", "step_at", "unsent", "world")  # fmt: skip
+    __slots__ = ("alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "nailed", "name", "starved_until", "step_at", "unsent", "world")  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -107,7 +107,7 @@ class Worker:
         self.unsent = False
 
     def slice(self, lane: str) -> Iterator[int]:
-        world, rnd = self.world, self.world.rnd
+        world, _rnd = self.world, self.world.rnd
         calls, began, rest = 0, world.now, 0
         finished: tuple[Call, Answer] | None = None
         work = choose(world, lane, None)

@@ -6,11 +6,10 @@ import heapq
 from dataclasses import dataclass
 
 from domain.ids import key_of
-from domain.settlement import Verb
 from tests.simulation.drain import Worker
 from tests.simulation.judge import judge
 from tests.simulation.meddling import meddle, scan_twice
-from tests.simulation.rows import Task
+from tests.simulation.rows import Operation, Task
 from tests.simulation.runs import Runner
 from tests.simulation.world import Violation, World
 
@@ -96,11 +95,17 @@ class Universe(World):
         self.mishaps.pop(0)
         self.crashes += 1
         if self.rnd() < 0.5:
-            self.say(process.name, "is killed")
-            process.alive = False
-            kind = type(process)
-            self.at(self.now + 20 + int(self.rnd() * 400), lambda: self.start(kind(self, process.name + "'")))
+            self.kill(process)
             return
+        self.freeze(process)
+
+    def kill(self, process: Worker | Runner) -> None:
+        self.say(process.name, "is killed")
+        process.alive = False
+        kind = type(process)
+        self.at(self.now + 20 + int(self.rnd() * 400), lambda: self.start(kind(self, process.name + "'")))
+
+    def freeze(self, process: Worker | Runner) -> None:
         process.frozen_until = self.now + self.times.lease_ms + int(self.rnd() * 2500)
         self.say(process.name, f"stands still until {process.frozen_until}")
 
@@ -115,8 +120,8 @@ def build(world: Universe) -> None:
     """Two imports of a small timetable, each put by a run in pages."""
     rnd, rng = world.rnd, world.rng
     lane2 = LANE_B[int(rnd() * 3)]
-    first: list[list[tuple[str, str, str, str, str]]] = []
-    second: list[list[tuple[str, str, str, str, str]]] = []
+    first: list[list[Operation]] = []
+    second: list[list[Operation]] = []
     drops = rnd() < 0.12
     for n, lane in ((1, "a"), (2, lane2)):
         group = f"cal{n}"
@@ -127,7 +132,7 @@ def build(world: Universe) -> None:
             page.append(("members", f"m{n}", group, lane, f"roll{int(rnd() * 4)}"))
         page += [("event", one, group, lane, "A") for one in events]
         first.append(page)
-        change: list[tuple[str, str, str, str, str]] = []
+        change: list[Operation] = []
         if n == 2 and drops:
             second.append([("calendar", group, group, lane, "")])
             world.after[1] = 0
@@ -206,7 +211,6 @@ def play(seed: int, log: list[str] | None = None) -> Verdict:
 
 def once_more(world: Universe) -> None:
     """The history was too kind: one more change, and what it lacked."""
-    world.operations += 0
     world.seq += 1
     target = f"e1x{world.seq}"
     if not world.crashes:
@@ -219,6 +223,3 @@ def once_more(world: Universe) -> None:
             world.put("calendar", "cal1", "cal1", "a", world.wanted["cal1"][1], 2)
         world.put("event", target, "cal1", "a", "A", 2)
         world.wanted[target] = (2, "A")
-
-
-__all__ = ["Universe", "Verb", "Verdict", "build", "play"]

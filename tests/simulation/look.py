@@ -46,7 +46,9 @@ def look(worker: Worker, work: Settle) -> Iterator[int]:
         if not (yield from read(worker, work.lane)):
             return None
         id_ = calendar.remote_id or ""
-        seen = [Seen(id_, remote.calendars[id_], world.hash_of[remote.calendars[id_]])] if id_ in remote.calendars else []
+        seen = (
+            [Seen(id_, remote.calendars[id_], world.hash_of[remote.calendars[id_]])] if id_ in remote.calendars else []
+        )
         answers.settled.append((calendar, calendar.intent, settle(calendar, key=None, seen=seen)))
         return answers
     id_ = calendar.remote_id or ""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from domain.settlement import Intent
+
+if TYPE_CHECKING:
+    from tests.simulation.history import Universe as World
+
+
+Operation = tuple[str, str, str, str, str]  # kind, target, calendar, lane, hash
 
 
 class Row:
@@ -76,9 +84,12 @@ class Job:
 class Task:
     """A row of the work of a queue: a run to be carried forward, page by page."""
 
-    __slots__ = ("attempts", "claim", "cursor", "deadly", "import_no", "pages", "rev", "run_at", "stages", "state", "ended", "busy_until", "id", "slow")  # fmt: skip
+    __slots__ = (
+        "attempts", "busy_until", "claim", "cursor", "deadly", "ended", "id", "import_no", "pages", "rev", "run_at", "slow",
+        "stages", "state",
+    )  # fmt: skip
 
-    def __init__(self, id_: int, import_no: int, pages: list[list[tuple[str, str, str, str, str]]], run_at: int) -> None:
+    def __init__(self, id_: int, import_no: int, pages: list[list[Operation]], run_at: int) -> None:
         self.id = id_
         self.import_no = import_no
         self.pages = pages
@@ -92,6 +103,31 @@ class Task:
         self.ended = False
         self.deadly = False
         self.slow = False
+
+    def step(self, world: World, at: int) -> bool | None:
+        """A page of the stage: whether it was the last; None while the lanes have to be waited for."""
+        if at == 0:
+            if self.cursor < len(self.pages):
+                self.page(world)
+            return self.cursor >= len(self.pages)
+        return None if any(one.run == self.id and one.state == "queued" for one in world.open.values()) else True
+
+    def page(self, world: World) -> None:
+        """The next page: its desired states and the cursor, in one transaction."""
+        operations = self.pages[self.cursor]
+        group = operations[0][2]
+        if operations[0][0] != "calendar" and group in world.dead():
+            # The mirror does not have the calendar, so the plan asks for it too.
+            operations = [("calendar", group, group, operations[0][3], world.wanted[group][1]), *operations]
+        for kind, target, group, lane, hash_ in operations:
+            world.put(kind, target, group, lane, hash_, self.import_no, self.id)
+            if self.import_no >= world.wanted.get(target, (0, ""))[0]:
+                world.wanted[target] = (self.import_no, hash_)
+                if kind == "members":
+                    world.rolls[group] = world.rolls_of[hash_]
+        self.cursor += 1
+        self.attempts = 0
+        world.say(f"run {self.id}", f"page {self.cursor} of import {self.import_no}")
         self.busy_until = 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from domain.jobs import OnFinish, gives_up, may_claim, may_keep, on_finish
-from domain.runs import WAITING, Move, move, stage_at
+from domain.runs import Move, move, stage_at
 from tests.simulation.rows import Task
 from tests.simulation.world import Violation, World
 
@@ -75,16 +75,12 @@ class Runner:
             if what is Move.START:
                 task.stages[at] = "running"
                 continue
-            if at == 0:
-                if task.cursor < len(task.pages):
-                    page(world, task)
-                if task.cursor >= len(task.pages):
-                    task.stages[0] = "done"
-            elif any(one.run == task.id and one.state == "queued" for one in world.open.values()):
+            done = task.step(world, at)
+            if done is None:
                 task.run_at, task.claim, task.attempts = world.now + POLL_MS, None, 0
                 return
-            else:
-                task.stages[1] = "done"
+            if done:
+                task.stages[at] = "done"
 
     def keep(self, task: Task) -> bool:
         """Heartbeat and fence."""
@@ -122,25 +118,6 @@ def claim(world: World, task: Task, runner: Runner) -> bool:
 def count(task: Task) -> None:
     """Before the work: one that kills its worker is counted all the same."""
     task.attempts += 1
-
-
-def page(world: World, task: Task) -> None:
-    """The next page: its desired states and the cursor, in one transaction."""
-    import_no = task.import_no
-    operations = task.pages[task.cursor]
-    group = operations[0][2]
-    if operations[0][0] != "calendar" and group in world.dead():
-        # The mirror does not have the calendar, so the plan asks for it too.
-        operations = [("calendar", group, group, operations[0][3], world.wanted[group][1]), *operations]
-    for kind, target, group, lane, hash_ in operations:
-        world.put(kind, target, group, lane, hash_, import_no, task.id)
-        if import_no >= world.wanted.get(target, (0, ""))[0]:
-            world.wanted[target] = (import_no, hash_)
-            if kind == "members":
-                world.rolls[group] = world.rolls_of[hash_]
-    task.cursor += 1
-    task.attempts = 0
-    world.say(f"run {task.id}", f"page {task.cursor} of import {import_no}")
 
 
 def finish(world: World, task: Task, runner: Runner, rev: int) -> None:
