@@ -29,7 +29,16 @@ class Call:
 
     __slots__ = ("calendar_id", "group", "kind", "lane", "members", "verb", "wanted")
 
-    def __init__(self, kind: str, verb: Verb, lane: str, group: str, wanted: list[Wanted], calendar_id: str, members: MemberCall | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        kind: str,
+        verb: Verb,
+        lane: str,
+        group: str,
+        wanted: list[Wanted],
+        calendar_id: str,
+        members: MemberCall | None = None,
+    ) -> None:
         self.kind = kind
         self.verb = verb
         self.lane = lane

@@ -22,7 +22,10 @@ RENEW_MS = 250
 class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
-    __slots__ = ("alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "nailed", "name", "starved_until", "step_at", "unsent", "world")  # fmt: skip
+    __slots__ = (
+        "alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "nailed", "name", "starved_until",
+        "step_at", "unsent", "world",
+    )  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world

@@ -165,13 +165,30 @@ def _renews_blindly() -> list[Change]:
     return [(drain, "may_renew", by_name)]
 
 
+def _unguarded() -> list[Change]:
+    return [(drain, "may_send", lambda **_: True), (look, "may_send", lambda **_: True)]
+
+
+def _without_lag(times: Times) -> int:
+    return times.guard_ms + times.budget_ms + times.late_ms
+
+
+def _any_rev(*, state: str, rev: int, seen_rev: int) -> bool:
+    return state == "queued"
+
+
+def _nothing(**_: Any) -> bool:
+    return False
+
+
 MUTANTS = (
-    Mutant("no fence check", "a worker that was taken for dead writes over its successor", lambda: [(world, "may_write", lambda lane, *, fence: True)]),
-    Mutant("no send guard", "a call goes out after others have settled it: doubled", lambda: [(drain, "may_send", lambda **_: True), (look, "may_send", lambda **_: True)]),
-    Mutant("wait shortened by the lag", "a list does not show yet what was made: doubled", lambda: _waits(lambda t: t.guard_ms + t.budget_ms + t.late_ms)),
+    Mutant("no fence check", "a worker that was taken for dead writes over its successor",
+           lambda: [(world, "may_write", lambda lane, *, fence: True)]),
+    Mutant("no send guard", "a call goes out after others have settled it: doubled", _unguarded),
+    Mutant("wait shortened by the lag", "a list does not show yet what was made: doubled", lambda: _waits(_without_lag)),
     Mutant("no wait", "the request lands after the look: doubled", lambda: _waits(lambda t: 0)),
     Mutant("intent in the job", "the doubt is overwritten with the job: doubled", _intent_in_job),
-    Mutant("result without rev", "a wish that came meanwhile is closed as done: lost", lambda: [(world, "is_wanted", lambda *, state, rev, seen_rev: state == "queued")]),
+    Mutant("result without rev", "a wish that came meanwhile is closed as done: lost", lambda: [(world, "is_wanted", _any_rev)]),
     Mutant("no open key", "two rows for one target, both sent", _no_open_key),
     Mutant("attempts after the work", "what kills its worker is tried for ever", _attempts_after),
     Mutant("finish without claim", "a task is taken from the worker that is at it", _finish_without_claim, 12_000),
@@ -182,8 +199,10 @@ MUTANTS = (
     Mutant("limiter paid after the intent", "a calendar waits for a call that was never sent", _limiter_after),
     Mutant("delete without settling", "what is deleted lands afterwards, and stays", _delete_unsettled),
     Mutant("takeover without wait", "WPS sees two calls of one lane", _takeover_without_wait, 12_000),
-    Mutant("dead row not superseded", "a target is done and a dead letter at once", lambda: [(world, "is_superseded", lambda state: False)]),
-    Mutant("dead parent not blocking", "events wait for ever for a calendar that does not come", lambda: [(world, "is_blocked_by_calendar", lambda *, kind, state: False)]),
+    Mutant("dead row not superseded", "a target is done and a dead letter at once",
+           lambda: [(world, "is_superseded", lambda state: False)]),
+    Mutant("dead parent not blocking", "events wait for ever for a calendar that does not come",
+           lambda: [(world, "is_blocked_by_calendar", _nothing)]),
     Mutant("older import wins", "an old timetable overwrites the new one", _older_wins),
     Mutant("innocents charged with attempts", "events die of their neighbour's fault", _blames_all),
 )  # fmt: skip

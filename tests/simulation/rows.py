@@ -62,7 +62,10 @@ class Row:
 class Job:
     """A row of the work of a lane; `hash` blank: the target should not be there."""
 
-    __slots__ = ("alone", "attempts", "group_id", "hash", "id", "import_no", "kind", "lane", "priority", "rev", "run", "run_at", "state", "target")  # fmt: skip
+    __slots__ = (
+        "alone", "attempts", "group_id", "hash", "id", "import_no", "kind", "lane", "priority", "rev", "run", "run_at", "state",
+        "target",
+    )  # fmt: skip
 
     def __init__(self, id_: int, kind: str, target: str, group_id: str, lane: str, hash_: str, now: int) -> None:
         self.id = id_
