@@ -7,24 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from domain.jobs import is_wanted
 from domain.lanes import LaneRow, OnClaim, may_renew, may_send, on_claim, shows_life, slice_is_over, taken, taken_over
 from domain.outcomes import counts_before
 from domain.settlement import Intent, Verb
 from tests.simulation import record
-from tests.simulation.choose import Call, Close, Settle, Worn, choose
+from tests.simulation.choose import Call, Close, Settle, Work, Worn, choose
 from tests.simulation.exchange import NOT_SENT, Answer, send
 from tests.simulation.look import look
-from tests.simulation.world import Violation, World, is_wanted
+from tests.simulation.world import Violation, World
 
 RENEW_MS = 250
+
+
+class FenceLost(Exception):
+    """The lane has another owner: nothing more is written."""
+
+
+class Rest(Exception):
+    """The slice ends here, and the lane rests for `ms`."""
+
+    def __init__(self, ms: int) -> None:
+        super().__init__(ms)
+        self.ms = ms
 
 
 class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
     __slots__ = (
-        "alive", "claim", "deadline", "fence", "frozen_until", "generator", "lane", "nailed", "name", "starved_until",
-        "step_at", "unsent", "world",
+        "alive", "calls", "claim", "deadline", "fence", "finished", "frozen_until", "generator", "lane", "nailed", "name",
+        "starved_until", "step_at", "unsent", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
@@ -40,6 +53,8 @@ class Worker:
         self.deadline = 0
         self.step_at = 0
         self.unsent = False
+        self.calls = 0
+        self.finished: tuple[Call, Answer] | None = None
         self.generator: Iterator[int] = self.life()
 
     def life(self) -> Iterator[int]:
@@ -110,74 +125,92 @@ class Worker:
         self.unsent = False
 
     def slice(self, lane: str) -> Iterator[int]:
-        world, _rnd = self.world, self.world.rnd
-        calls, began, rest = 0, world.now, 0
-        finished: tuple[Call, Answer] | None = None
+        """Work the lane until it is empty, has had its share, or must rest; then give it back."""
+        world = self.world
+        self.finished, self.calls, began, rest = None, 0, world.now, 0
         work = choose(world, lane, None)
-        while work is not None or finished is not None:
-            yield 1
-            self.step_at = world.now
-            over = slice_is_over(calls=calls, elapsed_ms=world.now - began)
-            if type(work) is Call and not over:
-                wait = limiter(self, work)
-                if wait > 60:  # parked: result first, then the lane rests
-                    rest = wait
-                    over = True
-                elif wait:
-                    yield wait
-            if type(work) is Call and not over:
-                if not world.enter(lane, self.fence):
-                    return self.lost()
-                if finished is not None:
-                    rest, finished = record.record(world, *finished), None
-                    if rest:
-                        break
-                call = promise(self, work)
-                if call is None:
-                    work = choose(world, lane, None)
-                    continue
-                at = world.now
-                yield from before_sending(self, call)
-                answer = yield from self.exchange(call, at)
-                if answer.kills:
-                    self.die("the answer kills its worker")
-                    return None
-                calls += 1
-                self.step_at = world.now
-                finished = call, answer
-                work = answer.chosen
-                continue
-            if finished is not None:
-                if not world.enter(lane, self.fence):
-                    return self.lost()
-                rest, finished = record.record(world, *finished) or rest, None
-            if over or rest:
-                break
-            if work is None or type(work) is Call:
-                work = choose(world, lane, None)
-                continue
-            if type(work) is Settle:
-                answers = yield from look(self, work)
-                calls += 2
-                if answers is None:
-                    rest = 5
-                    break
+        try:
+            while work is not None or self.finished is not None:
                 yield 1
-                if not world.enter(lane, self.fence):
-                    return self.lost()
-                record.settled(world, work, answers)
-            else:
-                if not world.enter(lane, self.fence):
-                    return self.lost()
-                if type(work) is Close:
-                    record.close(world, work)
-                elif type(work) is Worn:
-                    world.bury(work.job, work.rev)
-                    world.say(self.name, f"buries {work.job.target}")
-            work = choose(world, lane, None)
+                self.step_at = world.now
+                if slice_is_over(calls=self.calls, elapsed_ms=world.now - began):
+                    self.flush(lane)
+                    break
+                if type(work) is Call:
+                    work = yield from self.call(lane, work)
+                    continue
+                self.flush(lane)
+                if type(work) is Settle:
+                    yield from self.settle(lane, work)
+                elif work is not None:
+                    self.without_sending(lane, work)
+                work = choose(world, lane, None)
+        except Rest as stop:
+            rest = stop.ms
+        except FenceLost:
+            self.lost()
+            return
+        if self.alive:
+            yield 1
+            self.give_back(lane, rest)
+
+    def call(self, lane: str, work: Call) -> Iterator[int]:
+        """Pay, commit, send; returns what was chosen meanwhile."""
+        world = self.world
+        wait = limiter(self, work)
+        if wait > 60:  # parked: the result is written, then the lane rests
+            self.flush(lane)
+            raise Rest(wait)
+        if wait:
+            yield wait
+        self.flush(lane)  # one transaction with the intents
+        self.enter(lane)
+        call = promise(self, work)
+        if call is None:
+            return choose(world, lane, None)
+        committed = world.now
+        yield from before_sending(self, call)
+        answer = yield from self.exchange(call, committed)
+        if answer.kills:
+            self.die("of the answer")
+            return None
+        self.calls += 1
+        self.step_at = world.now
+        self.finished = call, answer
+        return answer.chosen
+
+    def enter(self, lane: str) -> None:
+        """First of every effect."""
+        if not self.world.enter(lane, self.fence):
+            raise FenceLost
+
+    def flush(self, lane: str) -> None:
+        """Write the result of the last call."""
+        if self.finished is None:
+            return
+        self.enter(lane)
+        rest, self.finished = record.record(self.world, *self.finished), None
+        if rest:
+            raise Rest(rest)
+
+    def settle(self, lane: str, work: Settle) -> Iterator[int]:
+        """Look, decide, and write the answers down."""
+        answers = yield from look(self, work)
+        self.calls += 2
+        if answers is None:
+            raise Rest(5)
         yield 1
-        self.give_back(lane, rest)
-        return None
+        self.enter(lane)
+        record.settled(self.world, work, answers)
+
+    def without_sending(self, lane: str, work: Work) -> None:
+        """Close what is as it should be, bury what is worn out."""
+        self.enter(lane)
+        if type(work) is Close:
+            record.close(self.world, work)
+        elif type(work) is Worn:
+            self.world.bury(work.job, work.rev)
+            self.world.say(self.name, f"buries {work.job.target}")
 
     def exchange(self, call: Call, at: int) -> Iterator[int]:
         """Guard, send, choose the next meanwhile, wait for the answer."""
