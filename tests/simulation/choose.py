@@ -101,7 +101,11 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
         group = due.group_id
         open_ = [copy(one) for one in world.groups[group] if one.intent is not None]
         return Settle(lane, group, copy(mirror[group]), open_)
-    ready = [one for one in world.open.values() if one.lane == lane and one.group_id != busy and world.is_due(one)]
+    ready = [
+        one
+        for one in world.open.values()
+        if one.run_at <= now and one.lane == lane and one.group_id != busy and world.is_due(one)
+    ]
     if not ready:
         return None
     first = min(ready, key=_urgency)

@@ -36,8 +36,8 @@ class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
     __slots__ = (
-        "alive", "calls", "claim", "deadline", "fence", "finished", "frozen_until", "generator", "lane", "nailed", "name",
-        "starved_until", "step_at", "unsent", "world",
+        "alive", "calls", "claim", "deadline", "fence", "finished", "frozen_until", "generator", "keeping", "lane", "nailed",
+        "name", "starved_until", "step_at", "unsent", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
@@ -53,6 +53,7 @@ class Worker:
         self.deadline = 0
         self.step_at = 0
         self.unsent = False
+        self.keeping = False
         self.calls = 0
         self.finished: tuple[Call, Answer] | None = None
         self.generator: Iterator[int] = self.life()
@@ -84,7 +85,9 @@ class Worker:
         mine = world.lanes[lane] = taken(row, claim=self.claim, now=world.now, times=world.times)
         self.lane, self.fence, self.deadline, self.step_at = lane, mine.fence, mine.lease_until, world.now
         world.say(self.name, f"claims lane {lane} with fence {mine.fence}")
-        world.at(world.now + RENEW_MS, self.keep)
+        if not self.keeping:
+            self.keeping = True
+            world.at(world.now + RENEW_MS, self.keep)
         if world.rnd() < 0.04:
             self.starved_until = world.now + 2_000
         return True
@@ -93,6 +96,7 @@ class Worker:
         """The keeper: a thread of the same process, so it stands still with it."""
         world = self.world
         if not self.alive or self.lane is None:
+            self.keeping = False
             return
         if self.frozen_until > world.now:
             world.at(self.frozen_until + int(world.rnd() * 3), self.keep)

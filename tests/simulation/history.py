@@ -125,7 +125,7 @@ def build(world: Universe) -> None:
     drops = rnd() < 0.12
     for n, lane in ((1, "a"), (2, lane2)):
         group = f"cal{n}"
-        count = 2 + int(rnd() * 2)
+        count = (2 if n == 1 else 1) + (rnd() < 0.35)
         events = [f"e{n}{m}" for m in range(count)]
         page = [("calendar", group, group, lane, NAMES[group][0][1])]
         if n == 1 or rnd() < 0.4:

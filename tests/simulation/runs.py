@@ -34,6 +34,8 @@ class Runner:
         while True:
             task = next((one for one in world.tasks if claimable(world, one)), None)
             if task is None:
+                if all(one.state != "queued" for one in world.tasks):
+                    return
                 soon = [one.run_at for one in world.tasks if one.state == "queued" and one.run_at > world.now]
                 yield min(1200, min(soon, default=1 << 40) - world.now) + int(world.rnd() * 20)
                 continue

@@ -128,7 +128,7 @@ class World:
     def due_lane(self) -> tuple[str | None, int]:
         """A lane that somebody should claim now, and when to look again if there is none."""
         now = self.now
-        soon = now + 700
+        soon = now + 1500
         lanes = self.lanes
         claimable = {name for name, row in lanes.items() if on_claim(row, now=now) is not OnClaim.REFUSE}
         found: list[str] = []
@@ -142,7 +142,7 @@ class World:
             elif now < parked < soon:
                 soon = parked
         for job in self.open.values():
-            if job.lane in claimable and self.is_due(job):
+            if job.run_at <= now and job.lane in claimable and self.is_due(job):
                 found.append(job.lane)
         if not found:
             for row in lanes.values():
