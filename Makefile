@@ -13,7 +13,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TOOLS := $(VENV)/.installed-tools
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-SUITE := tests/unit tests/property tests/contract tests/architecture tests/integration tests/faults
+SUITE := tests/unit tests/property tests/contract tests/architecture tests/integration tests/faults tests/simulation
 PYTEST_ARGS ?=
 BENCHES = $(shell grep -l '^if __name__ ==' bench/*.py | xargs -n1 basename -s .py)
 
@@ -32,6 +32,10 @@ up: $(RUNTIME) ## Run everything against the simulator; CAMPUS=DIR takes a folde
 test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest $(SUITE) -n 2 --dist worksteal $(PYTEST_ARGS)
 	$(BIN)/python -m pytest tests/system tests/chaos -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
+
+.PHONY: prove
+prove: $(TOOLS) ## Simulate HISTORIES (1000000) of crashes and lost answers from SEED; ends with a summary as JSON
+	@$(BIN)/python -m tests.simulation --histories $(or $(HISTORIES),1000000) --seed $(or $(SEED),1000000)
 
 .PHONY: chaos
 chaos: $(TOOLS) mariadb ## Hurt the whole product for SECONDS (120) from SEED (1); ends with what was lost and doubled

@@ -15,6 +15,7 @@ from db import dead_letters, run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
+from domain.jobs import OnPut, gives_up, on_put
 
 SCHEMA_VER = 1
 """What this code writes and understands. Raise it with a change of a payload that older code would misread, and with any new
@@ -62,16 +63,20 @@ def put(
     if not puts:
         return 0
     now = now_ms(connection)
-    taken = _newest(connection, puts, tenant=tenant, import_no=import_no)
-    open_rows = _open_rows(connection, taken, tenant=tenant)
+    newer = _newer(connection, puts, tenant=tenant, import_no=import_no)
+    open_rows = _open_rows(connection, puts, tenant=tenant)
+    decided = [(one, _on_put(one, open_rows.get(one.target), newer, import_no)) for one in puts]
+    taken = [one for one, what in decided if what is not OnPut.OLDER]
     dead_letters.put_again(connection, _by_kind(taken), [one.target for one in taken], tenant=tenant)
     fresh: list[tuple[Any, ...]] = []
     changed: list[dict[str, Any]] = []
     moved: list[dict[str, Any]] = []
     superseded: Counter[tuple[str, str, str]] = Counter()
     planned: Counter[tuple[str, str]] = Counter()
-    for one in taken:
+    for one, what in decided:
         row = open_rows.get(one.target)
+        if what is OnPut.OLDER:
+            continue
         if row is None:
             fresh.append(_fresh_values(one, new_id()))
             planned[one.lane, one.kind] += 1
@@ -80,7 +85,7 @@ def put(
             planned[row.lane, one.kind] += 1
             if row.run_id is not None and row.state in ("queued", "paused"):
                 superseded[row.run_id, row.lane, one.kind] += 1
-        if row.desired_hash == one.desired_hash and row.state == "queued":
+        if what is OnPut.MOVE:
             moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, **_rank(one)})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
@@ -96,6 +101,16 @@ def put(
     if run_id is not None:
         run_counts.add_planned(connection, run_id=run_id, planned=planned)
     return len(taken)
+
+
+def _on_put(one: Put, row: AnyRow | None, newest: dict[str, int], import_no: int) -> OnPut:
+    return on_put(
+        newest_import=newest.get(one.target, 0),
+        import_no=import_no,
+        open_state=row.state if row is not None else None,
+        open_hash=row.desired_hash if row is not None else None,
+        desired_hash=one.desired_hash,
+    )
 
 
 _MOVE = (
@@ -129,8 +144,8 @@ _CHANGE = (
 )
 
 
-def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> list[Put]:
-    """Make the mirror rows, lock them, and keep the puts that are not older than what was put before."""
+def _newer(connection: Connection, puts: Sequence[Put], *, tenant: str, import_no: int) -> dict[str, int]:
+    """Make the mirror rows and lock them. Returns the import that was put before for those targets that had a newer one."""
     mirrored = [one for one in puts if one.kind in MIRRORED]
     values = [
         (one.term, one.target, one.kind, one.group_id, one.lane, one.marker, one.name, one.source_id)
@@ -148,13 +163,12 @@ def _newest(connection: Connection, puts: Sequence[Put], *, tenant: str, import_
     by_term: dict[str, list[str]] = {}
     for one in mirrored:
         by_term.setdefault(one.term, []).append(one.target)
-    older: set[str] = set()
+    newer: dict[str, int] = {}
     for term, targets in by_term.items():
         where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets))
-        older.update(
-            connection.execute(select(mirror.c.target).where(*where, mirror.c.import_no > import_no)).scalars()
-        )
-    return [one for one in puts if one.target not in older] if older else list(puts)
+        before = select(mirror.c.target, mirror.c.import_no).where(*where, mirror.c.import_no > import_no)
+        newer |= {row.target: row.import_no for row in connection.execute(before)}
+    return newer
 
 
 MIRRORED = ("calendar", "members", "event")
@@ -431,7 +445,7 @@ def claim_task(
     if hit.rowcount != 1:
         return None
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
-    if row.attempts > max_attempts:
+    if gives_up(attempts=row.attempts, max_attempts=max_attempts):
         message = row.last_error or "its worker died each time"
         values = {
             "state": "dead",

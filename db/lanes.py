@@ -21,7 +21,7 @@ from db.clock import db_now_ms, now_ms
 from db.jobs import SCHEMA_VER
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
-from domain.lanes import LaneRow, OnClaim, Times, on_claim
+from domain.lanes import LaneRow, OnClaim, Times, on_claim, taken, taken_over
 from domain.list_size import UNTRIED, ListSizes
 from domain.tiers import NEAR
 
@@ -66,18 +66,16 @@ def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, time
     if decision is OnClaim.REFUSE:
         return None
     if decision is OnClaim.TAKE_OVER:
+        rests = taken_over(state, times=times)
         connection.execute(
-            update(lanes)
-            .where(*where)
-            .values(owner=None, fence=row.fence + 1, not_before=row.lease_until + times.takeover_ms)
+            update(lanes).where(*where).values(owner=None, fence=rests.fence, not_before=rests.not_before)
         )
         return None
+    mine = taken(state, claim=claim_id, now=now, times=times)
     connection.execute(
-        update(lanes)
-        .where(*where)
-        .values(owner=claim_id, fence=row.fence + 1, lease_until=now + times.lease_ms, note=None)
+        update(lanes).where(*where).values(owner=mine.owner, fence=mine.fence, lease_until=mine.lease_until, note=None)
     )
-    return Held(tenant, lane, claim_id, row.fence + 1, ListSizes(row.event_list, row.member_list))
+    return Held(tenant, lane, claim_id, mine.fence, ListSizes(row.event_list, row.member_list))
 
 
 def renew(connection: Connection, held: Sequence[Held], *, times: Times) -> set[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, select, update
 
 from db.clock import db_now_ms, now_ms
-from db.tables import walk_calendars, walks
+from db.tables import AnyRow, walk_calendars, walks
 from db.upsert import upsert
+from domain.settlement import walk_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,14 @@ def is_finished(connection: Connection, *, tenant: str, started_after: int) -> b
     return connection.execute(select(walks.c.id).where(*where)).first() is not None
 
 
+def _answers(row: AnyRow, settle_at: int) -> bool:
+    return walk_answers(started_ms=row.started_ms, finished_ms=row.finished_ms, settle_at=settle_at)
+
+
 def find(connection: Connection, *, tenant: str, name: str, started_after: int) -> list[str] | None:
     """Ids of the calendars with this name in a finished walk that began after `started_after`; None: no such walk yet."""
-    row = connection.execute(
-        select(walks.c.id).where(
-            walks.c.tenant_id == tenant, walks.c.finished_ms.is_not(None), walks.c.started_ms >= started_after
-        )
-    ).first()
+    rows = connection.execute(select(walks).where(walks.c.tenant_id == tenant)).all()
+    row = next((one for one in rows if _answers(one, started_after)), None)
     if row is None:
         return None
     where = (walk_calendars.c.tenant_id == tenant, walk_calendars.c.walk_id == row.id, walk_calendars.c.name == name)

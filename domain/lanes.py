@@ -81,6 +81,31 @@ def on_claim(lane: LaneRow, *, now: int) -> OnClaim:
     return OnClaim.TAKE if lane.not_before <= now else OnClaim.REFUSE
 
 
+def taken(lane: LaneRow, *, claim: str, now: int, times: Times) -> LaneRow:
+    """The row of a lane that `claim` has taken."""
+    return LaneRow(claim, lane.fence + 1, now + times.lease_ms, lane.not_before, lane.paused)
+
+
+def taken_over(lane: LaneRow, *, times: Times) -> LaneRow:
+    """The row of a lane that was taken from an owner whose lease ran out: nobody's, and at rest."""
+    return LaneRow(None, lane.fence + 1, lane.lease_until, lane.lease_until + times.takeover_ms, lane.paused)
+
+
+def may_write(lane: LaneRow, *, fence: int) -> bool:
+    """Whether an effect under `fence` counts. What an older owner still wanted to write is refused."""
+    return lane.fence == fence
+
+
+def may_renew(lane: LaneRow, *, claim: str, fence: int) -> bool:
+    """Whether the lease of `claim` may be prolonged: it has to be the owner still, not only the last one."""
+    return lane.fence == fence and lane.owner == claim
+
+
+def shows_life(*, since_step_ms: float, times: Times) -> bool:
+    """Whether a drain's keeper may renew for it: it has reported a step within two call budgets."""
+    return since_step_ms <= 2 * times.budget_ms
+
+
 def slice_is_over(*, calls: int, elapsed_ms: float) -> bool:
     """Whether a drain has had its share; it yields then only if another lane is due."""
     return calls >= SLICE_CALLS or elapsed_ms >= SLICE_MS

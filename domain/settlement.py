@@ -13,7 +13,7 @@ These functions are pure; the drain carries their answers out, and the simulatio
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 LIST_LIMIT = 100  # batch_create of events and of permissions take 1 to 100 items
 MAX_ATTEMPTS = 6  # the first try and the five that the most patient error class allows
@@ -158,6 +158,39 @@ def settle(mirrored: Mirrored, *, key: str | None, seen: Iterable[Seen]) -> Sett
     if mirrored.intent.verb is Verb.UPDATE and kept.hash != mirrored.intent.hash:
         return Settled(Finding.NOT_APPLIED, kept.remote_id, surplus)
     return Settled(Finding.APPLIED, kept.remote_id, surplus)
+
+
+class Aftermath(Enum):
+    """What an answered intent does to the mirror and to the open job of its target."""
+
+    SENT = auto()  # mirror := what was sent; close the job at the rev that was sent
+    DELETED = auto()  # the object is gone as asked; close the job
+    LOST = auto()  # the object is gone, and nobody asked for that: it is made anew
+    AGAIN = auto()  # nothing happened: forget the intent, send again with half as many
+
+
+def aftermath(verb: Verb, finding: Finding) -> Aftermath:
+    """What follows from the answer to an intent of `verb`."""
+    if finding is Finding.GONE:
+        return Aftermath.LOST
+    if finding is Finding.NOT_APPLIED:
+        return Aftermath.AGAIN
+    return Aftermath.DELETED if verb is Verb.DELETE else Aftermath.SENT
+
+
+def walk_answers(*, started_ms: int, finished_ms: int | None, settle_at: int) -> bool:
+    """Whether a walk of the calendar list can answer an intent: whole, and begun after the settlement wait was over."""
+    return finished_ms is not None and started_ms >= settle_at
+
+
+def longer(list_max: int) -> int:
+    """How long the next list may be after one that succeeded."""
+    return min(LIST_LIMIT, list_max * 2)
+
+
+def shorter(list_max: int, *, failed: int) -> int:
+    """How long the next list of rows may be after `failed` of them failed together: half, down to one."""
+    return max(1, min(list_max, failed // 2))
 
 
 @dataclass(frozen=True, slots=True)

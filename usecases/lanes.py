@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from db import lanes
 from db.engine import in_unit
 from db.lanes import Held
-from domain.lanes import Times
+from domain.lanes import Times, shows_life
 from observability.failpoints import failpoint
 
 
@@ -77,13 +77,17 @@ class Holdings:
 
     def renew(self) -> None:
         """Prolong every lease whose drain has reported a step within twice the call budget."""
-        alive_since = time.monotonic() - 2 * self._times.budget_ms / 1000
+        before = time.monotonic()
         with self._lock:
-            alive = [one for one in self._all.values() if one.last_step >= alive_since]
+            alive = [
+                one
+                for one in self._all.values()
+                if shows_life(since_step_ms=(before - one.last_step) * 1000, times=self._times)
+            ]
         if not alive:
             return
         failpoint("lanes.before_renew")
-        before, held = time.monotonic(), [one.held for one in alive]
+        held = [one.held for one in alive]
         ours = in_unit(self._engine, lambda tx: lanes.renew(tx, held, times=self._times))
         for one in alive:
             if one.held.claim in ours:

@@ -73,6 +73,19 @@ def test_a_calendar_that_is_not_wanted_goes_with_everything_in_it(here: World) -
     assert [one["summary"] for one in here.events()] == ["线性代数 1", "线性代数 2"]
 
 
+def test_a_course_dropped_before_its_calendar_was_made_leaves_nothing_waiting(here: World) -> None:
+    """Its events would wait for a calendar that nobody wants: queued for ever, and their run with them."""
+    here.put(calendar(), members(), event(1), event(2))
+    here.put(gone(calendar()), import_no=2)
+    here.drain()
+    assert here.queued() == []
+    assert here.job(event(1).target).state == "cancelled"
+    assert here.calendars() == []
+    here.put(calendar(), event(1), import_no=3)
+    here.drain()
+    assert [one["summary"] for one in here.events()] == ["线性代数 1"]
+
+
 ACCIDENTS: dict[str, dict[str, object]] = {
     "reply lost": {"do": "applied_reply_lost"},
     "reset": {"do": "applied_reply_lost", "params": {"reset": True}},

@@ -10,6 +10,7 @@ from db.clock import now_ms
 from db.mirror import GroupRef, Wanted
 from domain.calendars import EventBody, with_marker, with_restored_line
 from domain.list_size import ListSizes
+from domain.outcomes import is_worn_out
 from domain.rolls import roll_hash
 from domain.settlement import Candidate, Mirrored, Verb, choose_events, member_call, verb_for
 from domain.tiers import NEAR
@@ -33,7 +34,7 @@ def choose(connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, 
     wanted = mirror.due_jobs(connection, tenant=tenant, lane=lane, ref=ref, now=now)
     if not wanted:
         return None
-    worn_out = tuple(one for one in wanted if one.attempts > retries_after(one.error_code))
+    worn_out = tuple(one for one in wanted if is_worn_out(one.attempts, max_attempts=retries_after(one.error_code) + 1))
     if worn_out:
         return Burying(ref, worn_out)
     if wanted[0].kind in ("users", "walk"):

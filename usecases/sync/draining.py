@@ -27,10 +27,11 @@ from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured,
 from remote.wps.transport import Admitted, Parked
 from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
-from usecases.sync import recording, settling, verifying, walking
+from usecases.sync import failures, recording, settling, verifying, walking
 from usecases.sync.choosing import choose
+from usecases.sync.failures import GO_ON, Rest
 from usecases.sync.learning import Learnt
-from usecases.sync.recording import GO_ON, Rest, Scope
+from usecases.sync.recording import Scope
 from usecases.sync.sending import send
 from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
 
@@ -298,7 +299,7 @@ class _Drain:
         def write(tx: Connection) -> bool:
             paused = lanes.enter(tx, self._scope_held)
             if answers is None:
-                settling.postpone(tx, self._scope, work, wait_ms=recording.NO_CONNECTION_MS)
+                settling.postpone(tx, self._scope, work, wait_ms=failures.NO_CONNECTION_MS)
             else:
                 settling.record(tx, self._scope, work, answers)
             return paused
@@ -377,7 +378,7 @@ def _rest_of_look(error: WpsError) -> Rest:
         return Rest(max(100, error.retry_after_ms), "throttled by WPS")
     if isinstance(error, GuardRefused):
         return Rest(1, error.message)
-    rest = recording.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else recording.NO_CONNECTION_MS
+    rest = failures.MISCONFIGURED_MS if isinstance(error, WpsMisconfigured) else failures.NO_CONNECTION_MS
     return Rest(rest, f"cannot look: {error}"[:200])
 
 

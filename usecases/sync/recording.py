@@ -13,28 +13,18 @@ from db.mirror import IntentRow, SentRow, Wanted
 from db.tables import users
 from domain.ids import key_of, marker_of
 from domain.lanes import Times
-from domain.settlement import Mirrored, Verb
+from domain.outcomes import Reaction, counts_before, reaction
+from domain.settlement import Mirrored, Verb, longer, shorter
 from observability.failpoints import failpoint
 from remote.wps.errors import (
-    GuardRefused,
-    Kind,
     WpsAuth,
-    WpsConflict,
     WpsError,
-    WpsLocked,
-    WpsMisconfigured,
-    WpsNoSuchUser,
-    WpsNotSent,
-    WpsRefused,
-    WpsThrottled,
     backoff_ms,
     retries_after,
 )
 from usecases.deps import Deps
-from usecases.sync.work import Burying, Call, Closing, Done, Failed, Outcome
-
-NO_CONNECTION_MS = 2_000
-MISCONFIGURED_MS = 30_000
+from usecases.sync.failures import GO_ON, Rest, failure_of, rest_after
+from usecases.sync.work import Burying, Call, Closing, Done, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +36,6 @@ class Scope:
     times: Times
     secret: bytes
     deps: Deps
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """How long the lane should rest after this, and why; 0 = go on."""
-
-    ms: int = 0
-    note: str | None = None
-
-
-GO_ON = Rest()
 
 
 def commit_intents(connection: Connection, scope: Scope, call: Call, *, now: int) -> Call | None:
@@ -79,7 +58,7 @@ def commit_intents(connection: Connection, scope: Scope, call: Call, *, now: int
     mirror.doubt_group(connection, group_id=call.ref.group_id, until=settle_at, **key)
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         mirror.set_name(connection, target=call.ref.group_id, name=call.name, **key)
-    if call.alone:
+    if counts_before(alone=call.alone):
         jobs.change_attempts(connection, job_ids=[call.wanted[0].job_id], by=1)
     return call
 
@@ -120,16 +99,19 @@ def record(connection: Connection, scope: Scope, call: Call, outcome: Outcome) -
     """Write the outcome of a call. The lane has been entered by the same unit."""
     if isinstance(outcome, Done):
         return _RECORDERS[call.kind](connection, scope, call, outcome)
-    if call.writes and _has_to_be_looked_up(outcome.error):
-        return _unknown(connection, scope, call, outcome.error)
+    error = outcome.error
+    what = reaction(
+        failure_of(error),
+        writes=call.writes,
+        alone=call.alone,
+        names_people=call.members is not None and bool(call.members.add),
+        attempts=call.wanted[0].attempts,
+    )
+    if what in (Reaction.SETTLE_LATE, Reaction.SETTLE_SOON):
+        return _unknown(connection, scope, call, error, answered=what is Reaction.SETTLE_SOON)
     if call.writes:
         _forget_intents(connection, scope, call)
-    return _refused(connection, scope, call, outcome)
-
-
-def _has_to_be_looked_up(error: WpsError) -> bool:
-    """It may have been applied, or something like it is there already; a lock is only busy."""
-    return not isinstance(error, WpsRefused) or (isinstance(error, WpsConflict) and not isinstance(error, WpsLocked))
+    return _refused(connection, scope, call, error, what)
 
 
 # --- done -------------------------------------------------------------------------------------------------------------
@@ -194,7 +176,7 @@ def _event(connection: Connection, scope: Scope, call: Call, outcome: Done) -> R
 def _sent(call: Call, index: int, outcome: Done) -> SentRow:
     one, body = call.wanted[index], call.bodies[index]
     assert one.mirrored is not None
-    list_max = min(100, one.mirrored.list_max * 2)
+    list_max = longer(one.mirrored.list_max)
     return SentRow(one.target, outcome.ids[one.target], one.desired_hash, body.start_ms, body.end_ms, list_max)
 
 
@@ -217,7 +199,9 @@ def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) ->
         _look_again(connection, scope, call)
         return GO_ON
     _forget_intents(connection, scope, call)
-    mirror.set_list_max(connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=2 * _list_max(one))
+    mirror.set_list_max(
+        connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=longer(_list_max(one))
+    )
     if call.members.left_after:
         _give_back(connection, call)
     else:
@@ -282,7 +266,7 @@ def _forget_intents(connection: Connection, scope: Scope, call: Call) -> None:
     _unpark(connection, scope, call)
 
 
-def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) -> Rest:
+def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError, *, answered: bool) -> Rest:
     """The intents stay. Where WPS has answered, only the lag of its lists has to be waited for.
 
     Something in the way of a write (a conflict) is answered in the same way: read, compare, and only then again.
@@ -293,56 +277,41 @@ def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError) 
     elif call.alone and call.wanted[0].attempts < retries_after(error.error_class):
         wait = backoff_ms(error.policy, call.wanted[0].attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
     jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
-    if isinstance(error, WpsRefused) or getattr(error, "envelope", False):
+    if answered:
         _look_again(connection, scope, call)
     return GO_ON
 
 
-def _refused(connection: Connection, scope: Scope, call: Call, outcome: Failed) -> Rest:
-    error, ids = outcome.error, [one.job_id for one in call.wanted]
-    if error.outage or isinstance(error, (WpsThrottled, WpsNotSent, WpsMisconfigured)):
+def _refused(connection: Connection, scope: Scope, call: Call, error: WpsError, what: Reaction) -> Rest:
+    ids = [one.job_id for one in call.wanted]
+    if what is Reaction.REST:
         # None of these says anything about the jobs: their attempt is given back.
         _give_back(connection, call)
         return rest_after(error)
-    if error.kind is Kind.GONE and call.writes:
+    if what is Reaction.MAKE_ANEW:
         _not_there(connection, scope, call)
         return GO_ON
-    if isinstance(error, WpsNoSuchUser) and call.members is not None and call.members.add:
+    if what is Reaction.LEAVE_OUT:
+        assert call.members is not None
         _unmap(connection, scope, call.members.add[0][0])
         _give_back(connection, call)
         return GO_ON
-    if not call.alone:
-        # Nobody knows which of them is to blame: half as many go next time, down to the one.
-        targets, half = [one.target for one in call.wanted], len(call.wanted) // 2
+    if what is Reaction.HALVE:
+        targets, half = [one.target for one in call.wanted], shorter(100, failed=len(call.wanted))
         mirror.set_list_max(connection, targets, tenant=scope.tenant, term=call.ref.term, list_max=half)
         jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
         return GO_ON
     if not call.writes:
         jobs.change_attempts(connection, job_ids=ids, by=1)
     one = call.wanted[0]
-    attempts = one.attempts + 1
     if call.kind == "walk":
         walks.abandon(connection, tenant=scope.tenant)
-    if error.policy.to_person or attempts > error.policy.retries:
+    if what is Reaction.BURY:
         closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code=error.error_class, message=str(error))
         return GO_ON
-    wait = backoff_ms(error.policy, attempts, random.random())  # noqa: S311 (jitter, not a secret)
+    wait = backoff_ms(error.policy, one.attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
     jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
     return Rest(1000, "token renewed") if isinstance(error, WpsAuth) else GO_ON
-
-
-def rest_after(error: WpsError) -> Rest:
-    """How long the lane rests after an error that says nothing about what was sent."""
-    if isinstance(error, WpsThrottled):
-        return Rest(max(100, error.retry_after_ms), "throttled by WPS")
-    if isinstance(error, WpsMisconfigured):
-        return Rest(MISCONFIGURED_MS, f"WPS refuses us: {error.message}"[:200])
-    if isinstance(error, GuardRefused):
-        # A lease that is nearly over is not mended by trying again: the next claim gets a whole one.
-        return Rest(1, error.message)
-    if not isinstance(error, WpsNotSent):
-        return Rest(NO_CONNECTION_MS, f"WPS does not answer: {error.message}"[:200])
-    return Rest(NO_CONNECTION_MS, f"no connection to WPS: {error.message}"[:200])
 
 
 def _not_there(connection: Connection, scope: Scope, call: Call) -> None:
@@ -399,7 +368,11 @@ def close(connection: Connection, scope: Scope, work: Closing) -> None:
     if work.wanted[0].kind == "members":
         _close_roll(connection, scope, work.ref.term, work.wanted[0], work.roll_hash)
         return
-    closing.done(connection, work.wanted, lane=scope.lane)
+    closed = closing.done(connection, work.wanted, lane=scope.lane)
+    one = work.wanted[0]
+    if closed and one.kind == "calendar" and not one.desired_hash:
+        # It was never made, and nobody wants it any more: what waits for it would wait for ever.
+        calendar_deleted(connection, scope, term=work.ref.term, group_id=work.ref.group_id, wanted_again=False)
 
 
 def bury(connection: Connection, scope: Scope, work: Burying) -> None:

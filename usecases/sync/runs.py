@@ -27,6 +27,7 @@ from db.engine import in_unit, reading
 from db.jobs import Task
 from db.tables import AnyRow
 from db.timetable import UnknownLayout, UnknownRule
+from domain.run_moves import Move, move, stage_at
 from domain.runs import ASKS, RESTS, Command
 from domain.scopes import EVERYTHING, Scope
 from observability.failpoints import failpoint
@@ -176,11 +177,15 @@ class _Runner:
                 if on.run.asked != Command.RESUME:
                     return
                 continue
-            if on.run.state in (*sync_runs.ENDED, *RESTS):
+            over = on.run.state in (*sync_runs.ENDED, *RESTS)
+            what = move(ended=over, stage_state=stage.state if stage is not None else None)
+            if what is Move.CLOSE:
                 in_unit(self._deps.engine, lambda tx: jobs.finish_task(tx, self._task))
                 return
             if stage is None:
                 self._finish(on)
+                return
+            if what is Move.START and not self._starts(on, stage):
                 return
             if self._rests_after(on, stage):
                 return
@@ -192,18 +197,22 @@ class _Runner:
             run = sync_runs.get(tx, self._task.target)
             stages = sync_runs.stages_of(tx, self._task.target)
         assert run is not None
-        stage = next((one for one in stages if one.state in ("waiting", "running")), None)
-        return Running(self._deps, self._task, run), stage
+        at = stage_at([one.state for one in stages])
+        return Running(self._deps, self._task, run), None if at is None else stages[at]
+
+    def _starts(self, on: Running, stage: AnyRow) -> bool:
+        """Begin the stage; False when another run goes first, and the task was given back."""
+        if stage.position > 0 or on.run.kind not in turns.KINDS:
+            on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
+            return True
+        if self._begin(on, stage):
+            return True
+        detect.keep_changes(on, stage)
+        in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=TURN_MS))
+        return False
 
     def _rests_after(self, on: Running, stage: AnyRow) -> bool:
         """Do one step; whether the run now waits for something and the task was given back."""
-        if stage.position == 0 and stage.state == "waiting" and on.run.kind in turns.KINDS:
-            if not self._begin(on, stage):
-                detect.keep_changes(on, stage)
-                in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=TURN_MS))
-                return True
-        elif stage.state == "waiting":
-            on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
         step = STEPS[stage.step](on, stage)
         if isinstance(step, Asks):
             self._ask(on, stage, step)

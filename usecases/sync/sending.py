@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+from domain.outcomes import is_definite
 from domain.settlement import Verb
 from observability.failpoints import failpoint
 from remote.wps.client import WpsClient
@@ -19,7 +20,10 @@ def send(client: WpsClient, on: Admitted, call: Call) -> Outcome:
         return replace(done, took_ms=(time.monotonic() - started) * 1000)
     except WpsUnknown as error:
         # A list of one is as good as a single write: its data error is definite.
-        if call.alone and error.cause is not None and error.envelope and _names_an_item(call):
+        single = call.alone and _names_an_item(call)
+        if error.cause is not None and is_definite(
+            list_write=True, alone=single, answered=error.envelope, throttled=False
+        ):
             return Failed(error.cause)
         return Failed(error)
     except WpsError as error:

@@ -17,7 +17,7 @@ from db.jobs import Put
 from db.mirror import SentRow
 from domain.calendars import Page, RemoteEvent, RemoteMember
 from domain.ids import key_of
-from domain.settlement import Finding, Mirrored, Seen, Settled, Verb, settle
+from domain.settlement import Aftermath, Finding, Mirrored, Seen, Settled, Verb, aftermath, settle, shorter
 from remote.wps.client import WpsClient
 from remote.wps.errors import WpsGone
 from remote.wps.transport import Admitted
@@ -197,7 +197,8 @@ def _apply(
 ) -> None:
     assert target.intent is not None
     key = {"tenant": scope.tenant, "term": work.ref.term}
-    if answer.finding is Finding.APPLIED and target.intent.verb is not Verb.DELETE:
+    follows = aftermath(target.intent.verb, answer.finding)
+    if follows is Aftermath.SENT:
         assert answer.remote_id is not None
         sent = SentRow(
             target.target,
@@ -209,21 +210,21 @@ def _apply(
         )
         mirror.write_sent(connection, [sent], **key)
         _close(connection, scope, target)
-    elif answer.finding is Finding.APPLIED:
+    elif follows is Aftermath.DELETED:
         closed = _close(connection, scope, target)
         if target.kind == "calendar":
             group, again = work.ref.group_id, not closed
             calendar_deleted(connection, scope, term=work.ref.term, group_id=group, wanted_again=again)
         else:
             gone(connection, scope, target, term=work.ref.term)
-    elif answer.finding is Finding.GONE and target.kind == "calendar":
+    elif follows is Aftermath.LOST and target.kind == "calendar":
         forget_calendar(connection, scope, term=work.ref.term, group_id=work.ref.group_id)
-    elif answer.finding is Finding.GONE:
+    elif follows is Aftermath.LOST:
         gone(connection, scope, target, term=work.ref.term)
     else:
         mirror.clear_intents(connection, [target.target], **key)
         # Nobody knows which of them the failing call stumbled over: half as many go next time.
-        mirror.set_list_max(connection, [target.target], list_max=min(target.list_max, retry // 2), **key)
+        mirror.set_list_max(connection, [target.target], list_max=shorter(target.list_max, failed=retry), **key)
     for remote_id in answer.surplus:
         put_surplus(connection, scope, target, remote_id, term=work.ref.term)
 
@@ -251,7 +252,7 @@ def _members(connection: Connection, scope: Scope, work: Settling, found: Sequen
             missing = named and not all(user in kept for user, _ in json.loads(target.intent_ids or "{}")["add"])
             mirror.clear_intents(connection, [target.target], **key)
             if missing:
-                mirror.set_list_max(connection, [target.target], list_max=named // 2, **key)
+                mirror.set_list_max(connection, [target.target], list_max=shorter(target.list_max, failed=named), **key)
 
 
 def put_surplus(connection: Connection, scope: Scope, target: Mirrored, remote_id: str, *, term: str) -> None:

@@ -1,0 +1,165 @@
+"""The next work of a lane, chosen from the rows as the product's SQL does."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from domain.jobs import is_to_settle
+from domain.outcomes import is_worn_out
+from domain.settlement import MAX_ATTEMPTS, Candidate, MemberCall, Verb, choose_events, member_call, verb_for
+from tests.simulation.rows import Job, Row
+from tests.simulation.world import World
+
+
+class Wanted:
+    """A job as it was read, with the row of its target."""
+
+    __slots__ = ("attempts", "hash", "job", "rev", "row")
+
+    def __init__(self, job: Job, row: Row | None) -> None:
+        self.job = job
+        self.rev = job.rev
+        self.hash = job.hash
+        self.attempts = job.attempts
+        self.row = row
+
+
+class Call:
+    """One call to WPS."""
+
+    __slots__ = ("calendar_id", "group", "kind", "lane", "members", "verb", "wanted")
+
+    def __init__(
+        self,
+        kind: str,
+        verb: Verb,
+        lane: str,
+        group: str,
+        wanted: list[Wanted],
+        calendar_id: str,
+        members: MemberCall | None = None,
+    ) -> None:
+        self.kind = kind
+        self.verb = verb
+        self.lane = lane
+        self.group = group
+        self.wanted = wanted
+        self.calendar_id = calendar_id
+        self.members = members
+
+    @property
+    def alone(self) -> bool:
+        return len(self.wanted) == 1 and (self.members is None or len(self.members.add) <= 1)
+
+
+class Close:
+    """Jobs whose target is what they ask for."""
+
+    __slots__ = ("wanted",)
+
+    def __init__(self, wanted: list[Wanted]) -> None:
+        self.wanted = wanted
+
+
+class Worn:
+    """A job that used up its attempts."""
+
+    __slots__ = ("job", "rev")
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.rev = job, job.rev
+
+
+class Settle:
+    """A calendar whose open intents can be answered now; the rows as they were read."""
+
+    __slots__ = ("calendar", "group", "lane", "open")
+
+    def __init__(self, lane: str, group: str, calendar: Row, open_: list[Row]) -> None:
+        self.lane = lane
+        self.group = group
+        self.calendar = calendar
+        self.open = open_
+
+
+Work = Call | Close | Worn | Settle
+
+
+def choose(world: World, lane: str, busy: str | None) -> Work | None:
+    """What to do next; the calendar `busy` is left out."""
+    now, mirror = world.now, world.mirror
+    due: Row | None = None
+    for row in mirror.values():
+        if row.intent is None or row.lane != lane or row.group_id == busy:
+            continue
+        parked = mirror[row.group_id].parked_until
+        if is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now) and (
+            due is None or row.settle_at < due.settle_at
+        ):
+            due = row
+    if due is not None:
+        group = due.group_id
+        open_ = [copy(one) for one in world.groups[group] if one.intent is not None]
+        return Settle(lane, group, copy(mirror[group]), open_)
+    ready = [
+        one
+        for one in world.open.values()
+        if one.run_at <= now and one.lane == lane and one.group_id != busy and world.is_due(one)
+    ]
+    if not ready:
+        return None
+    first = min(ready, key=_urgency)
+    mine = [one for one in ready if one.group_id == first.group_id]
+    for job in mine:
+        if is_worn_out(job.attempts, max_attempts=MAX_ATTEMPTS):
+            return Worn(job)
+    if first.kind == "walk":
+        return Call("walk", Verb.NOTHING, lane, first.group_id, [Wanted(first, None)], "")
+    return _of_calendar(world, lane, mirror[first.group_id], mine)
+
+
+def _urgency(job: Job) -> tuple[int, int]:
+    return job.priority, job.id
+
+
+def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Work | None:
+    group = calendar.target
+    kinds: dict[str, list[Wanted]] = {}
+    for job in sorted(jobs, key=_urgency):
+        row = world.mirror[job.target]
+        if may_go(row, job):
+            kinds.setdefault(job.kind, []).append(Wanted(job, row))
+    if "calendar" in kinds:
+        one = kinds["calendar"][0]
+        verb = verb_for(one.row, desired_hash=one.hash or None)
+        if verb is Verb.NOTHING:
+            return Close([one])
+        return Call("calendar", verb, lane, group, [one], calendar.remote_id or "")
+    if calendar.state != "live" or calendar.remote_id is None:
+        return None
+    if "members" in kinds:
+        one = kinds["members"][0]
+        call = member_call(wanted=world.rolls[group], present=world.members.get(group, {}), list_max=one.row.list_max)
+        if call is None:
+            return Close([one])
+        return Call("members", Verb.CREATE if call.add else Verb.DELETE, lane, group, [one], calendar.remote_id, call)
+    if "event" in kinds:
+        return _events(lane, group, kinds["event"], calendar.remote_id)
+    return None
+
+
+def may_go(row: Row, job: Job) -> bool:
+    """A target whose last write is in doubt is settled before anything else is sent for it."""
+    return row.intent is None
+
+
+def _events(lane: str, group: str, wanted: list[Wanted], calendar_id: str) -> Work:
+    candidates = [
+        Candidate(str(at), verb_for(one.row, desired_hash=one.hash or None), 1 if one.attempts else one.row.list_max)
+        for at, one in enumerate(wanted)
+    ]
+    verb, targets = choose_events(candidates)
+    chosen = [wanted[int(at)] for at in targets]
+    if verb is Verb.NOTHING:
+        return Close(chosen)
+    return Call("event", verb, lane, group, chosen, calendar_id)
