@@ -114,8 +114,9 @@ def test_an_intent_is_settled_by_the_rules(database: Engine, settle_in: int | No
     job(database, state="done", open_key=None)
     settle_at = None if settle_in is None else now + settle_in
     with unit(database) as tx:
-        tx.execute(update(mirror_table).where(mirror_table.c.target == "evt:1").values(settle_at=settle_at))
-        tx.execute(update(mirror_table).where(mirror_table.c.target == "cal:1").values(parked_until=now + parked_for))
+        # The row of a calendar has both instants for everything in it.
+        both = {"settle_at": settle_at, "parked_until": now + parked_for}
+        tx.execute(update(mirror_table).where(mirror_table.c.target == "cal:1").values(**both))
         lanes.make(tx, tenant=TENANT, names=[LANE])
     with reading(database) as tx:
         found = mirror.due_group(tx, tenant=TENANT, lane=LANE, now=now) is not None
