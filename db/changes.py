@@ -66,12 +66,16 @@ def _group_key(row: Any) -> tuple[str, str, str, str]:
     return (row.part, row.term, row.kkh, row.slot)
 
 
-def forget(connection: Connection, groups: Iterable[Group], *, tenant: str, buffer_no: int) -> None:
-    """Take groups out of the buffer: they have gone in."""
-    keys = [(one.part, one.term, one.kkh, one.slot) for one in groups]
+def forget(connection: Connection, groups: Sequence[Group], *, tenant: str, buffer_no: int) -> None:
+    """Take groups out of the buffer: they have gone in. They are the first ones there, in its order."""
     mine = (change_buffer.c.tenant_id == tenant, change_buffer.c.buffer_no == buffer_no)
-    for start in range(0, len(keys), 200):
-        connection.execute(delete(change_buffer).where(*mine, tuple_(*_KEY[:4]).in_(keys[start : start + 200])))
+    last: dict[tuple[str, str, str], str] = {}
+    for one in groups:
+        last[one.part, one.term, one.kkh] = one.slot
+    # By ranges of the key: neither database walks its index for a list of row values.
+    for (part, term, kkh), slot in last.items():
+        of = (change_buffer.c.part == part, change_buffer.c.term == term, change_buffer.c.kkh == kkh)
+        connection.execute(delete(change_buffer).where(*mine, *of, change_buffer.c.slot <= slot))
 
 
 def waiting(connection: Connection, *, tenant: str, buffer_no: int) -> int:
@@ -136,11 +140,14 @@ def replace_meetings(
     fresh: Sequence[Mapping[str, Any]],
 ) -> None:
     """Take rows out of a staging and put others in, in this order: a row may come back under another line."""
-    keys = sorted((row["offering_id"], row["line"]) for row in gone)
+    lines: dict[str, list[int]] = {}
+    for row in gone:
+        lines.setdefault(row["offering_id"], []).append(row["line"])
     mine = (meetings.c.tenant_id == tenant, meetings.c.import_no == import_no)
-    for start in range(0, len(keys), 200):
-        some = tuple_(meetings.c.offering_id, meetings.c.line).in_(keys[start : start + 200])
-        connection.execute(delete(meetings).where(*mine, some))
+    for offering_id, of in sorted(lines.items()):
+        connection.execute(
+            delete(meetings).where(*mine, meetings.c.offering_id == offering_id, meetings.c.line.in_(of))
+        )
     if fresh:
         rows = [{**row, "tenant_id": tenant, "import_no": import_no} for row in fresh]
         connection.execute(meetings.insert(), sorted(rows, key=lambda row: (row["offering_id"], row["line"])))
