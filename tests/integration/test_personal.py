@@ -226,3 +226,18 @@ def test_enrolments_that_vanish_are_asked_about_before_anybody_loses_a_class(mai
     assert (asked["guard"], asked["subject"], asked["count"], asked["of"]) == ("lane", "数学学院", 5 * 6, 6 * 9)
     assert main.dump() == before
     assert main.confirm(run["id"])["report"]["live"]["event"] == 9 + 5 * 3 + 3
+
+
+def test_an_incremental_run_sends_a_moved_class_to_each_of_its_people(main: Runs) -> None:
+    """Changes come in all day, and a person's calendar must not wait for the night."""
+    source = small(main)
+    settle(main, source)
+    before = len(main.here.log("/v7/calendars"))
+
+    def moved(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [row | ({"room": "202"} if (row["kkh"], row["jxz"]) == ("B", "2") else {}) for row in rows]
+
+    rewrite(source, "meetings", moved)
+    main.sync(source, kind="incremental")
+    assert [one["path"].rpartition("/")[2] for one in writes(main, before)] == ["update"]
+    exactly(main, source)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.integration
 
 REAL = PROJECT.parent / "shared" / "data"
 WHOLE = os.environ.get("OBSYNC_TEST_WHOLE_TERM") == "1"
-CUT = 60  # classes, where the whole term is not asked for
+CUT = 30  # classes, where the whole term is not asked for
 MONDAY = date(2018, 8, 27)
 TERM = "2018-2019-1"
 
