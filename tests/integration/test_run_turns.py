@@ -11,6 +11,7 @@ from db.engine import reading
 from db.sync_runs import RunActive
 from db.tables import change_buffer, jobs, members
 from domain.scopes import BadScope, Scope, read_scope
+from domain.tiers import HURRIED
 from tests.integration.campus_rig import count, rewrite, write
 from tests.integration.change_rig import write_changes
 from tests.integration.change_runs_rig import Runs, notes, totals
@@ -149,7 +150,7 @@ def test_an_urgent_change_goes_before_everything_else_in_its_lane(runs: Runs, ca
     runs.step(run_id)
     with reading(runs.here.engine) as tx:
         waiting = select(jobs.c.tier).where(jobs.c.state == "queued", jobs.c.lane.is_not(None))
-        assert set(tx.scalars(waiting)) == {-1}
+        assert set(tx.scalars(waiting)) == {HURRIED}
     assert runs.go_on(run_id)[0]["priority"] == "urgent"
 
 

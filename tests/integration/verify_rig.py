@@ -18,6 +18,7 @@ from tests.integration.drain_rig import DAY_MS, FIRST_MS, LANE, SECRET, TENANT, 
 from usecases import discrepancies as discrepancy_cases
 from usecases import tasks
 from usecases.sync import runs
+from usecases.sync.draining import drain_slice
 from usecases.sync.planning import Planner, tally
 
 CALENDAR = "/v7/calendars"
@@ -97,8 +98,22 @@ class Term:
     def begin(self) -> str:
         """Ask for a look at everything and go no further. Returns the run's id."""
         run_id = runs.begin_look(self.here.deps, kind="verify")
+        give_up = time.monotonic() + 20
         self._advance(run_id)
+        while not self._has_asked(run_id):
+            # The list of all calendars comes first; only its lane moves meanwhile.
+            holding = self.here.claim("_")
+            if holding is not None:
+                drain_slice(self.here.deps, self.here.holdings, holding, self.here.executor)
+            assert time.monotonic() < give_up, self._look(run_id)
+            time.sleep(0.02)
+            self._advance(run_id)
         return run_id
+
+    def _has_asked(self, run_id: str) -> bool:
+        with reading(self.here.engine) as tx:
+            asked = select(jobs.c.id).where(jobs.c.run_id == run_id, jobs.c.kind == "verify")
+            return tx.execute(asked).first() is not None
 
     def go_on(self, run_id: str, *, ends: str = "succeeded", drain: bool = True) -> dict[str, Any]:
         """Carry a run to its end, as workers would; without `drain` no lane moves meanwhile."""

@@ -101,6 +101,8 @@ def begin(
         asking = turns.asking(tx, tenant=deps.tenant, kind=kind, only=only) if trigger == "user" else None
         if asking is not None:
             replaced = run_commands.replace_asking(tx, deps, before=asking, by_run=run_id, actor=actor)
+        if trigger != "user":
+            turns.refuse_behind_a_question(tx, tenant=deps.tenant, only=only)
         turns.refuse_a_second(tx, tenant=deps.tenant, kind=kind, scope=scope, only=only, may_wait=may_wait)
         if confirm_deletes is not None:
             audit.write(

@@ -41,6 +41,14 @@ def refuse_a_second(
             raise RunActive(one.id, one.kind, json.loads(one.scope), one.state)
 
 
+def refuse_behind_a_question(connection: Connection, *, tenant: str, only: Scope) -> None:
+    """Raise `RunActive` while an overlapping run waits for a person's answer: that may take a weekend, and whatever starts by
+    itself would pile up behind it."""
+    for one in sync_runs.going_on(connection, tenant=tenant, kinds=KINDS):
+        if one.state == ASKS and only.overlaps(scope_of(one)):
+            raise RunActive(one.id, one.kind, json.loads(one.scope), one.state)
+
+
 def refuse_beside_others(connection: Connection, *, tenant: str) -> None:
     """Raise `RunActive` while any run over the timetable has not ended."""
     for one in sync_runs.going_on(connection, tenant=tenant, kinds=KINDS):

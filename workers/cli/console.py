@@ -32,6 +32,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, USAGE, PARTIAL = 1, 2, 3
 
+_LONGEST_NAME = 40
+
 err = Console(stderr=True)
 out = Console()
 
@@ -158,11 +160,17 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
         out.print(empty)
         return
     made = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        # What people copy into the next command stays in one piece, however narrow the window.
+        whole = place == 0 and all(_is_name(str(row[0])) for row in rows)
+        made.add_column(column, overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(made)
+
+
+def _is_name(cell: str) -> bool:
+    return len(cell) <= _LONGEST_NAME and " " not in cell
 
 
 def json_option(function: F) -> F:
