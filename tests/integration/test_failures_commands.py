@@ -24,6 +24,7 @@ from db.engine import in_unit
 from tests.fixtures_stores import Valkey
 from tests.integration.dead_rig import copies, die, event, job, roll, states
 from workers.cli import main
+from workers.cli.console import out
 from workers.cli.which import since
 
 pytestmark = pytest.mark.integration
@@ -60,12 +61,14 @@ class Console:
 
 
 @pytest.fixture
-def console(database: Engine, database_url: str, valkey: Valkey, data_dir: Path) -> Console:
-    """A command line on a fresh database."""
+def console(
+    database: Engine, database_url: str, valkey: Valkey, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Console:
+    """A command line on a fresh database, in a window wide enough that no cell is broken."""
+    monkeypatch.setattr(out, "_width", 240)
     environ = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(PROJECT),
-        "COLUMNS": "240",
         "OBSYNC_DATA_DIR": str(data_dir),
         "OBSYNC_DATABASE_URL": database_url,
         "OBSYNC_BROKER_URL": valkey.url,
