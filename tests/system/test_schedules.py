@@ -26,7 +26,9 @@ def test_a_scheduled_run_over_an_unchanged_source_sends_nothing(make_product: Ma
     run = product.obsync("runs", "show", second, "--json").json
     assert run["trigger"] == "schedule"
     assert OBJECTS.isdisjoint(run["counts"])
-    assert [one["note"] for one in run["stages"] if one["step"] == "plan"] == ["nothing to send"]
+    assert run["kind"] == "incremental"
+    sent = {one["step"]: one["done"] for one in run["stages"] if one["step"] in ("deletions", "updates", "additions")}
+    assert sent == {"deletions": 0, "updates": 0, "additions": 0}
     writes = [one for one in product.calls() if one["method"] != "GET"][calls:]
     assert all("users" in one["path"] or "token" in one["path"] for one in writes), writes
     exactly_the_campus(product)
