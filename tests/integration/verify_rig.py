@@ -100,7 +100,7 @@ class Term:
         run_id = runs.begin_look(self.here.deps, kind="verify")
         give_up = time.monotonic() + 20
         self._advance(run_id)
-        while not self._has_asked(run_id):
+        while not (self._has_asked(run_id) or self._is_over(self._look(run_id))):
             # The list of all calendars comes first; only its lane moves meanwhile.
             holding = self.here.claim("_")
             if holding is not None:
@@ -109,6 +109,9 @@ class Term:
             time.sleep(0.02)
             self._advance(run_id)
         return run_id
+
+    def _is_over(self, run: dict[str, Any]) -> bool:
+        return run["state"] in (*sync_runs.ENDED, "needs_confirmation")
 
     def _has_asked(self, run_id: str) -> bool:
         with reading(self.here.engine) as tx:
@@ -119,9 +122,10 @@ class Term:
         """Carry a run to its end, as workers would; without `drain` no lane moves meanwhile."""
         give_up = time.monotonic() + 20
         while True:
-            self._advance(run_id)
+            if not self._is_over(self._look(run_id)):
+                self._advance(run_id)
             run = self._look(run_id)
-            if run["state"] in (*sync_runs.ENDED, "needs_confirmation"):
+            if self._is_over(run):
                 assert run["state"] == ends, run
                 return run
             if drain:
