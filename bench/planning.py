@@ -25,7 +25,7 @@ from bench.planning_world import Shape, fill, mark_as_sent, planned, sizes
 from bench.report import Figure, report
 from bootstrap.addresses import sqlite_url
 from bootstrap.wiring import new_id
-from db import jobs as job_rows
+from db import tasks
 from db.engine import in_unit, make_engine
 from db.imports import latest_complete
 from db.migrate import upgrade
@@ -65,13 +65,13 @@ def _plan(url: str) -> dict[str, float]:
     engine = make_engine(url)
     task_id = in_unit(
         engine,
-        lambda tx: job_rows.put_task(
+        lambda tx: tasks.put_task(
             tx, tenant=TENANT, queue="sync", kind="bench", target="plan", payload="{}", run_id=None, new_id=new_id
         ),
     )
     task = in_unit(
         engine,
-        lambda tx: job_rows.claim_task(tx, job_id=task_id, claim="bench", visibility_ms=_VISIBILITY_MS, max_attempts=1),
+        lambda tx: tasks.claim_task(tx, job_id=task_id, claim="bench", visibility_ms=_VISIBILITY_MS, max_attempts=1),
     )
     assert task is not None
     with engine.connect() as tx:
@@ -84,11 +84,11 @@ def _plan(url: str) -> dict[str, float]:
             import_no=import_no,
             run_id=task.id,
             new_id=new_id,
-            fence=lambda tx: job_rows.keep_task(tx, task, visibility_ms=_VISIBILITY_MS),
+            fence=lambda tx: tasks.keep_task(tx, task, visibility_ms=_VISIBILITY_MS),
         )
         operations += sum(len(plan.operations) for plan in plans)
     took_s = time.monotonic() - began
-    in_unit(engine, lambda tx: job_rows.finish_task(tx, task))
+    in_unit(engine, lambda tx: tasks.finish_task(tx, task))
     return {"seconds": took_s, "operations": operations}
 
 

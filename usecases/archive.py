@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from db import jobs, sync_runs, terms
+from db import sync_runs, tasks, terms
 from db.engine import in_unit
 from domain.terms import ARCHIVED
 from usecases.deps import Deps
@@ -40,7 +40,7 @@ def begin(deps: Deps, code: str) -> tuple[str, str]:
         )
         sync_runs.change_run(tx, run_id, term=code)
         terms.change(tx, tenant=deps.tenant, term=code, status=ARCHIVED)
-        return jobs.put_task(
+        return tasks.put_task(
             tx,
             tenant=deps.tenant,
             queue=runs.QUEUE,

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from db import audit, failure_lists, imports, jobs
 from db import dead_letters as rows
+from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.failure_lists import Which
 from db.jobs import Put
@@ -94,7 +95,7 @@ def _put_again(tx: Connection, deps: Deps, job_ids: Sequence[str]) -> int:
     puts = sorted((_as_put(row) for row in found if row.lane is not None), key=lambda one: one.target)
     # What is dead was never put again since, so nothing newer is known of its target.
     import_no = max((imports.latest_complete(tx, deps.tenant) or 0, *(row.import_no for row in found)))
-    done = sum(jobs.revive_task(tx, row.id) for row in tasks)
+    done = sum(task_rows.revive_task(tx, row.id) for row in tasks)
     return done + jobs.put(tx, puts, tenant=deps.tenant, import_no=import_no, run_id=None, new_id=deps.new_id)
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import jobs, schedules
+from db import schedules, tasks
 from db.clock import now_ms as database_now_ms
 from db.engine import in_unit, reading
-from db.jobs import Task
 from db.sync_runs import RunActive
 from db.tables import AnyRow
+from db.tasks import Task
 from domain.runs import RESTS
 from domain.schedules import CANDIDATES, EACH, RUN_ONCE, Decision, decide, tick_is_late
 from observability.failpoints import failpoint
@@ -142,7 +142,7 @@ def _make(deps: Deps, tx: Connection, name: str, decision: Decision, *, asked: b
     if not inserted or job_id is None:
         return None
     payload = {"name": name, "slot_ms": decision.slot_ms, "asked": asked}
-    return jobs.put_task(
+    return tasks.put_task(
         tx,
         tenant=deps.tenant,
         queue=QUEUE,
@@ -171,7 +171,7 @@ def act(deps: Deps, task: Task) -> None:
         named = "source" in tenants.settings(tx, tenant=deps.tenant)
         objection = None if row is None else _objection(tx, row, named=named, asked=asked["asked"])
     if row is None or known is None or known.state != "waiting":
-        in_unit(deps.engine, lambda tx: jobs.finish_task(tx, task))
+        in_unit(deps.engine, lambda tx: tasks.finish_task(tx, task))
     elif objection is not None:
         slot.end("skipped", objection)
     else:
@@ -203,7 +203,7 @@ class _Slot:
         """What is written when it ends so."""
 
         def work(tx: Connection) -> None:
-            jobs.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
+            tasks.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
             schedules.decide_slot(
                 tx,
                 tenant=self.deps.tenant,
@@ -213,7 +213,7 @@ class _Slot:
                 reason=reason,
                 run_id=run_id,
             )
-            jobs.finish_task(tx, self.task)
+            tasks.finish_task(tx, self.task)
 
         return work
 
@@ -239,7 +239,7 @@ def _begin_run(deps: Deps, slot: _Slot, row: AnyRow) -> None:
         # A run that rests may rest for days: slots do not pile up behind it, whatever their policy.
         if row.policy == EACH and active.state not in RESTS:
             reason = f"waits for its turn: {active}"
-            in_unit(deps.engine, lambda tx: jobs.defer_task(tx, slot.task, wait_ms=_TURN_MS))
+            in_unit(deps.engine, lambda tx: tasks.defer_task(tx, slot.task, wait_ms=_TURN_MS))
             log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="waiting", reason=reason)
         else:
             slot.end("skipped", str(active))

@@ -5,9 +5,10 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
-from db import jobs, lanes, sync_runs
+from db import lanes, sync_runs
+from db import tasks as task_rows
 from db.engine import in_unit, reading
-from db.jobs import ClaimLost, Task
+from db.tasks import ClaimLost, Task
 from observability.failpoints import failpoint
 from usecases.deps import Deps
 
@@ -22,7 +23,7 @@ def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None 
     """Take the task, counting the attempt first; None when it is not due, somebody else's, or not of `kinds` (None: any)."""
 
     def work(tx: Connection) -> Task | None:
-        task = jobs.claim_task(
+        task = task_rows.claim_task(
             tx, job_id=job_id, claim=claim, visibility_ms=VISIBILITY_MS, max_attempts=MAX_ATTEMPTS, kinds=kinds
         )
         if task is None:
@@ -37,7 +38,7 @@ def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None 
 
 def _end_run_of_dead(tx: Connection, job_id: str) -> None:
     """A run whose task gave up must not look as if it were still going on."""
-    dead = jobs.dead_task(tx, job_id)
+    dead = task_rows.dead_task(tx, job_id)
     if dead is not None and dead.run_id is not None:
         run = sync_runs.get(tx, dead.run_id)
         if run is not None and run.state not in sync_runs.ENDED:
@@ -52,13 +53,13 @@ def retry(deps: Deps, task: Task, error: Exception) -> None:
     """Leave the task for another try, later each time."""
     wait_ms = round(_FIRST_RETRY_MS * 2 ** (task.attempts - 1) * random.uniform(0.5, 1))  # noqa: S311 (jitter)
     reason = f"{type(error).__name__}: {error}"[:300]
-    in_unit(deps.engine, lambda tx: jobs.defer_task(tx, task, wait_ms=wait_ms, reason=reason))
+    in_unit(deps.engine, lambda tx: task_rows.defer_task(tx, task, wait_ms=wait_ms, reason=reason))
 
 
 def due_tasks(deps: Deps, *, kinds: Collection[str]) -> list[tuple[str, str]]:
     """(id, queue) of tasks of these kinds that are to be claimed."""
     with reading(deps.engine) as tx:
-        return jobs.due_tasks(tx, kinds=kinds)
+        return task_rows.due_tasks(tx, kinds=kinds)
 
 
 def urgent_lanes(deps: Deps) -> list[tuple[str, str]]:

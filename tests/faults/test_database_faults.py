@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench.mariadb import MariaDb
 from bootstrap.wiring import new_id
-from db import jobs as job_rows
+from db import tasks
 from db.engine import in_unit, make_engine, reading
 from db.tables import jobs, lanes
 from tests.faults.checker import all_is_well
@@ -106,7 +106,7 @@ def test_who_puts_again_after_an_unheard_commit_has_one_row(here: World, proxy: 
 
 def _ask_for_task(engine: Engine) -> str:
     asked: dict[str, Any] = {"queue": "sync", "kind": "run.advance", "target": "run:1", "payload": "{}", "run_id": None}
-    return in_unit(engine, lambda tx: job_rows.put_task(tx, tenant=TENANT, new_id=new_id, **asked))
+    return in_unit(engine, lambda tx: tasks.put_task(tx, tenant=TENANT, new_id=new_id, **asked))
 
 
 # --- it waits too long

@@ -14,8 +14,8 @@ from actors import schedules, sync  # noqa: F401 (kinds of tasks are known once 
 from actors.job import HANDLERS
 from bootstrap.broker import NAMESPACE
 from bootstrap.wiring import new_id
-from db import jobs as job_rows
 from db import lanes
+from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.jobs import SCHEMA_VER, Put
 from db.tables import jobs
@@ -111,7 +111,7 @@ def test_old_code_leaves_the_tasks_of_new_code_alone(here: World) -> None:
         }
         made[kind, version] = in_unit(
             here.engine,
-            lambda tx, asked=asked: job_rows.put_task(tx, tenant=TENANT, new_id=new_id, **asked),  # type: ignore[misc]
+            lambda tx, asked=asked: task_rows.put_task(tx, tenant=TENANT, new_id=new_id, **asked),  # type: ignore[misc]
         )
     newer = (jobs.c.target == f"run.advance:{SCHEMA_VER + 1}",)
     in_unit(here.engine, lambda tx: tx.execute(update(jobs).where(*newer).values(schema_ver=SCHEMA_VER + 1)))

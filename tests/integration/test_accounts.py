@@ -9,7 +9,8 @@ import secrets
 import pytest
 from sqlalchemy import insert, select
 
-from db import jobs, sync_runs
+from db import sync_runs
+from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.tables import jobs as job_table
 from db.tables import users
@@ -55,7 +56,7 @@ def go_on(deps: Deps) -> None:
     """What a worker does until the run waits for the lanes."""
     task_id = in_unit(
         deps.engine,
-        lambda tx: jobs.put_task(
+        lambda tx: task_rows.put_task(
             tx, tenant="main", queue=runs.QUEUE, kind=runs.KIND, target="run", payload="{}", run_id="run",
             new_id=deps.new_id,
         ),

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select, update
 
 from bench.planning_world import mark_as_sent
 from bootstrap.wiring import new_id
-from db import archive, discrepancies, jobs, run_counts, sync_runs
+from db import archive, discrepancies, run_counts, sync_runs
+from db import tasks as task_rows
 from db import terms as term_rows
 from db.clock import now_ms
 from db.engine import in_unit, reading
@@ -218,7 +219,7 @@ def test_a_worker_that_lost_the_archive_removes_nothing_more(deps: Deps) -> None
     assert task is not None
     other = update(job_table).where(job_table.c.id == task_id).values(claim="somebody else's")
     in_unit(deps.engine, lambda tx: tx.execute(other))
-    with pytest.raises(jobs.ClaimLost):
+    with pytest.raises(task_rows.ClaimLost):
         runs.advance(deps, task)
     assert of_term(deps.engine, OLD)["jobs"] == 3 * COURSES
     assert run_id

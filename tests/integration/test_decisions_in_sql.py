@@ -9,14 +9,15 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from bootstrap.wiring import new_id
-from db import jobs, lanes, mirror
+from db import jobs, lanes, mirror, tasks
 from db.clock import now_ms
 from db.engine import in_unit, reading, unit
-from db.jobs import ClaimLost, Put, Task
+from db.jobs import Put
 from db.lanes import FenceLost, Held
 from db.tables import jobs as job_table
 from db.tables import lanes as lane_table
 from db.tables import mirror as mirror_table
+from db.tasks import ClaimLost, Task
 from domain.jobs import OnFinish, is_due, is_to_settle, is_wanted, may_claim, may_keep, on_finish
 from domain.lanes import LaneRow, Times, may_renew, may_write
 
@@ -127,7 +128,7 @@ def test_an_intent_is_settled_by_the_rules(database: Engine, settle_in: int | No
 
 def task(engine: Engine, **values: Any) -> str:
     with unit(engine) as tx:
-        id_ = jobs.put_task(
+        id_ = tasks.put_task(
             tx, tenant=TENANT, queue="sync", kind="k", target="t", payload="{}", run_id=None, new_id=new_id
         )
         tx.execute(update(job_table).where(job_table.c.id == id_).values(**values))
@@ -140,7 +141,7 @@ def test_a_task_is_claimed_by_the_rules(database: Engine, state: str, run_in: in
     now = in_unit(database, now_ms)
     id_ = task(database, state=state, run_at=now + run_in)
     found = in_unit(
-        database, lambda tx: jobs.claim_task(tx, job_id=id_, claim="me", visibility_ms=1_000, max_attempts=5)
+        database, lambda tx: tasks.claim_task(tx, job_id=id_, claim="me", visibility_ms=1_000, max_attempts=5)
     )
     assert (found is not None) == may_claim(state=state, run_at=now + run_in, now=now)
 
@@ -153,12 +154,12 @@ def test_a_task_is_kept_and_finished_by_the_rules(database: Engine, state: str, 
     id_ = task(database, state=state, claim=claim, rev=rev)
     mine = Task(id_, TENANT, "k", "t", "{}", 1, "me", 1, None)
     try:
-        in_unit(database, lambda tx: jobs.keep_task(tx, mine, visibility_ms=1_000))
+        in_unit(database, lambda tx: tasks.keep_task(tx, mine, visibility_ms=1_000))
         kept = True
     except ClaimLost:
         kept = False
     assert kept == may_keep(state=state, claim=claim, mine="me")
-    in_unit(database, lambda tx: jobs.finish_task(tx, mine))
+    in_unit(database, lambda tx: tasks.finish_task(tx, mine))
     with reading(database) as tx:
         row = tx.execute(select(job_table).where(job_table.c.id == id_)).one()
     what = on_finish(state=state, claim=claim, mine="me", rev=rev, claimed_rev=1)

@@ -14,13 +14,14 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from bootstrap.wiring import new_id
-from db import closing, failure_lists, jobs, run_counts
+from db import closing, failure_lists, jobs, run_counts, tasks
 from db.clock import db_now_ms
 from db.engine import in_unit, reading, unit
 from db.failure_lists import EVERYTHING
-from db.jobs import ClaimLost, Put, Task
+from db.jobs import Put
 from db.tables import AnyRow, mirror
 from db.tables import jobs as table
+from db.tasks import ClaimLost, Task
 
 pytestmark = pytest.mark.integration
 
@@ -234,7 +235,7 @@ def race(work: Sequence[Callable[[], Any]]) -> list[Any]:
 def ask(engine: Engine, target: str = "run:1", payload: str = "{}") -> str:
     return in_unit(
         engine,
-        lambda tx: jobs.put_task(
+        lambda tx: tasks.put_task(
             tx, tenant=TENANT, queue="sync", kind="sync", target=target, payload=payload, run_id=None, new_id=new_id
         ),
     )
@@ -243,7 +244,7 @@ def ask(engine: Engine, target: str = "run:1", payload: str = "{}") -> str:
 def claim(engine: Engine, job_id: str, *, visibility_ms: int = 60_000, name: str | None = None) -> Task | None:
     return in_unit(
         engine,
-        lambda tx: jobs.claim_task(
+        lambda tx: tasks.claim_task(
             tx, job_id=job_id, claim=name or new_id(), visibility_ms=visibility_ms, max_attempts=3
         ),
     )
@@ -274,27 +275,27 @@ def test_a_task_that_is_not_finished_in_time_is_claimed_by_another_and_fenced(da
     assert first is not None
     assert second is not None
     with pytest.raises(ClaimLost), unit(database) as tx:
-        jobs.keep_task(tx, first, visibility_ms=1000)
-    in_unit(database, lambda tx: jobs.finish_task(tx, first))
-    in_unit(database, lambda tx: jobs.defer_task(tx, first, wait_ms=0))
+        tasks.keep_task(tx, first, visibility_ms=1000)
+    in_unit(database, lambda tx: tasks.finish_task(tx, first))
+    in_unit(database, lambda tx: tasks.defer_task(tx, first, wait_ms=0))
     assert (states(database, "run:1"), row_of(database, "run:1").claim) == (["queued"], second.claim)
-    in_unit(database, lambda tx: jobs.keep_task(tx, second, visibility_ms=1000))
-    in_unit(database, lambda tx: jobs.finish_task(tx, second))
+    in_unit(database, lambda tx: tasks.keep_task(tx, second, visibility_ms=1000))
+    in_unit(database, lambda tx: tasks.finish_task(tx, second))
     assert states(database, "run:1") == ["done"]
     with pytest.raises(ClaimLost), unit(database) as tx:
-        jobs.keep_task(tx, second, visibility_ms=1000)
+        tasks.keep_task(tx, second, visibility_ms=1000)
 
 
 def test_a_claimed_task_is_not_due_until_its_time_is_over(database: Engine) -> None:
     """The heartbeat prolongs it; a dead worker's task comes back by itself."""
     job_id = ask(database)
-    assert in_unit(database, jobs.due_tasks) == [(job_id, "sync")]
+    assert in_unit(database, tasks.due_tasks) == [(job_id, "sync")]
     task = claim(database, job_id)
     assert task is not None
-    assert in_unit(database, jobs.due_tasks) == []
+    assert in_unit(database, tasks.due_tasks) == []
     assert claim(database, job_id) is None
-    in_unit(database, lambda tx: jobs.keep_task(tx, task, visibility_ms=-1))
-    assert in_unit(database, jobs.due_tasks) == [(job_id, "sync")]
+    in_unit(database, lambda tx: tasks.keep_task(tx, task, visibility_ms=-1))
+    assert in_unit(database, tasks.due_tasks) == [(job_id, "sync")]
 
 
 def test_a_task_asked_for_again_while_it_runs_stays_queued_and_due(database: Engine) -> None:
@@ -303,10 +304,10 @@ def test_a_task_asked_for_again_while_it_runs_stays_queued_and_due(database: Eng
     task = claim(database, job_id)
     assert task is not None
     assert ask(database, payload='{"more": 1}') == job_id
-    in_unit(database, lambda tx: jobs.finish_task(tx, task))
+    in_unit(database, lambda tx: tasks.finish_task(tx, task))
     row = row_of(database, "run:1")
     assert (row.state, row.attempts, row.claim, row.payload) == ("queued", 0, None, '{"more": 1}')
-    assert in_unit(database, jobs.due_tasks) == [(job_id, "sync")]
+    assert in_unit(database, tasks.due_tasks) == [(job_id, "sync")]
 
 
 def test_a_task_that_kills_its_workers_ends_as_a_dead_letter(database: Engine) -> None:
@@ -318,7 +319,7 @@ def test_a_task_that_kills_its_workers_ends_as_a_dead_letter(database: Engine) -
     row = row_of(database, "run:1")
     assert (row.state, row.open_key) == ("dead", None)
     assert row.finished_ms is not None
-    assert in_unit(database, jobs.due_tasks) == []
+    assert in_unit(database, tasks.due_tasks) == []
     assert ask(database) != job_id, "its place is free again"
 
 
@@ -328,7 +329,7 @@ def test_a_task_that_makes_progress_has_its_attempts_again(database: Engine) -> 
     for _ in range(5):
         task = claim(database, job_id)
         assert task is not None
-        in_unit(database, lambda tx, task=task: jobs.defer_task(tx, task, wait_ms=0))  # type: ignore[misc]
+        in_unit(database, lambda tx, task=task: tasks.defer_task(tx, task, wait_ms=0))  # type: ignore[misc]
     assert row_of(database, "run:1").attempts == 0
 
 

@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from db import audit, jobs, lanes
+from db import tasks as task_rows
 from db.engine import in_unit, reading
-from db.jobs import ClaimLost
 from db.tables import imports, run_stages
 from db.tables import jobs as job_table
+from db.tasks import ClaimLost
 from domain.runs import Command
 from tests.integration.campus_rig import MONDAY, count
 from tests.integration.drain_rig import KilledHere, World
@@ -156,7 +157,7 @@ def test_a_worker_that_had_the_run_writes_nothing_after_the_pause(main: Runs) ->
     assert frozen is not None
     main.tell(run_id, Command.PAUSE)
     with pytest.raises(ClaimLost):
-        in_unit(main.engine, lambda tx: jobs.keep_task(tx, frozen, visibility_ms=1000))
+        in_unit(main.engine, lambda tx: task_rows.keep_task(tx, frozen, visibility_ms=1000))
     assert main.go_on(run_id, ends="paused")["state"] == "paused"
 
 

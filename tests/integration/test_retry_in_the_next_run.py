@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, select
 
 from db import jobs, mirror
+from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.failure_lists import EVERYTHING
 from db.jobs import Put
@@ -196,7 +197,9 @@ def test_a_task_that_broke_each_time_ends_its_run_and_is_replaced_by_the_next(sc
     for _ in range(5):
         task = tasks.claim(school.deps, task_id, claim=school.deps.new_id())
         assert task is not None
-        in_unit(school.deps.engine, lambda tx, task=task: jobs.defer_task(tx, task, wait_ms=0, reason="KeyError: 'x'"))
+        in_unit(
+            school.deps.engine, lambda tx, task=task: task_rows.defer_task(tx, task, wait_ms=0, reason="KeyError: 'x'")
+        )
     assert tasks.claim(school.deps, task_id, claim="the sixth") is None
     assert school.look(run_id)["state"] == "failed"
     (one,) = failures.families(school.deps)

@@ -23,9 +23,9 @@ from db import schedules as rows
 from db import sync_runs
 from db.clock import now_ms
 from db.engine import in_unit, make_engine, reading, unit
-from db.jobs import ClaimLost
 from db.tables import AnyRow, jobs, runs, schedule_slots, tenants, ticks
 from db.tables import schedules as table
+from db.tasks import ClaimLost
 from domain.schedules import EACH, EACH_MOST, RUN_ONCE, SKIP, TICK_LATE_MS
 from observability import failpoints
 from ratelimit.limiter import Limits

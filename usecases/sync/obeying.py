@@ -10,7 +10,7 @@ import time
 
 from sqlalchemy import Connection
 
-from db import imports, jobs, sync_runs
+from db import imports, jobs, sync_runs, tasks
 from db.tables import AnyRow
 from domain.runs import PAUSED, RUNNING, Command
 from usecases.sync.stages import finish
@@ -30,7 +30,7 @@ def _pause(on: Running) -> None:
 
     def rest(tx: Connection) -> None:
         sync_runs.change_run(tx, on.run_id, state=PAUSED, asked=None)
-        jobs.finish_task(tx, on.task)
+        tasks.finish_task(tx, on.task)
 
     on.unit(rest)
 
@@ -51,7 +51,7 @@ def _cancel(on: Running) -> None:
                 sync_runs.end_stage(tx, on.run_id, stage.position, state="cancelled", note=_far(stage))
         _, report = finish.outcome(on, tx)
         sync_runs.end(tx, on.run_id, state="cancelled", error=on.run.error or "a person cancelled it", report=report)
-        jobs.finish_task(tx, on.task)
+        tasks.finish_task(tx, on.task)
 
     on.unit(end)
 

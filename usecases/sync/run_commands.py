@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import audit, imports, jobs, run_questions, sync_runs
+from db import audit, imports, run_questions, sync_runs, tasks
 from db.engine import in_unit
 from db.tables import AnyRow
 from domain.runs import ASKS, RUNNING, Already, Command, Refuse, decide
@@ -46,7 +46,7 @@ def tell(deps: Deps, run_id: str, command: Command, *, actor: str) -> str | None
 
 def write(tx: Connection, deps: Deps, run_id: str, command: Command, *, actor: str) -> str | None:
     """The same within a transaction of the caller's."""
-    jobs.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=run_id)
+    tasks.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=run_id)
     run = sync_runs.get(tx, run_id, lock=True)
     if run is None or run.tenant_id != deps.tenant:
         raise UnknownRun(run_id)
@@ -96,7 +96,7 @@ def replace_asking(tx: Connection, deps: Deps, *, before: AnyRow, by_run: str, a
 
     It has sent nothing since it asked: ending it here leaves no job of it behind.
     """
-    jobs.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=before.id)
+    tasks.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=before.id)
     run = sync_runs.get(tx, before.id, lock=True)
     if run is None or run.state != ASKS:
         return None

@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from db import jobs
+from db import tasks
 from usecases.deps import Deps
 
 KIND: Final = "run.advance"
@@ -16,7 +16,7 @@ QUEUE: Final = "sync"
 
 def put(tx: Connection, deps: Deps, run_id: str) -> str:
     """Give the run a task. Returns the task's id."""
-    return jobs.put_task(
+    return tasks.put_task(
         tx,
         tenant=deps.tenant,
         queue=QUEUE,
@@ -31,5 +31,5 @@ def put(tx: Connection, deps: Deps, run_id: str) -> str:
 def put_anew(tx: Connection, deps: Deps, run_id: str) -> str:
     """Give the run a task that nobody has: whoever had it before writes nothing more. Returns its id."""
     job_id = put(tx, deps, run_id)
-    jobs.take_away(tx, job_id)
+    tasks.take_away(tx, job_id)
     return job_id

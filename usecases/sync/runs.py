@@ -21,11 +21,11 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from db import audit, jobs, run_questions, sync_runs
+from db import audit, run_questions, sync_runs, tasks
 from db.clock import now_ms
 from db.engine import in_unit, reading
-from db.jobs import Task
 from db.tables import AnyRow
+from db.tasks import Task
 from db.timetable import UnknownLayout, UnknownRule
 from domain.run_moves import Move, move, stage_at
 from domain.runs import ASKS, RESTS, Command
@@ -182,7 +182,7 @@ class _Runner:
             over = on.run.state in (*sync_runs.ENDED, *RESTS)
             what = move(ended=over, stage_state=stage.state if stage is not None else None)
             if what is Move.CLOSE:
-                in_unit(self._deps.engine, lambda tx: jobs.finish_task(tx, self._task))
+                in_unit(self._deps.engine, lambda tx: tasks.finish_task(tx, self._task))
                 return
             if stage is None:
                 self._finish(on)
@@ -191,7 +191,7 @@ class _Runner:
                 return
             if self._rests_after(on, stage):
                 return
-        in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=0))
+        in_unit(self._deps.engine, lambda tx: tasks.defer_task(tx, self._task, wait_ms=0))
 
     def _where(self) -> tuple[Running, AnyRow | None]:
         """The run as it is now, and the stage that it is at; None when all are done."""
@@ -210,7 +210,7 @@ class _Runner:
         if self._begin(on, stage):
             return True
         detect.keep_changes(on, stage)
-        in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=TURN_MS))
+        in_unit(self._deps.engine, lambda tx: tasks.defer_task(tx, self._task, wait_ms=TURN_MS))
         return False
 
     def _rests_after(self, on: Running, stage: AnyRow) -> bool:
@@ -224,7 +224,7 @@ class _Runner:
             failpoint("run.after_stage")
             return False
         if step.wait_ms:
-            in_unit(self._deps.engine, lambda tx: jobs.defer_task(tx, self._task, wait_ms=step.wait_ms))
+            in_unit(self._deps.engine, lambda tx: tasks.defer_task(tx, self._task, wait_ms=step.wait_ms))
         return step.wait_ms > 0
 
     def _begin(self, on: Running, stage: AnyRow) -> bool:
@@ -249,7 +249,7 @@ class _Runner:
             )
             sync_runs.change_stage(tx, on.run_id, stage.position, note="waits for an answer")
             sync_runs.change_run(tx, on.run_id, state=ASKS)
-            jobs.finish_task(tx, self._task)
+            tasks.finish_task(tx, self._task)
 
         on.unit(work)
         log.warning("run.asks", run_id=on.run_id, guards=sorted({one.guard.value for one in step.questions}))
@@ -259,7 +259,7 @@ class _Runner:
             on.fence(tx)
             state, report = finish.outcome(on, tx)
             sync_runs.end(tx, on.run_id, state=state, report=report)
-            jobs.finish_task(tx, self._task)
+            tasks.finish_task(tx, self._task)
             return state
 
         state = in_unit(self._deps.engine, work)
@@ -274,7 +274,7 @@ class _Runner:
                 if stage.state == "running":
                     sync_runs.end_stage(tx, on.run_id, stage.position, state="failed", note=sentence)
             sync_runs.end(tx, on.run_id, state="failed", error=sentence)
-            jobs.finish_task(tx, self._task)
+            tasks.finish_task(tx, self._task)
 
         if on.run.import_no is not None and on.run.stage in _READING:
             importing.fail(self._deps.engine, tenant=self._deps.tenant, import_no=on.import_no, error=sentence)

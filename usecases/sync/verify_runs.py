@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import dead_letters, discrepancies, imports, jobs, lanes, sync_runs
+from db import dead_letters, discrepancies, imports, jobs, lanes, sync_runs, tasks
 from db.clock import now_ms
 from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
@@ -65,7 +65,7 @@ def begin(deps: Deps, *, kind: str, sample: int | None = None, queue: str, task_
             mutex=MUTEX,
             stages=stages,
         )
-        jobs.put_task(
+        tasks.put_task(
             tx,
             tenant=deps.tenant,
             queue=queue,

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from db import jobs, sync_runs
+from db import sync_runs, tasks
 from db.engine import in_unit
-from db.jobs import Task
 from db.tables import AnyRow
+from db.tasks import Task
 from domain.guards import Question
 from usecases.deps import Deps
 
@@ -73,7 +73,7 @@ class Running:
 
     def fence(self, tx: Connection) -> None:
         """First in every transaction. Raises `ClaimLost` when the task is somebody else's by now."""
-        jobs.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
+        tasks.keep_task(tx, self.task, visibility_ms=VISIBILITY_MS)
 
     def unit(self, work: Callable[[Connection], T]) -> T:
         """One fenced transaction; what `work` returns."""
@@ -88,7 +88,7 @@ class Running:
         """A page is done and stored."""
 
         def work(tx: Connection) -> None:
-            jobs.made_progress(tx, self.task)
+            tasks.made_progress(tx, self.task)
             sync_runs.change_stage(tx, self.run_id, position, **values)
 
         self.unit(work)
