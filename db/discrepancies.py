@@ -52,48 +52,52 @@ def note(
     with WPS only because it was made to; or it is of a kind that was `not_looked_for`. What was healed and is back is as new.
     """
     known = {row.id: row for row in of_calendar(connection, tenant=tenant, term=term, group_id=group_id)}
+    place = {"tenant_id": tenant, "term": term, "group_id": group_id, "lane": lane}
     looks: dict[str, int] = {}
     for one in sorted(found, key=lambda each: each.id):
         row = known.get(one.id)
         looks[one.id] = 1 if row is None or row.state == HEALED else row.scans + 1
-        values = {
-            "ours": _json(one.ours),
-            "theirs": _json(one.theirs),
-            "scans": looks[one.id],
-            "last_scan_ms": now,
-            "run_id": run_id,
-        }
+        values: dict[str, Any] = {"ours": _json(one.ours), "theirs": _json(one.theirs)}
+        values |= {"scans": looks[one.id], "last_scan_ms": now, "run_id": run_id}
         if row is None:
-            fresh = {
-                "tenant_id": tenant,
-                "id": one.id,
-                "term": term,
-                "group_id": group_id,
-                "lane": lane,
-                "kind": one.kind,
-                "what": one.what,
-                "target": one.target,
-                "thing": one.thing,
-                "state": OPEN,
-                "first_scan_ms": now,
-                "history": _json([{"at_ms": now, "run": run_id, "did": "found"}]),
-            }
-            connection.execute(discrepancies.insert(), [{**fresh, **values}])
-            continue
-        if row.state == HEALED:
-            values |= {"state": OPEN, "first_scan_ms": now, "healed_ms": None}
-            values["history"] = _longer(row, now=now, run_id=run_id, did="found again")
-        elif row.state == REPAIRING:
-            values |= {"state": OPEN, "history": _longer(row, now=now, run_id=run_id, did="still there")}
-        _change(connection, tenant, one.id, values)
+            fresh = _as_new(one, now=now, run_id=run_id)
+            connection.execute(discrepancies.insert(), [{**place, **fresh, **values}])
+        else:
+            _change(connection, tenant, one.id, values | _opened_again(row, now=now, run_id=run_id))
     for row in known.values():
         waits = row.state == REPAIRING and row.target in still_to_send
         if row.id not in looks and row.state != HEALED and not waits and row.what not in not_looked_for:
-            history = _longer(row, now=now, run_id=run_id, did="not seen any more")
-            _change(
-                connection, tenant, row.id, {"state": HEALED, "healed_ms": now, "run_id": run_id, "history": history}
-            )
+            _heal(connection, row, now=now, run_id=run_id)
     return looks
+
+
+def _as_new(one: Found, *, now: int, run_id: str | None) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "kind": one.kind,
+        "what": one.what,
+        "target": one.target,
+        "thing": one.thing,
+        "state": OPEN,
+        "first_scan_ms": now,
+        "history": _json([{"at_ms": now, "run": run_id, "did": "found"}]),
+    }
+
+
+def _opened_again(row: AnyRow, *, now: int, run_id: str | None) -> dict[str, Any]:
+    """What changes of a known row that is seen once more, beside what is seen."""
+    if row.state == HEALED:
+        again = _longer(row, now=now, run_id=run_id, did="found again")
+        return {"state": OPEN, "first_scan_ms": now, "healed_ms": None, "history": again}
+    if row.state == REPAIRING:
+        return {"state": OPEN, "history": _longer(row, now=now, run_id=run_id, did="still there")}
+    return {}
+
+
+def _heal(connection: Connection, row: AnyRow, *, now: int, run_id: str | None) -> None:
+    history = _longer(row, now=now, run_id=run_id, did="not seen any more")
+    values = {"state": HEALED, "healed_ms": now, "run_id": run_id, "history": history}
+    _change(connection, row.tenant_id, row.id, values)
 
 
 def is_known(connection: Connection, *, tenant: str, what: str) -> bool:

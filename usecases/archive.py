@@ -2,11 +2,11 @@
 
 from sqlalchemy import Connection
 
-from db import sync_runs, tasks, terms
+from db import sync_runs, terms
 from db.engine import in_unit
 from domain.terms import ARCHIVED
 from usecases.deps import Deps
-from usecases.sync import runs, turns
+from usecases.sync import run_tasks, turns
 from usecases.sync.stages.table import STAGES
 from usecases.terms import TermRefused, checked_code, locked, refuse_unfinished
 
@@ -29,26 +29,9 @@ def begin(deps: Deps, code: str) -> tuple[str, str]:
         refuse_unfinished(tx, deps.tenant, row)
         sync_runs.hold_order(tx, tenant=deps.tenant)
         turns.refuse_beside_others(tx, tenant=deps.tenant)
-        sync_runs.begin(
-            tx,
-            tenant=deps.tenant,
-            run_id=run_id,
-            kind=KIND,
-            scope={"term": code},
-            mutex=run_id,
-            stages=STAGES[KIND],
-        )
+        task_id = run_tasks.begin(tx, deps, run_id, kind=KIND, scope={"term": code}, stages=STAGES[KIND])
         sync_runs.change_run(tx, run_id, term=code)
         terms.change(tx, tenant=deps.tenant, term=code, status=ARCHIVED)
-        return tasks.put_task(
-            tx,
-            tenant=deps.tenant,
-            queue=runs.QUEUE,
-            kind=runs.KIND,
-            target=run_id,
-            payload="{}",
-            run_id=run_id,
-            new_id=deps.new_id,
-        )
+        return task_id
 
     return run_id, in_unit(deps.engine, work)

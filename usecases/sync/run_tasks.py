@@ -1,17 +1,45 @@
-"""The task of a run: who has it moves the run, and a run without one rests.
+"""A run and its task: who has that moves the run, and a run without one rests.
 
 Taking the task away is how a run is stopped: the worker that had it fails at its next transaction and writes nothing more.
 """
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import tasks
+from db import sync_runs, tasks
 from usecases.deps import Deps
 
 KIND: Final = "run.advance"
 QUEUE: Final = "sync"
+
+
+def begin(
+    tx: Connection,
+    deps: Deps,
+    run_id: str,
+    *,
+    kind: str,
+    scope: dict[str, Any],
+    stages: Sequence[tuple[str, str]],
+    mutex: str | None = None,
+    trigger: str = "user",
+    priority: str = sync_runs.NORMAL,
+) -> str:
+    """Write a new run with its stages, and its task. Returns the task's id. Raises `RunActive` while another has the mutex."""
+    sync_runs.begin(
+        tx,
+        tenant=deps.tenant,
+        run_id=run_id,
+        kind=kind,
+        scope=scope,
+        mutex=mutex or run_id,
+        stages=stages,
+        trigger=trigger,
+        priority=priority,
+    )
+    return put(tx, deps, run_id)
 
 
 def put(tx: Connection, deps: Deps, run_id: str) -> str:

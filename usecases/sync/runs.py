@@ -83,16 +83,9 @@ def begin(
         opened.check()
     finally:
         opened.close()
-    scope = sources.to_scope(deps, chosen)
-    if not only.is_everything:
-        scope[turns.ONLY] = only.as_dict()
-    if changes is not None:
-        scope[detect.FILE] = str(changes.resolve())
-    if confirm_deletes is not None:
-        scope["confirm_deletes"] = confirm_deletes
+    scope = _stored_scope(deps, chosen, only=only, changes=changes, confirm_deletes=confirm_deletes)
     changed = {**(sources.as_settings(deps, chosen) if remember else {}), **(settings or {})}
     run_id = deps.new_id()
-    stages = STAGES[kind]
 
     def work(tx: Connection) -> str:
         _refuse_closed_terms(deps, tx, only, chosen)
@@ -105,33 +98,44 @@ def begin(
             turns.refuse_behind_a_question(tx, tenant=deps.tenant, only=only)
         turns.refuse_a_second(tx, tenant=deps.tenant, kind=kind, scope=scope, only=only, may_wait=may_wait)
         if confirm_deletes is not None:
-            audit.write(
-                tx,
-                tenant=deps.tenant,
-                new_id=deps.new_id,
-                actor=actor,
-                action="run.confirm_beforehand",
-                thing=run_id,
-                after={"deletes": confirm_deletes},
-            )
-        sync_runs.begin(
-            tx,
-            tenant=deps.tenant,
-            run_id=run_id,
-            kind=kind,
-            trigger=trigger,
-            scope=scope if replaced is None else {**scope, "replaces": replaced},
-            mutex=run_id,
-            stages=stages,
-            priority=priority,
+            _confirm_beforehand(tx, deps, run_id, deletes=confirm_deletes, actor=actor)
+        own = scope if replaced is None else {**scope, "replaces": replaced}
+        task_id = run_tasks.begin(
+            tx, deps, run_id, kind=kind, scope=own, stages=STAGES[kind], trigger=trigger, priority=priority
         )
         if changed:
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
         if also is not None:
             also(tx, run_id)
-        return run_tasks.put(tx, deps, run_id)
+        return task_id
 
     return run_id, in_unit(deps.engine, work)
+
+
+def _stored_scope(
+    deps: Deps, chosen: sources.Chosen, *, only: Scope, changes: Path | None, confirm_deletes: int | None
+) -> dict[str, Any]:
+    """What a run has to know that was asked for: its source, its part of the timetable, its file, its leave to delete."""
+    scope = sources.to_scope(deps, chosen)
+    if not only.is_everything:
+        scope[turns.ONLY] = only.as_dict()
+    if changes is not None:
+        scope[detect.FILE] = str(changes.resolve())
+    if confirm_deletes is not None:
+        scope["confirm_deletes"] = confirm_deletes
+    return scope
+
+
+def _confirm_beforehand(tx: Connection, deps: Deps, run_id: str, *, deletes: int, actor: str) -> None:
+    audit.write(
+        tx,
+        tenant=deps.tenant,
+        new_id=deps.new_id,
+        actor=actor,
+        action="run.confirm_beforehand",
+        thing=run_id,
+        after={"deletes": deletes},
+    )
 
 
 def _refuse_closed_terms(deps: Deps, tx: Connection, only: Scope, chosen: sources.Chosen) -> None:
@@ -144,7 +148,7 @@ def _refuse_closed_terms(deps: Deps, tx: Connection, only: Scope, chosen: source
 
 def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
     """Start a run of kind `verify` or `repair`. Returns its id. Raises `RunActive` while another one looks."""
-    return verify_runs.begin(deps, kind=kind, sample=sample, queue=QUEUE, task_kind=KIND)
+    return verify_runs.begin(deps, kind=kind, sample=sample)
 
 
 def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:

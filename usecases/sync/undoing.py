@@ -68,27 +68,10 @@ def begin(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
             return known, False
         sync_runs.hold_order(tx, tenant=deps.tenant)
         turns.refuse_beside_others(tx, tenant=deps.tenant)
-        sync_runs.begin(
-            tx,
-            tenant=deps.tenant,
-            run_id=undo_id,
-            kind=KIND,
-            scope={"undoes": run_id},
-            mutex=undo_id,
-            stages=STAGES,
-        )
+        run_tasks.begin(tx, deps, undo_id, kind=KIND, scope={"undoes": run_id}, stages=STAGES)
         # What is put counts as said by the last import: a newer one goes before it.
         sync_runs.change_run(tx, undo_id, import_no=imports.latest_complete(tx, deps.tenant) or 0)
-        audit.write(
-            tx,
-            tenant=deps.tenant,
-            new_id=deps.new_id,
-            actor=actor,
-            action="run.undo",
-            thing=run_id,
-            after={"run": undo_id},
-        )
-        run_tasks.put(tx, deps, undo_id)
+        _note(tx, deps, run_id, actor=actor, action="run.undo", after={"run": undo_id})
         return undo_id, True
 
     return in_unit(deps.engine, work)
@@ -114,20 +97,15 @@ def redo(deps: Deps, run_id: str, *, actor: str) -> int:
     while some := in_unit(deps.engine, lambda tx: pins.lift_some(tx, tenant=deps.tenant, undone_run=run_id)):
         count += some
 
-    def note(tx: Connection) -> None:
-        audit.write(
-            tx,
-            tenant=deps.tenant,
-            new_id=deps.new_id,
-            actor=actor,
-            action="run.redo",
-            thing=run_id,
-            after={"targets": count},
-        )
-
     if count:
-        in_unit(deps.engine, note)
+        after = {"targets": count}
+        in_unit(deps.engine, lambda tx: _note(tx, deps, run_id, actor=actor, action="run.redo", after=after))
     return count
+
+
+def _note(tx: Connection, deps: Deps, run_id: str, *, actor: str, action: str, after: dict[str, Any]) -> None:
+    """Who did what to a run, for the audit."""
+    audit.write(tx, tenant=deps.tenant, new_id=deps.new_id, actor=actor, action=action, thing=run_id, after=after)
 
 
 def pages(deps: Deps, run_id: str, *, after: str | None = None) -> Iterator[Page]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import dead_letters, discrepancies, imports, jobs, lanes, sync_runs, tasks
+from db import dead_letters, discrepancies, imports, jobs, lanes
 from db.clock import now_ms
 from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
@@ -23,6 +23,7 @@ from db.jobs import Put
 from db.tables import sessions
 from domain.verification import What
 from usecases.deps import Deps
+from usecases.sync import run_tasks
 
 KINDS = ("verify", "repair")
 MUTEX = "verify"
@@ -47,36 +48,18 @@ _TIER = 9  # whatever has to be sent goes before what is only looked at
 Span = tuple[int, int]
 
 
-def begin(deps: Deps, *, kind: str, sample: int | None = None, queue: str, task_kind: str) -> str:
+def begin(deps: Deps, *, kind: str, sample: int | None = None) -> str:
     """Start a run of kind `verify` (of all live calendars, or of the `sample` seen longest ago) or `repair`. Returns its id.
 
     Raises `RunActive` while another one looks.
     """
     run_id = deps.new_id()
     stages = VERIFY_STAGES if kind == "verify" else REPAIR_STAGES
-
-    def work(tx: Connection) -> None:
-        sync_runs.begin(
-            tx,
-            tenant=deps.tenant,
-            run_id=run_id,
-            kind=kind,
-            scope={} if sample is None else {"sample": sample},
-            mutex=MUTEX,
-            stages=stages,
-        )
-        tasks.put_task(
-            tx,
-            tenant=deps.tenant,
-            queue=queue,
-            kind=task_kind,
-            target=run_id,
-            payload="{}",
-            run_id=run_id,
-            new_id=deps.new_id,
-        )
-
-    in_unit(deps.engine, work)
+    scope = {} if sample is None else {"sample": sample}
+    in_unit(
+        deps.engine,
+        lambda tx: run_tasks.begin(tx, deps, run_id, kind=kind, scope=scope, stages=stages, mutex=MUTEX),
+    )
     return run_id
 
 
