@@ -152,7 +152,7 @@ def test_nobody_home_costs_no_attempt(here: World) -> None:
     with reading(here.engine) as tx:
         assert set(tx.execute(select(jobs.c.attempts)).scalars()) == {0}
     assert here.unsettled() == []
-    here.drain(within_s=20)
+    here.drain()
     assert len(here.calendars()) == len(COLLEGES)
 
 
