@@ -17,7 +17,10 @@ class Move(Enum):
 
 def stage_at(states: Sequence[str]) -> int | None:
     """The position of the stage that a run is at; None when all are done."""
-    return next((at for at, state in enumerate(states) if state in (WAITING, RUNNING)), None)
+    for at, state in enumerate(states):
+        if state in (WAITING, RUNNING):
+            return at
+    return None
 
 
 def move(*, ended: bool, stage_state: str | None) -> Move:

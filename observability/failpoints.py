@@ -124,9 +124,9 @@ def _action(name: str, text: str) -> Action:
     if word == "drop" and not POINTS[name].drops:
         able = ", ".join(point for point, meaning in POINTS.items() if meaning.drops)
         raise ValueError(f"{name} has no reply to drop; only {able} have")
-    if colon or word not in _ACTIONS:
+    if colon or word not in ACTIONS:
         raise ValueError(f"{name}:{text} is no action; use kill, stop, raise, drop or sleep:MS")
-    return _ACTIONS[word]
+    return ACTIONS[word]
 
 
 def _sleep(wait_s: float, _: str) -> bool:
@@ -141,6 +141,7 @@ def _kill(_: str) -> bool:
 
 def _stop(_: str) -> bool:
     os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.05)  # the signal may reach another thread first, and this one must not run on meanwhile
     return False
 
 
@@ -152,4 +153,5 @@ def _drop(_: str) -> bool:
     return True
 
 
-_ACTIONS: Final[Mapping[str, Action]] = {"kill": _kill, "stop": _stop, "raise": _raise, "drop": _drop}
+ACTIONS: Final[dict[str, Action]] = {"kill": _kill, "stop": _stop, "raise": _raise, "drop": _drop}
+"""What can be asked for beside `sleep`."""

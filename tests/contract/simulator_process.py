@@ -24,7 +24,7 @@ class Simulator:
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process = process
         self.port = port
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         self.token = ""
 
     def log_in(self) -> str:
@@ -107,7 +107,7 @@ class Simulator:
         """Ends the process by a signal and returns its exit code."""
         self.http.close()
         self.process.send_signal(number)
-        return self.process.wait(timeout=10)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -125,7 +125,7 @@ def running(*arguments: str) -> Iterator[Simulator]:
         finally:
             if process.poll() is None:
                 process.kill()
-                process.wait(timeout=10)
+                process.wait(timeout=60)
             if process.stdout is not None:
                 process.stdout.close()
         must_keep_the_contract(report)

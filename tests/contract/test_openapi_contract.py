@@ -253,7 +253,7 @@ def judged(document: Path) -> Iterator[tuple[Simulator, Report]]:
             yield Simulator(process, json.loads(process.stdout.readline())["port"]), report
         finally:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
             if process.stdout is not None:
                 process.stdout.close()
 

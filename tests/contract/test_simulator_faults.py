@@ -47,7 +47,7 @@ def events_there(wps: Simulator) -> int:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.01)
@@ -306,12 +306,14 @@ def test_log_forgets_the_oldest_beyond_its_cap() -> None:
 
 
 def test_calls_of_many_clients_take_their_latency_at_the_same_time(wps: Simulator) -> None:
-    """Twenty calls of 200 ms take far less than four seconds."""
-    wps.desk("settings", {"latency_ms": 200})
-    started = time.monotonic()
+    """Twenty calls of a second each are under way together, not one after the other."""
+    wps.desk("settings", {"latency_ms": 1_000})
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda number: wps.calendar(f"课 {number}"), range(20)))
-    assert 0.2 <= time.monotonic() - started < 2
+    calls = [one for one in wps.desk("log") if one["path"].startswith("/v7/calendars/create")]
+    assert len(calls) == 20
+    assert all(one["end"] - one["start"] >= 0.99 for one in calls)
+    assert max(one["end"] for one in calls) - min(one["start"] for one in calls) < 10
 
 
 def test_client_that_hangs_up_is_still_obeyed(wps: Simulator, path: str) -> None:
@@ -330,7 +332,7 @@ def test_client_that_hangs_up_is_still_obeyed(wps: Simulator, path: str) -> None
 def test_nonsense_on_the_socket_does_not_hurt_others(wps: Simulator) -> None:
     """Whatever connects, the next client is served."""
     for rubbish in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b""):
-        with socket.create_connection(("127.0.0.1", wps.port), timeout=5) as raw:
+        with socket.create_connection(("127.0.0.1", wps.port), timeout=30) as raw:
             raw.sendall(rubbish)
             raw.shutdown(socket.SHUT_WR)
             while raw.recv(4096):
@@ -342,7 +344,7 @@ def test_requests_in_one_packet_are_answered_in_their_order(wps: Simulator) -> N
     """HTTP allows a client not to wait; order is then all it has."""
     one = b"GET /_sim/settings HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /v7/calendars HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", wps.port), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", wps.port), timeout=30) as raw:
         raw.sendall(one + one + last)
         got = b""
         while chunk := raw.recv(4096):
@@ -426,7 +428,7 @@ def test_bad_start_says_why_and_fails(tmp_path: Path, arguments: list[str], word
     (tmp_path / "students.csv").write_text("id,name\n1,x\n", encoding="utf-8")
     (tmp_path / "broken.journal").write_text("nonsense\n{}\n", encoding="utf-8")
     command = [sys.executable, "-m", "simulator", *(part.format(tmp=tmp_path) for part in arguments)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert word in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -447,6 +449,6 @@ def test_no_two_simulators_write_one_state(tmp_path: Path) -> None:
     state = tmp_path / "journal"
     with running("--state", str(state)):
         command = [sys.executable, "-m", "simulator", "--port", "0", "--state", str(state)]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "in use" in ended.stderr

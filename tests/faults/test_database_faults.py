@@ -32,7 +32,7 @@ def one_course(here: World, course: str) -> None:
     here.put(calendar(course, name=f"{course} ·abcdefg"), event_of(0, course), event_of(1, course), members(course))
 
 
-def drain_through(worker: World, *, until_: Callable[[], bool], within_s: float = 20.0) -> int:
+def drain_through(worker: World, *, until_: Callable[[], bool], within_s: float = 60.0) -> int:
     """Drain as a worker does whose doorbell may end in a database error. Returns how many did."""
     errors, give_up = 0, time.monotonic() + within_s
     while not until_():
@@ -142,7 +142,7 @@ def test_a_lock_that_is_waited_for_too_long_undoes_the_whole_unit(here: World) -
     assert here.lane_row().effects == before, "half a unit can be seen"
     may_go.set()
     holder.result()
-    unit.result(timeout=15)
+    unit.result(timeout=60)
     assert here.lane_row().effects == before + 1
     assert here.job("cal:c2").rev == 2
     here.drain()
@@ -161,7 +161,7 @@ def test_a_database_that_takes_nothing_stops_the_lanes_and_no_longer(
     for n in range(6):
         one_course(here, f"c{n}")
     with takes_nothing(here, request) as (worker, refuse, allow):
-        began = worker.executor.submit(drain_through, worker, until_=here.at_rest, within_s=30)
+        began = worker.executor.submit(drain_through, worker, until_=here.at_rest)
         until(lambda: len(here.log("/v7/")) >= 4, "no calls were made before it")
         refuse()
         time.sleep(0.2)
@@ -171,7 +171,7 @@ def test_a_database_that_takes_nothing_stops_the_lanes_and_no_longer(
         with pytest.raises(DBAPIError):
             worker.put(calendar("late", name="late ·abcdefg"))
         allow()
-        began.result(timeout=40)
+        began.result(timeout=90)
         worker.put(calendar("late", name="late ·abcdefg"))
         drain_through(worker, until_=here.at_rest)
         until(lambda: here.lane_row().owner is None, "the lane was not given back")

@@ -33,7 +33,7 @@ def test_a_herd_after_an_outage_keeps_to_the_rate_and_to_its_turns(here: World, 
     here.simulator.desk("settings", {"latency_ms": 10})
     here.faults({"match": {"method": "POST"}, "do": "throttle", "params": {"retry_after_s": 0.5}, "times": 3})
     worker = processes.start("lanes", OBSYNC_WPS_RATE=str(RATE), OBSYNC_WPS_BURST=str(BURST))
-    until(here.at_rest, worker.said, within_s=30, every_s=0.1)
+    until(here.at_rest, worker.said, every_s=0.1)
     until(lambda: all(here.lane_row(lane).owner is None for lane in lanes), "a lane was not given back")
     calls = sorted(here.log("/v7/"), key=lambda one: float(one["start"]))
     starts = [one["start"] for one in calls]
@@ -60,7 +60,7 @@ def test_small_colleges_do_not_wait_for_a_huge_one(here: World, processes: Proce
     for n, lane in enumerate(small):
         here.put(calendar(f"s{n}", name=f"s{n} ·abcdefg", lane=lane), event(0, f"s{n}", lane=lane))
     put_after = len(here.log("/v7/"))
-    until(here.at_rest, worker.said, within_s=30, every_s=0.1)
+    until(here.at_rest, worker.said, every_s=0.1)
     calls = sorted(here.log("/v7/"), key=lambda one: float(one["start"]))
     last = max(index for index, one in enumerate(calls) if lane_of(one) in small)
     of_the_big_one = sum(lane_of(one) == "大" for one in calls[put_after:last])
@@ -79,9 +79,9 @@ def test_a_defect_at_any_point_costs_a_lease_and_nothing_else(
     here.put(calendar(), event(1), event(2), members("c1"))
     arm(f"{point}:raise@1")
     with pytest.raises(FailedOnPurpose):
-        here.drain(within_s=15)
+        here.drain()
     assert here.holdings.names() == []
-    here.drain(within_s=15)
+    here.drain()
     calls = sorted((one["start"], one["end"]) for one in here.log("/v7/") if lane_of(one) == LANE)
     assert all(end <= start for (_, end), (start, _) in pairwise(calls))
     assert len(here.events()) == 2

@@ -64,7 +64,7 @@ def test_a_run_survives_a_kill_at_every_point(here: World, processes: Processes,
     run_id, _ = runs.begin(here.deps, kind="full", source=str(campus))
     for point in UNTIL_THE_PLAN:
         _killed_at(here, processes, "jobs", point)
-    here.drain(within_s=20, until=lambda: not _queued(here, "users"))
+    here.drain(until=lambda: not _queued(here, "users"))
     for point in WHILE_PLANNING:
         _killed_at(here, processes, "jobs", point)
     _advance(here, run_id)
@@ -111,7 +111,7 @@ def _advance(here: World, run_id: str) -> str:
 
 def _to_the_end(here: World, run_id: str) -> None:
     def ended() -> bool:
-        here.drain(within_s=25, until=lambda: not _lane_jobs(here) and not here.unsettled())
+        here.drain(until=lambda: not _lane_jobs(here) and not here.unsettled())
         return _advance(here, run_id) in sync_runs.ENDED
 
     until(ended, "the run did not end", within_s=60)

@@ -55,7 +55,7 @@ def test_each_answer_to_a_single_write_has_its_one_end(here: World) -> None:
     both = [(name, verb) for name in REFUSALS for verb in VERBS]
     for course, lane in (course_of(*one) for one in both):
         here.put(calendar(course, name=f"{course} ·abcdefg", lane=lane), *(event(n, course, lane=lane) for n in (0, 1)))
-    here.drain(within_s=30)
+    here.drain()
     here.faults(
         *(
             {
@@ -70,7 +70,7 @@ def test_each_answer_to_a_single_write_has_its_one_end(here: World) -> None:
         course, lane = course_of(name, verb)
         changed = event(0, course, lane=lane, room="202")
         here.put(changed if verb == "update" else gone(changed), event(2, course, lane=lane), import_no=2)
-    here.drain(within_s=40)
+    here.drain()
     for name, verb in both:
         course, error = course_of(name, verb)[0], REFUSALS[name][1]
         row = here.job(event(0, course).target)
@@ -167,7 +167,7 @@ def test_what_is_in_doubt_is_found_in_the_worst_of_lists(here: World, spoilt: st
         *(lost(path, times=1) for path in ("calendars/create$", "events/batch_create$", "permissions/batch_create$")),
     )
     here.put(calendar(), *(event(n) for n in range(4)), members("c1"))
-    here.drain(within_s=20)
+    here.drain()
     assert [one["summary"] for one in here.events()] == [f"线性代数 {n}" for n in range(4)]
     assert here.readers() == {"S1": "reader", "S2": "reader"}
     assert all(rule["fired"] > 0 for rule in here.simulator.desk("faults"))
@@ -180,7 +180,7 @@ def test_lists_that_lag_as_long_as_they_may_hide_nothing(here: World) -> None:
     lags = {"match": {"method": "GET"}, "do": "list_lag_s", "params": {"lag_s": lag_s}}
     here.faults(lags, *(lost(path, times=1) for path in ("calendars/create$", "events/batch_create$")))
     here.put(calendar(), event(1), event(2))
-    here.drain(within_s=20)
+    here.drain()
     all_is_well(here)
     assert len(here.log("events/batch_create")) == 1
 
@@ -217,15 +217,15 @@ def test_a_walk_that_began_too_early_or_was_left_off_proves_nothing(here: World,
     place where the calendar appeared."""
     many = [calendar(f"c{n}", name=f"c{n} ·abcdefg") for n in range(25)]
     here.put(*many[:24])
-    here.drain(within_s=15)
+    here.drain()
     arm("walk.after_page:raise@1")  # the first walk dies after its first page
     here.faults({"match": {"path": "calendars/create$"}, "do": "late", "params": {"delay_s": 0.14}, "times": 1})
     here.put(many[24])
     try:
-        here.drain(within_s=15)
+        here.drain()
     except Exception as failure:
         assert "walk.after_page" in str(failure)
-    here.drain(within_s=15)
+    here.drain()
     assert _names(here) == sorted(f"c{n} ·abcdefg" for n in range(25))
     row = here.mirrored("cal:c24")
     assert row.state == "live"

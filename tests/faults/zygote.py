@@ -6,10 +6,55 @@ exit code, or null while it lives. What it forks is a process of its own in ever
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from typing import Any
 
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+from observability import failpoints
 from workers.cli import main as obsync
+
+
+class Gate:
+    """Lets a worker stop itself only while no other thread of it holds a connection.
+
+    A transaction that is stopped half-way keeps its locks, and the test would wait for them as long as it waits for the
+    worker. Which thread is where at that moment is chance, and not what a test of a stopped worker is about.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._closed = False
+        self._held: dict[int, int] = {}  # record of a connection in use → thread
+        event.listen(Pool, "checkout", self._enter)
+        event.listen(Pool, "checkin", self._leave)
+
+    def _enter(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        mine = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed or mine in self._held.values())
+            self._held[id(record)] = mine
+
+    def _leave(self, _connection: Any, record: Any) -> None:
+        with self._changed:
+            self._held.pop(id(record), None)
+            self._changed.notify_all()
+
+    def stop(self, _: str) -> bool:
+        """Stop the process; the action of a failpoint."""
+        mine = threading.get_ident()
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: all(one == mine for one in self._held.values()))
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.05)  # the signal may reach another thread first
+            self._closed = False
+            self._changed.notify_all()
+        return False
 
 
 def serve() -> None:
@@ -38,6 +83,7 @@ def _become(asked: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(asked["environ"])
     code: object = 1
+    failpoints.ACTIONS["stop"] = Gate().stop
     try:
         exec(asked["prelude"], {})
         obsync(["worker", asked["name"]])

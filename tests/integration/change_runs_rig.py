@@ -55,7 +55,7 @@ class Runs:
         if task is not None:
             runs.advance(self.here.deps, task)
 
-    def go_on(self, *run_ids: str, ends: str = "succeeded", within_s: float = 40) -> list[dict[str, Any]]:
+    def go_on(self, *run_ids: str, ends: str = "succeeded", within_s: float = 90) -> list[dict[str, Any]]:
         """Carry runs to their ends, as workers would, all at once."""
         give_up = time.monotonic() + within_s
         while True:
@@ -70,13 +70,13 @@ class Runs:
             time.sleep(0.02)
 
     def run(
-        self, source: Path | str, kind: str = "full", *, ends: str = "succeeded", within_s: float = 40, **how: Any
+        self, source: Path | str, kind: str = "full", *, ends: str = "succeeded", within_s: float = 90, **how: Any
     ) -> dict[str, Any]:
         """A run from its beginning to its end."""
         (run,) = self.go_on(self.begin(source, kind, **how), ends=ends, within_s=within_s)
         return run
 
-    def until(self, run_id: str, reached: Callable[[dict[str, Any]], bool], *, within_s: float = 20) -> dict[str, Any]:
+    def until(self, run_id: str, reached: Callable[[dict[str, Any]], bool], *, within_s: float = 90) -> dict[str, Any]:
         """Work on a run until it is somewhere."""
         give_up = time.monotonic() + within_s
         while not reached(run := self.look(run_id)):

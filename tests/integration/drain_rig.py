@@ -165,11 +165,11 @@ class World:
 
     def slice(self, lane: str = LANE, *, deps: Deps | None = None, tenant: str = TENANT) -> Slice:
         """Drain one slice of a lane that must be free."""
-        holding = self.claim(lane, within_s=3, tenant=tenant)
+        holding = self.claim(lane, within_s=30, tenant=tenant)
         assert holding is not None
         return drain_slice(deps or self.deps, self.holdings, holding, self.executor)
 
-    def drain(self, *, within_s: float = 8.0, until: Callable[[], bool] | None = None) -> int:
+    def drain(self, *, within_s: float = 60.0, until: Callable[[], bool] | None = None) -> int:
         """Drain until no lane job is queued and no intent is open (or `until`), as workers and keeper would. Returns the
         calls made."""
         give_up, calls = time.monotonic() + within_s, 0

@@ -51,7 +51,7 @@ class Registry:
     def sync(self, *, kind: str = "full") -> dict[str, Any]:
         """A run over the folder, to its end."""
         run_id, task_id = self.begin(kind=kind)
-        give_up = time.monotonic() + 40
+        give_up = time.monotonic() + 90
         while True:
             self.advance(task_id)
             run = self.look(run_id)
@@ -73,7 +73,7 @@ class Registry:
 
     def drain(self) -> None:
         """What the lanes have to do, and nothing for the runs."""
-        self.here.drain(until=self._only_runs_are_left, within_s=30)
+        self.here.drain(until=self._only_runs_are_left)
 
     def look(self, run_id: str) -> dict[str, Any]:
         """The run as it is now."""

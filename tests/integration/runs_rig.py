@@ -78,7 +78,7 @@ class Runs:
         return run_id
 
     def sync(
-        self, source: Path, *, kind: str = "full", ends: str = "succeeded", within_s: float = 60, **more: Any
+        self, source: Path, *, kind: str = "full", ends: str = "succeeded", within_s: float = 90, **more: Any
     ) -> dict[str, Any]:
         """A run to its end, or to where it rests."""
         return self.go_on(self.begin(source, kind=kind, **more), ends=ends, within_s=within_s)
@@ -98,7 +98,7 @@ class Runs:
         self.tell(run_id, Command.DROP)
         return self.go_on(run_id, ends="cancelled")
 
-    def go_on(self, run_id: str, *, ends: str = "succeeded", within_s: float = 60) -> dict[str, Any]:
+    def go_on(self, run_id: str, *, ends: str = "succeeded", within_s: float = 90) -> dict[str, Any]:
         """Work until the run has ended or rests, which has to be in the state `ends`."""
         give_up = time.monotonic() + within_s
         while True:
@@ -127,7 +127,7 @@ class Runs:
             where = (jobs.c.target == run_id, jobs.c.queue.is_not(None), jobs.c.state == "queued")
             return tx.execute(select(jobs.c.id).where(*where, jobs.c.run_at <= now_ms(tx))).scalar()
 
-    def drain(self, *, until: Callable[[], bool] | None = None, within_s: float = 40) -> None:
+    def drain(self, *, until: Callable[[], bool] | None = None, within_s: float = 90) -> None:
         """Let the lanes work until nothing of them is queued and nothing is in doubt."""
         self.here.drain(
             within_s=within_s, until=until or (lambda: not self.lane_jobs("queued") and not self.here.unsettled())

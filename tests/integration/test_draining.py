@@ -134,7 +134,7 @@ def test_lists_of_events_in_doubt_are_never_doubled_nor_lost(here: World) -> Non
     for name in ACCIDENTS:
         course, lane = course_of(name)
         here.put(*(event(n, course, lane=lane) for n in range(6)), import_no=2)
-    here.drain(within_s=15)
+    here.drain()
     every = [(f"线性代数 {n}", "101") for n in range(6)]
     assert {name: here.say(course_of(name)[0]) for name in ACCIDENTS} == dict.fromkeys(ACCIDENTS, every)
     assert here.count("event")[:2] == (6 * len(ACCIDENTS), 6 * len(ACCIDENTS))
@@ -157,7 +157,7 @@ def test_changes_in_doubt_are_looked_up_and_end_right(here: World, verb: str) ->
         course, lane = course_of(name)
         changed = event(0, course, lane=lane, room="202")
         here.put(changed if verb == "update" else gone(changed), import_no=2)
-    here.drain(within_s=15)
+    here.drain()
     left = [("线性代数 0", "202"), ("线性代数 1", "101")] if verb == "update" else [("线性代数 1", "101")]
     assert {name: here.say(course_of(name)[0]) for name in SINGLE} == dict.fromkeys(SINGLE, left)
 
@@ -199,7 +199,7 @@ def test_a_course_that_comes_back_after_a_delete_in_doubt_has_its_events(here: W
 def test_one_bad_event_of_twenty_dies_alone(here: World) -> None:
     """A row with times that WPS refuses must not hold up nineteen classes, nor be dropped silently."""
     here.put(calendar(), *(event(n, minutes=-5 if n == 13 else 95) for n in range(20)))
-    here.drain(within_s=15)
+    here.drain()
     assert len(here.events()) == 19
     dead = here.job(event(13).target)
     assert (dead.state, dead.error_code) == ("dead", "bad_request")
@@ -261,7 +261,7 @@ def test_one_account_that_left_does_not_keep_the_others_out(here: World) -> None
     here.simulator.desk("people", {"people": [{"ex_user_id": f"S{n:03d}", "user_name": "人"} for n in range(59)]})
     assert ids
     here.put(calendar(), members())
-    here.drain(within_s=15)
+    here.drain()
     assert len(here.readers()) == 59
     assert here.job("mem:c1").state == "done"
 

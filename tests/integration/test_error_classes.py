@@ -72,7 +72,7 @@ def test_one_accident_of_each_class_is_got_over(here: World) -> None:
     names = list(ACCIDENTS)
     changed_events(here, names)
     here.faults(*(rule(here, name, what, times=1) for name, what in ACCIDENTS.items()))
-    here.drain(within_s=20)
+    here.drain()
     assert {name: here.say(course_of(name)[0]) for name in names} == {name: [("线性代数 1", "202")] for name in names}
     assert {name: job(here, name).state for name in names} == dict.fromkeys(names, "done")
     assert len(here.log("/oauth2/token")) >= 2, "the token was fetched anew"
@@ -87,7 +87,7 @@ def test_what_no_repetition_mends_goes_to_a_person_at_once(here: World, name: st
     changed_events(here, [name])
     error_class, what = AT_ONCE[name]
     here.faults(rule(here, name, what))
-    here.drain(within_s=10)
+    here.drain()
     assert (job(here, name).state, job(here, name).error_code) == ("dead", error_class)
     assert calls(here, name) == 1
     assert here.count("event")[2] == 1
@@ -110,7 +110,7 @@ def test_after_its_last_retry_each_class_is_a_dead_letter_with_its_name(here: Wo
         for name, retries in PATIENCE.items():
             target = job(here, name).target
             tx.execute(update(jobs).where(jobs.c.target == target, jobs.c.state == "queued").values(attempts=retries))
-    here.drain(within_s=15)
+    here.drain()
     expected = {name: ("dead", "conflict" if name == "locked" else name) for name in PATIENCE}
     assert {name: (job(here, name).state, job(here, name).error_code) for name in PATIENCE} == expected
     assert {calls(here, name) for name in PATIENCE} == {1}

@@ -31,7 +31,7 @@ def test_a_poisoned_item_of_a_hundred_dies_alone_in_few_calls(here: World, posit
     """WPS refuses the whole list without saying for whom: the other ninety-nine must not wait for a person, nor go
     one by one."""
     here.put(calendar(), *(event(n, minutes=-5 if n == position else 95) for n in range(100)))
-    here.drain(within_s=20)
+    here.drain()
     assert len(here.events()) == 99
     assert here.job(event(position).target).state == "dead"
     assert here.count() == (100, 99, 1, 0)
@@ -48,7 +48,7 @@ def test_two_poisoned_items_at_both_ends_die_alone(here: World) -> None:
     """Both halves of a list may be bad."""
     bad = (1, 98)
     here.put(calendar(), *(event(n, minutes=-5 if n in bad else 95) for n in range(100)))
-    here.drain(within_s=25)
+    here.drain()
     assert len(here.events()) == 98
     assert {here.job(event(n).target).state for n in bad} == {"dead"}
     assert len(lists(here)) <= 4 * 7 + 1
@@ -74,7 +74,7 @@ def test_a_time_out_halves_the_lists_of_the_lane_after_it_was_settled(here: Worl
     here.drain()
     here.faults({"match": {"path": "batch_create"}, "times": 1, "do": "slow", "params": {"delay_s": 0.5}})
     here.put(*(event(n) for n in range(60)), *(event(n, "c2") for n in range(60)), import_no=2)
-    here.drain(within_s=15)
+    here.drain()
     sent = lists(here)
     assert sent[0] == 60
     # The list that was prepared while the slow one was under way may still be as long as that.
@@ -100,7 +100,7 @@ def test_the_lesser_of_what_lane_and_rows_allow_counts(here: World) -> None:
     here.drain()
     learnt(here, 30)
     here.put(*(event(n, minutes=-5 if n == 3 else 95) for n in range(20)), import_no=2)
-    here.drain(within_s=20)
+    here.drain()
     sent = lists(here)
     assert sent[0] == 0
     assert max(sent) <= 10

@@ -107,18 +107,21 @@ def test_while_wps_is_down_work_waits_and_afterwards_each_object_is_there_once(h
     put_courses(here, 4, events=3)
     here.faults(DOWN_503)
     with workers(here, here.deps, threads=4):
-        assert wait_until(lambda: state(here) != "closed", at_most_s=10)
+        assert wait_until(lambda: state(here) != "closed", at_most_s=30)
         # What was under way when it opened comes to its end; the first probe is a second away.
         opened_s = max(one["end"] for one in here.log("/v7/")) + 0.5
+
+        def probes_s() -> list[float]:
+            return sorted(one["start"] for one in here.log("/v7/") if one["start"] > opened_s)
+
+        assert wait_until(lambda: len(probes_s()) >= 2, at_most_s=30)
         # All but the one whose call is the probe just now.
-        assert wait_until(lambda: len(set(COLLEGES) - set(resting(here))) <= 1, at_most_s=3)
-        wait_until(lambda: False, at_most_s=2.5)  # probes at 1 s and 3 s, and nothing else
-        during = [one for one in here.log("/v7/") if one["start"] > opened_s]
-        assert 1 <= len(during) <= 3
+        assert wait_until(lambda: len(set(COLLEGES) - set(resting(here))) <= 1, at_most_s=30)
+        assert min(after - before for before, after in pairwise(probes_s())) >= 1.9, "the pause doubles from 1 s"
         assert overlapping(here.log("/v7/"), since=opened_s) == 0
         assert totals(here) == {"queued": len(COLLEGES) * 4 * 4}
         here.faults()
-        assert wait_until(here.at_rest, at_most_s=25), here.queued()
+        assert wait_until(here.at_rest, at_most_s=80), here.queued()
     assert state(here) == "closed"
     assert sorted(one["summary"] for one in here.calendars()) == sorted(
         name_of(course) for college in COLLEGES for course in courses(college, 4)
@@ -144,12 +147,12 @@ def test_nobody_home_costs_no_attempt(here: World) -> None:
     put_courses(here, 1, events=1)
     deps = elsewhere(here, f"http://127.0.0.1:{closed_port()}")
     with workers(here, deps, threads=3):
-        assert wait_until(lambda: state(here) != "closed", at_most_s=10)
-        assert wait_until(lambda: len(resting(here)) >= len(COLLEGES) - 1, at_most_s=5)
+        assert wait_until(lambda: state(here) != "closed", at_most_s=30)
+        assert wait_until(lambda: len(resting(here)) >= len(COLLEGES) - 1, at_most_s=30)
     with reading(here.engine) as tx:
         assert set(tx.execute(select(jobs.c.attempts)).scalars()) == {0}
     assert here.unsettled() == []
-    here.drain(within_s=20)
+    here.drain()
     assert len(here.calendars()) == len(COLLEGES)
 
 
@@ -184,8 +187,8 @@ def test_the_end_of_an_outage_is_met_by_one_probe_then_by_all_colleges_under_the
         deps.remote.limiter.report("wps", slot=on.slot, trip=on.trip, failed=True, why="down")  # type: ignore[union-attr]
     assert state(here) == "open"
     with workers(here, deps, threads=6):
-        assert wait_until(lambda: state(here) == "closed", at_most_s=10)
-        assert wait_until(lambda: len(here.log("/v7/")) > 200, at_most_s=20)
+        assert wait_until(lambda: state(here) == "closed", at_most_s=30)
+        assert wait_until(lambda: len(here.log("/v7/")) > 200, at_most_s=60)
     calls = sorted(here.log("/v7/"), key=lambda one: one["start"])
     assert calls[0]["end"] <= calls[1]["start"], "the probe was alone"
     starts_s = [one["start"] for one in calls]
@@ -213,7 +216,7 @@ def test_an_admin_stops_all_calls_and_keepers_repeat_it_to_a_flushed_redis(here:
     here.deps.remote.limiter.close_breaker("wps")
     watch.refresh()
     assert here.lane_row().not_before == 0
-    here.drain(within_s=3)
+    here.drain()
     assert len(here.calendars()) == 1
 
 
@@ -223,7 +226,7 @@ def test_waking_leaves_a_lane_alone_that_rests_after_a_take_over(here: World) ->
     holding = here.claim()
     assert holding is not None
     here.holdings.forget(holding)
-    wait_until(lambda: here.claim() is None and here.lane_row().owner is None, at_most_s=4)
+    assert wait_until(lambda: here.claim() is None and here.lane_row().owner is None, at_most_s=30)
     rests_until = here.lane_row().not_before
     OutageWatch(here.deps).refresh()
     assert here.lane_row().not_before == rests_until

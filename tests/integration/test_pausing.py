@@ -75,7 +75,7 @@ def at(main: Runs, step: str) -> str:
     main.here.simulator.desk("people", {"people": [{"ex_user_id": "s1", "user_name": "人"}]})
     run_id = main.begin(folder)
     stops = dataclasses.replace(main.deps, stopping=StopsAt(main.engine, run_id, step))
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while time.monotonic() < give_up:
         main.advance(run_id, deps=stops)
         if stops.stopping.is_set():

@@ -173,7 +173,7 @@ def test_what_another_run_took_over_and_could_not_do_leaves_neither_green(school
     school.here.faults(refusing("events/batch_create"))
     while not (mine := events_of(school, run_id)):
         school.advance(task_id)
-        school.here.drain(until=lambda: not queued(school, "users"), within_s=10)
+        school.here.drain(until=lambda: not queued(school, "users"))
     (one,) = mine
     other = Put("event", one.target, one.group_id, one.term, one.lane, one.payload, one.desired_hash, 0, 2)
     new_id = school.deps.new_id

@@ -205,9 +205,7 @@ def test_readers_neither_wait_for_a_writer_nor_see_half_of_it(database: Engine) 
         tx.execute(insert(lanes), [lane_row("a"), lane_row("b")])
     with unit(database) as tx:
         tx.execute(update(lanes).values(fence=5))
-        began = time.monotonic()
-        assert fences(database) == {"a": 0, "b": 0}
-        assert time.monotonic() - began < 1
+        assert fences(database) == {"a": 0, "b": 0}, "who waited for the writer would wait for ever"
     assert fences(database) == {"a": 5, "b": 5}
 
 

@@ -71,7 +71,7 @@ def test_a_former_owner_of_the_lane_writes_down_nothing(term: Term) -> None:
     here = term.here
     term.deletes("c1", 1)
     run_id = term.begin()
-    before = here.claim(within_s=3)
+    before = here.claim(within_s=30)
     assert before is not None
     here.holdings.forget(before)
     other = Holdings(here.engine, TIMES, here.deps.new_id)

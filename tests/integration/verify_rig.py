@@ -98,7 +98,7 @@ class Term:
     def begin(self) -> str:
         """Ask for a look at everything and go no further. Returns the run's id."""
         run_id = runs.begin_look(self.here.deps, kind="verify")
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 90
         self._advance(run_id)
         while not (self._has_asked(run_id) or self._is_over(self._look(run_id))):
             # The list of all calendars comes first; only its lane moves meanwhile.
@@ -120,7 +120,7 @@ class Term:
 
     def go_on(self, run_id: str, *, ends: str = "succeeded", drain: bool = True) -> dict[str, Any]:
         """Carry a run to its end, as workers would; without `drain` no lane moves meanwhile."""
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 90
         while True:
             if not self._is_over(self._look(run_id)):
                 self._advance(run_id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 from domain.jobs import is_to_settle
 from domain.outcomes import is_worn_out
 from domain.settlement import MAX_ATTEMPTS, Candidate, MemberCall, Verb, choose_events, member_call, verb_for
@@ -92,23 +90,25 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
     for row in mirror.values():
         if row.intent is None or row.lane != lane or row.group_id == busy:
             continue
-        parked = mirror[row.group_id].parked_until
-        if is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now) and (
+        if is_to_settle(settle_at=row.settle_at, parked_until=mirror[row.group_id].parked_until, now=now) and (
             due is None or row.settle_at < due.settle_at
         ):
             due = row
     if due is not None:
         group = due.group_id
-        open_ = [copy(one) for one in world.groups[group] if one.intent is not None]
-        return Settle(lane, group, copy(mirror[group]), open_)
+        open_ = [one.as_read() for one in world.groups[group] if one.intent is not None]
+        return Settle(lane, group, mirror[group].as_read(), open_)
+    is_due = world.is_due
     ready = [
         one
         for one in world.open.values()
-        if one.run_at <= now and one.lane == lane and one.group_id != busy and world.is_due(one)
+        if one.run_at <= now and one.lane == lane and one.group_id != busy and is_due(one)
     ]
     if not ready:
         return None
-    first = min(ready, key=_urgency)
+    if len(ready) > 1:
+        ready.sort(key=_urgency)
+    first = ready[0]
     mine = [one for one in ready if one.group_id == first.group_id]
     for job in mine:
         if is_worn_out(job.attempts, max_attempts=MAX_ATTEMPTS):
@@ -123,10 +123,12 @@ def _urgency(job: Job) -> tuple[int, int]:
 
 
 def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Work | None:
+    """The work of one calendar; `jobs` by urgency."""
     group = calendar.target
     kinds: dict[str, list[Wanted]] = {}
-    for job in sorted(jobs, key=_urgency):
-        row = world.mirror[job.target]
+    mirror = world.mirror
+    for job in jobs:
+        row = mirror[job.target]
         if may_go(row, job):
             kinds.setdefault(job.kind, []).append(Wanted(job, row))
     if "calendar" in kinds:

@@ -135,7 +135,8 @@ class Worker:
         work = choose(world, lane, None)
         try:
             while work is not None or self.finished is not None:
-                yield 1
+                if self.finished is None:  # else nothing has changed since the answer came, and a step ended there
+                    yield 1
                 self.step_at = world.now
                 if slice_is_over(calls=self.calls, elapsed_ms=world.now - began):
                     self.flush(lane)

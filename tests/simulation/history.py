@@ -14,6 +14,7 @@ from tests.simulation.runs import Runner
 from tests.simulation.world import Violation, World
 
 LONGEST_MS = 90_000
+PROCESSES = frozenset((Worker, Runner))
 LANE_B = ("a", "a", "b")
 NAMES = {f"cal{n}": [(f"cal{n}·{v}", key_of(f"cal{n}·{v}")) for v in range(2)] for n in (1, 2)}
 ROLLS = [
@@ -36,9 +37,9 @@ class Universe(World):
         self.meddled = False
         self.idle = False
         rnd = self.rnd
-        self.mishaps = [3 + int(rnd() * 45)]
+        self.mishaps = [3 + int(rnd() * 38)]
         if rnd() < 0.4:
-            self.mishaps.append(self.mishaps[0] + int(rnd() * 60))
+            self.mishaps.append(self.mishaps[0] + int(rnd() * 50))
 
     def start(self, process: Worker | Runner) -> None:
         self.processes.append(process)
@@ -49,20 +50,24 @@ class Universe(World):
         """Whether nothing is left to do, and nothing on its way."""
         if self.future or self.remote.pending:
             return False
-        if any(one.state == "queued" for one in self.tasks) or any(one.state == "queued" for one in self.open.values()):
-            return False
-        return all(one.intent is None for one in self.mirror.values())
+        for task in self.tasks:
+            if task.state == "queued":
+                return False
+        for job in self.open.values():
+            if job.state == "queued":
+                return False
+        return all(row.intent is None for row in self.mirror.values())
 
     def play(self) -> None:
         """Let everything happen until it is quiet."""
-        heap, remote = self.heap, self.remote
+        heap, remote, pending = self.heap, self.remote, self.remote.pending
         pop, push = heapq.heappop, heapq.heappush
         while True:
             when, _, what = pop(heap)
             self.now = when
-            if remote.pending:
+            if pending and pending[0][0] <= when:
                 remote.until(when)
-            if type(what) is not Worker and type(what) is not Runner:
+            if type(what) not in PROCESSES:
                 what()
                 continue
             if not what.alive:
@@ -72,7 +77,7 @@ class Universe(World):
                 push(heap, (what.frozen_until, self.seq, what))
                 continue
             self.steps += 1
-            if self.mishaps and self.steps >= self.mishaps[0] and what.lane is not None and not what.nailed:
+            if what.lane is not None and self.mishaps and self.steps >= self.mishaps[0] and not what.nailed:
                 self.strike(what)
                 if not what.alive:
                     continue

@@ -30,10 +30,14 @@ class Summary:
 
     def add(self, verdict: Verdict) -> None:
         self.histories += 1
+        self.operations += verdict.operations
+        self.calls += verdict.calls
+        self.crashes += verdict.crashes
+        self.doubts += verdict.doubts
         for name in ("operations", "calls", "crashes", "doubts"):
             value = getattr(verdict, name)
-            setattr(self, name, getattr(self, name) + value)
-            self.poorest[name] = min(value, self.poorest.get(name, value))
+            if value < self.poorest.setdefault(name, value):
+                self.poorest[name] = value
         if verdict.broken is not None:
             replay = REPLAY.format(seed=verdict.seed)
             self.broken.append({"seed": verdict.seed, "broken": verdict.broken, "replay": replay})
@@ -54,6 +58,7 @@ def played(seeds: Iterable[int]) -> Summary:
     """The histories of these seeds, one after the other."""
     summary, began = Summary(), time.process_time()
     gc.collect()
+    gc.freeze()  # else every collection walks through the whole of pytest too
     gc.disable()  # the worlds are circles; they are collected by the hundred
     try:
         for count, seed in enumerate(seeds):
@@ -62,6 +67,7 @@ def played(seeds: Iterable[int]) -> Summary:
                 gc.collect()
     finally:
         gc.enable()
+        gc.unfreeze()
     summary.cpu_s = time.process_time() - began
     return summary
 

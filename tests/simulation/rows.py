@@ -40,6 +40,29 @@ class Row:
         self.settle_at: int | None = None
         self.parked_until = 0
 
+    def as_read(self) -> Row:
+        """A copy, which does not change with the row."""
+        copy = Row.__new__(Row)
+        copy.kind = self.kind
+        copy.target = self.target
+        copy.group_id = self.group_id
+        copy.lane = self.lane
+        copy.state = self.state
+        copy.remote_id = self.remote_id
+        copy.marker = self.marker
+        copy.name = self.name
+        copy.generation = self.generation
+        copy.sent_hash = self.sent_hash
+        copy.from_ms = self.from_ms
+        copy.until_ms = self.until_ms
+        copy.list_max = self.list_max
+        copy.import_no = self.import_no
+        copy.intent = self.intent
+        copy.intent_ids = self.intent_ids
+        copy.settle_at = self.settle_at
+        copy.parked_until = self.parked_until
+        return copy
+
     def clear(self) -> None:
         """The intent is answered."""
         self.intent = self.settle_at = None
@@ -113,7 +136,10 @@ class Task:
             if self.cursor < len(self.pages):
                 self.page(world)
             return self.cursor >= len(self.pages)
-        return None if any(one.run == self.id and one.state == "queued" for one in world.open.values()) else True
+        for one in world.open.values():
+            if one.run == self.id and one.state == "queued":
+                return None
+        return True
 
     def page(self, world: World) -> None:
         """The next page: its desired states and the cursor, in one transaction."""

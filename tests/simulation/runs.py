@@ -11,7 +11,7 @@ from tests.simulation.world import Violation, World
 
 VISIBILITY_MS = 900
 MAX_ATTEMPTS = 5
-POLL_MS = 900
+POLL_MS = 1_800
 
 
 class Runner:
@@ -32,18 +32,18 @@ class Runner:
     def life(self) -> Iterator[int]:
         world = self.world
         while True:
-            task = next((one for one in world.tasks if claimable(world, one)), None)
+            task = claimable_task(world)
             if task is None:
-                if all(one.state != "queued" for one in world.tasks):
+                waiting = [one.run_at for one in world.tasks if one.state == "queued"]
+                if not waiting:
                     return
-                soon = [one.run_at for one in world.tasks if one.state == "queued" and one.run_at > world.now]
+                soon = [when for when in waiting if when > world.now]
                 yield min(1200, min(soon, default=1 << 40) - world.now) + int(world.rnd() * 20)
                 continue
             if not claim(world, task, self):
                 continue
             rev = task.rev
             self.lane = f"task {task.id}"
-            yield 1
             if task.deadly and task.cursor == 0:
                 self.die(task)
                 return
@@ -94,12 +94,14 @@ class Runner:
         return True
 
 
-def claimable(world: World, task: Task) -> bool:
-    """Due, and no other run of its scope is under way."""
-    if not may_claim(state=task.state, run_at=task.run_at, now=world.now):
-        return False
-    before = world.after.get(task.id)
-    return before is None or world.tasks[before].state != "queued"
+def claimable_task(world: World) -> Task | None:
+    """The first that is due, and no other run of its scope is under way."""
+    for task in world.tasks:
+        if may_claim(state=task.state, run_at=task.run_at, now=world.now):
+            before = world.after.get(task.id)
+            if before is None or world.tasks[before].state != "queued":
+                return task
+    return None
 
 
 def claim(world: World, task: Task, runner: Runner) -> bool:

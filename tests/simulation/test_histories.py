@@ -1,4 +1,4 @@
-"""Tens of thousands of histories of crashes and lost answers; each of them ends well. `make prove` plays a million."""
+"""A hundred thousand histories of crashes and lost answers; each of them ends well. `make prove` plays a million."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.simulation.history import play
 from tests.simulation.prove import played
 
-HISTORIES = 48_000
-SHARES = 8
+HISTORIES = 100_000
+SHARES = 10
 
 
 @pytest.mark.timeout(300)

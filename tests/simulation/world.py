@@ -130,7 +130,7 @@ class World:
         now = self.now
         soon = now + 1500
         lanes = self.lanes
-        claimable = {name for name, row in lanes.items() if on_claim(row, now=now) is not OnClaim.REFUSE}
+        claimable = [name for name, row in lanes.items() if on_claim(row, now=now) is not OnClaim.REFUSE]
         found: list[str] = []
         mirror = self.mirror
         for row in mirror.values():
@@ -139,16 +139,18 @@ class World:
             parked = mirror[row.group_id].parked_until
             if row.lane in claimable and is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now):
                 found.append(row.lane)
-            elif now < parked < soon:
+            elif row.lane in claimable and now < parked < soon:
                 soon = parked
-        for job in self.open.values():
-            if job.run_at <= now and job.lane in claimable and self.is_due(job):
-                found.append(job.lane)
+        if claimable:
+            for job in self.open.values():
+                if job.run_at <= now and job.lane in claimable and self.is_due(job):
+                    found.append(job.lane)
         if not found:
-            for row in lanes.values():
-                for when in (row.not_before, row.lease_until + 1):
-                    if now < when < soon:
-                        soon = when
+            for lane in lanes.values():
+                # A free lane may rest, an owned one may be taken over when its lease has run out.
+                when = lane.not_before if lane.owner is None else lane.lease_until + 1
+                if now < when < soon:
+                    soon = when
             return None, soon
         return (found[0] if len(found) == 1 else found[int(self.rnd() * len(found))]), now
 
@@ -156,7 +158,9 @@ class World:
         if job.kind == "walk":
             return job.state == "queued" and job.run_at <= self.now
         calendar = self.mirror.get(job.group_id)
-        return calendar is not None and is_due(
+        if calendar is None:
+            return False
+        return is_due(
             state=job.state,
             run_at=job.run_at,
             kind=job.kind,

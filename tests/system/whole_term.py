@@ -57,5 +57,5 @@ def run_checker(campus: Path, dump: dict[str, Any], home: Path) -> Answer:
     file = home / "dump.json"
     file.write_text(json.dumps(dump, ensure_ascii=False), encoding="utf-8")
     command = [sys.executable, checker.__file__, str(campus), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=230, check=False)
     return Answer(done.returncode, done.stdout, done.stderr)

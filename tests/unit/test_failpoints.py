@@ -26,9 +26,9 @@ def disarmed() -> Iterator[None]:
 
 def test_a_point_that_nobody_armed_does_nothing() -> None:
     """It stands in the way of every call to WPS of every customer."""
-    started = time.perf_counter()
+    started = time.thread_time()
     assert not any(failpoint("wps.before_send") for _ in range(100_000))
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 def test_the_nth_time_is_meant_and_no_other() -> None:
@@ -62,14 +62,14 @@ def test_a_process_is_killed_or_stopped_in_the_middle_of_a_statement(action: str
     if number is signal.SIGSTOP:
         _until_stopped(process.pid)
         process.send_signal(signal.SIGCONT)
-        assert process.communicate(timeout=10)[0] == "still here\n"
+        assert process.communicate(timeout=60)[0] == "still here\n"
         return
-    assert process.communicate(timeout=10)[0] == ""
+    assert process.communicate(timeout=60)[0] == ""
     assert process.returncode == -number
 
 
 def _until_stopped(pid: int) -> None:
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True).stdout[:1] != "T":
         assert time.monotonic() < give_up, "it never stopped"
         time.sleep(0.02)
