@@ -66,6 +66,12 @@ class Settings:
     lane_lease_s: float = 8.0
     lane_threads: int = 16
     job_threads: int = 4
+    web_threads: int = 16
+    web_processes: int = 1
+    cors_origins: str = ""
+    trusted_proxies: int = 0
+    user_limit_per_min: int = 600
+    ip_limit_per_min: int = 300
     checkin_durability: str = "fsync"
     sentry_dsn: str = ""
     log_level: str = "INFO"
@@ -307,6 +313,16 @@ def _http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origins(text: str) -> str:
+    """``https://a,https://b:8443``, kept in that form; no path, no wildcard."""
+    found = [one.strip().rstrip("/") for one in text.split(",") if one.strip()]
+    for one in found:
+        parts = urlsplit(one)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or one != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError("use addresses such as https://portal.example.edu, joined by commas")
+    return ",".join(found)
+
+
 def _sentry(text: str) -> str:
     if urlsplit(text).scheme not in {"http", "https"}:
         raise ValueError("use the DSN as Sentry shows it, or leave it out")
@@ -370,6 +386,12 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "lane_lease_s": _number(0.1, 3600),
     "lane_threads": _whole(1, 1024),
     "job_threads": _whole(1, 1024),
+    "web_threads": _whole(1, 1024),
+    "web_processes": _whole(1, 64),
+    "cors_origins": _origins,
+    "trusted_proxies": _whole(0, 8),
+    "user_limit_per_min": _whole(1, 1_000_000),
+    "ip_limit_per_min": _whole(1, 1_000_000),
     "checkin_durability": _one_of(*DURABILITIES),
     "sentry_dsn": _sentry,
     "log_level": _one_of(*LOG_LEVELS),

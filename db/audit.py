@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from db.clock import now_ms
 from db.tables import audit
+from observability.log import current
 
 _THING_CHARS = 200
 
@@ -27,7 +28,8 @@ def write(
     """Note an act of a person. Returns the row's id.
 
     `actor` is who, with the way they came ("cli:root"); `action` names the act ("dead.edit"); `thing` is the id of what it
-    was done to. `before` and `after` are anything that JSON can hold; None where there is nothing to tell.
+    was done to. `before` and `after` are anything that JSON can hold; None where there is nothing to tell. `request` is the id
+    of the request that it came by: where it is not given, the one that this thread is serving.
     """
     row = {
         "tenant_id": tenant,
@@ -38,7 +40,7 @@ def write(
         "thing": thing[:_THING_CHARS],
         "before": _json(before),
         "after": _json(after),
-        "request": request,
+        "request": request if request is not None else current("request_id"),
     }
     connection.execute(audit.insert(), [row])
     return str(row["id"])

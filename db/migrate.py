@@ -1,12 +1,13 @@
 """Bring a database to the newest schema. The only way in which tables come into being."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 _HERE = Path(__file__).parent
 
@@ -29,9 +30,15 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
 def current(engine: Engine) -> str | None:
     """The revision of the database; None before the first migration."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_of(connection)
 
 
+def revision_of(connection: Connection) -> str | None:
+    """The same for a connection that is there."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@cache
 def newest() -> str | None:
     """The revision this code was written for."""
     return ScriptDirectory.from_config(_config()).get_current_head()

@@ -18,7 +18,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from db.tables import mirror, offerings, rolls, run_offerings, terms, touched, users
+from db.tables import jobs, mirror, offerings, rolls, run_offerings, terms, touched, users
 from db.upsert import insert_missing, upsert
 from domain.plans import calendar_target
 from domain.scopes import NO_COLLEGE, Scope
@@ -55,6 +55,24 @@ def known_colleges(connection: Connection, *, tenant: str, limit: int = 12) -> l
     where = (offerings.c.tenant_id == tenant, offerings.c.college != "")
     found = select(offerings.c.college).where(*where).distinct().order_by(offerings.c.college).limit(limit)
     return list(connection.scalars(found))
+
+
+def colleges_of(connection: Connection, scope: Scope, *, tenant: str) -> list[str]:
+    """The colleges of the courses in the scope; `NO_COLLEGE` where one has none."""
+    found = select(offerings.c.college).where(offerings.c.tenant_id == tenant, offering_in(scope)).distinct()
+    return [college or NO_COLLEGE for college in connection.scalars(found)]
+
+
+def count_of(connection: Connection, scope: Scope, *, tenant: str) -> int:
+    """How many courses are in the scope."""
+    found = select(func.count()).select_from(offerings).where(offerings.c.tenant_id == tenant, offering_in(scope))
+    return connection.execute(found).scalar_one()
+
+
+def waiting_jobs(connection: Connection, *, tenant: str) -> int:
+    """How many jobs of the tenant's lanes wait to be sent."""
+    mine = (jobs.c.tenant_id == tenant, jobs.c.state == "queued", jobs.c.lane.is_not(None))
+    return connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one()
 
 
 def offering_in(scope: Scope) -> ColumnElement[bool]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from db import run_counts, run_questions
 from db.clock import db_now_ms, now_ms
@@ -127,6 +127,38 @@ def newest(connection: Connection, *, tenant: str, limit: int = 20) -> list[AnyR
         select(runs).where(runs.c.tenant_id == tenant).order_by(runs.c.created_ms.desc(), runs.c.id.desc()).limit(limit)
     )
     return list(rows)
+
+
+def page(
+    connection: Connection,
+    *,
+    tenant: str,
+    limit: int,
+    offset: int = 0,
+    newest_first: bool = True,
+    after: tuple[int, str] | None = None,
+    states: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    changed_after_ms: int | None = None,
+) -> list[AnyRow]:
+    """Runs in the order of their start. `after` is the (created_ms, id) of the last one seen.
+
+    `changed_after_ms` leaves out those that ended before; one that has not ended may always have changed.
+    """
+    order = (runs.c.created_ms, runs.c.id)
+    where = [runs.c.tenant_id == tenant]
+    if after is not None:
+        past, same = (order[0] < after[0], order[1] < after[1]) if newest_first else (
+            order[0] > after[0], order[1] > after[1])  # fmt: skip
+        where.append(or_(past, and_(order[0] == after[0], same)))
+    if states:
+        where.append(runs.c.state.in_(states))
+    if kinds:
+        where.append(runs.c.kind.in_(kinds))
+    if changed_after_ms is not None:
+        where.append(or_(runs.c.finished_ms.is_(None), runs.c.finished_ms > changed_after_ms))
+    by = [column.desc() if newest_first else column for column in order]
+    return list(connection.execute(select(runs).where(*where).order_by(*by).limit(limit).offset(offset)))
 
 
 def change_run(connection: Connection, run_id: str, **values: Any) -> None:

@@ -118,3 +118,9 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 def bound(**fields: object) -> AbstractContextManager[None]:
     """Within it every event of this thread carries `fields`: ``with bound(lane=lane_id, run_id=run_id): ...``."""
     return structlog.contextvars.bound_contextvars(**fields)
+
+
+def current(name: str) -> str | None:
+    """The value that events of this thread carry under `name` at the moment."""
+    value = structlog.contextvars.get_contextvars().get(name)
+    return None if value is None else str(value)

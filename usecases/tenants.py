@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, select, update
@@ -60,6 +61,14 @@ def credentials(connection: Connection, *, tenant: str, encryption_keys: str) ->
 def app_of(connection: Connection, *, tenant: str) -> str | None:
     """The id of the tenant's WPS app; None when there is no such tenant."""
     return connection.execute(select(tenants.c.wps_app_id).where(tenants.c.id == tenant)).scalar()
+
+
+def zone_of(connection: Connection, *, tenant: str) -> ZoneInfo:
+    """The tenant's zone. Raises `UnknownTenant`."""
+    name = connection.execute(select(tenants.c.zone).where(tenants.c.id == tenant)).scalar()
+    if name is None:
+        raise UnknownTenant(f"tenant {tenant!r} is not in the database; run `obsync migrate`")
+    return ZoneInfo(name)
 
 
 def settings(connection: Connection, *, tenant: str) -> dict[str, Any]:

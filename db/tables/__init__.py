@@ -1,5 +1,6 @@
 """All tables, a file for each feature. They come into being only through the migrations; a test compares both."""
 
+from db.tables.api import answers
 from db.tables.base import AnyRow, metadata
 from db.tables.history import audit, failure_families, failures
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
@@ -13,6 +14,7 @@ from db.tables.wps import members, mirror, walk_calendars, walks
 
 __all__ = [
     "AnyRow",
+    "answers",
     "audit",
     "change_buffer",
     "discrepancies",

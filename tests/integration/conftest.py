@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from bootstrap.settings import Settings
 from tests.contract.simulator_process import Simulator, running
 from tests.fixtures_stores import Valkey
+from tests.integration import api_rig
+from tests.integration.api_rig import Api
 from tests.integration.drain_rig import World, world
 
 
@@ -24,4 +27,11 @@ def simulator() -> Iterator[Simulator]:
 def here(simulator: Simulator, database: Engine, valkey: Valkey, data_dir: Path) -> Iterator[World]:
     """Simulator, database, Valkey and a worker with short times."""
     with world(simulator, database, valkey, data_dir) as made:
+        yield made
+
+
+@pytest.fixture
+def api(settings: Settings, database_url: str, valkey: Valkey, data_dir: Path) -> Iterator[Api]:
+    """The API over two schools, on both databases."""
+    with api_rig.api(settings, database_url, valkey, data_dir / "campus") as made:
         yield made

@@ -33,23 +33,42 @@ class Refused(Exception):
         self.remedy = remedy
 
 
-def tell(deps: Deps, run_id: str, command: Command, *, actor: str) -> str | None:
+class Changed(Exception):
+    """The run is not as it was when the person decided."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} has changed since it was looked at")
+        self.run_id = run_id
+
+
+def tell(deps: Deps, run_id: str, command: Command, *, actor: str, seen: str | None = None) -> str | None:
     """Tell a run what to do. Returns the id of the task by which it is done; None when it is so already.
 
-    Raises `UnknownRun`, `Refused`.
+    `seen` is the version of the run that the person decided about (see `version_of`).
+    Raises `UnknownRun`, `Refused`, and `Changed` where the run has another version by now.
     """
-    task_id = in_unit(deps.engine, lambda tx: write(tx, deps, run_id, command, actor=actor))
+    task_id = in_unit(deps.engine, lambda tx: write(tx, deps, run_id, command, actor=actor, seen=seen))
     if task_id is not None:
         deps.ring(task_id)
     return task_id
 
 
-def write(tx: Connection, deps: Deps, run_id: str, command: Command, *, actor: str) -> str | None:
+def version_of(tx: Connection, run: AnyRow) -> str:
+    """Changes whenever something changes that a person decides by: state, wish, or what it asks. Progress does not count."""
+    asked = run_questions.of_run(tx, run_id=run.id)
+    return f"{run.state}-{run.asked or 'none'}-{asked[0].number if asked else 0}"
+
+
+def write(
+    tx: Connection, deps: Deps, run_id: str, command: Command, *, actor: str, seen: str | None = None
+) -> str | None:
     """The same within a transaction of the caller's."""
     tasks.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=run_id)
     run = sync_runs.get(tx, run_id, lock=True)
     if run is None or run.tenant_id != deps.tenant:
         raise UnknownRun(run_id)
+    if seen is not None and seen != version_of(tx, run):
+        raise Changed(run_id)
     verdict = decide(command, state=run.state, asked=run.asked)
     if isinstance(verdict, Refuse):
         raise Refused(run_id, command.value, verdict.why, verdict.remedy)

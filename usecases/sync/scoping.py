@@ -11,7 +11,11 @@ from usecases.deps import Deps
 
 def checked(deps: Deps, texts: Sequence[str], *, kind: str) -> Scope:
     """The scope that `texts` write; everything for none. Raises BadScope when it names what is not there."""
-    scope = read_scope(texts)
+    return checked_scope(deps, read_scope(texts), kind=kind)
+
+
+def checked_scope(deps: Deps, scope: Scope, *, kind: str) -> Scope:
+    """The same for a scope that is already one. Raises BadScope."""
     if scope.is_everything:
         return EVERYTHING
     if kind == "users" and (scope.terms or scope.courses):

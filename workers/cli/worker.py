@@ -8,6 +8,7 @@ from observability.log import configure
 from workers.cli.console import command
 from workers.main import run_worker
 from workers.scheduler import run_scheduler
+from workers.web import run_web
 
 
 @click.group()
@@ -42,3 +43,12 @@ def scheduler() -> None:
     settings = Settings.from_env()
     configure(settings.log_level)
     run_scheduler(settings)
+
+
+@worker.command()
+@command
+def web() -> None:
+    """Serve the API. Any number of them, behind any load balancer."""
+    settings = Settings.from_env()
+    configure(settings.log_level)
+    run_web(settings)

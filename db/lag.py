@@ -1,0 +1,14 @@
+"""How late the queues are: for the whole installation, because processes serve all schools."""
+
+from sqlalchemy import Connection, func, select
+
+from db.clock import now_ms
+from db.tables import jobs
+
+
+def oldest_due_ms(connection: Connection) -> dict[str, int]:
+    """For each queue how long its oldest due task has been waiting, in milliseconds. A queue without one is not named."""
+    now = now_ms(connection)
+    due = (jobs.c.queue.is_not(None), jobs.c.state == "queued", jobs.c.run_at <= now)
+    rows = connection.execute(select(jobs.c.queue, func.min(jobs.c.run_at)).where(*due).group_by(jobs.c.queue))
+    return {queue: now - oldest for queue, oldest in rows}

@@ -1,0 +1,200 @@
+"""The application: hooks in their order, the features, the table of errors.
+
+begin ─▶ who asks ─▶ rate limit ─▶ which tenant, may he at all ─▶ body ─▶ shapes ─▶ the thing ─▶ view ─▶ envelope ─▶ headers
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+import structlog
+from flask import Flask, Response, g, request
+from flask_limiter import RateLimitExceeded
+from flask_openapi import OpenAPI
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from bootstrap.broker import broker_client, cache_client
+from bootstrap.settings import Settings
+from db.engine import reading
+from observability.log import get_logger
+from usecases.deps import Deps
+from web import auth, bodies, documents, headers, limits, policy
+from web.auth import Authenticator, NotAuthenticated
+from web.envelope import failure
+from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
+from web.routes import Feature, Route
+from web.site import NAME, Site, maybe_scope, site
+
+log = get_logger("web")
+
+MAX_BODY_BYTES: Final = 1 << 20
+_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
+_SHOWN_PROBLEMS: Final = 20
+_RETRY_STATUSES: Final = (409, 429, 503)
+_OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
+
+
+class NoPolicy(Exception):
+    """A route that declares no policy: nobody has decided who may use it."""
+
+
+def create_app(
+    deps: Deps, settings: Settings, authenticator: Authenticator, *, features: Sequence[Feature] | None = None
+) -> OpenAPI:
+    """The application over these parts. Raises `NoPolicy` for a route that was not declared through a `Feature`.
+
+    `authenticator` says who is asking; `features` are those of the product unless a test brings its own.
+    """
+    from web.rest import FEATURES  # the routes, after everything that they lean on
+
+    app = OpenAPI(
+        "obsync",
+        info=documents.INFO,
+        security_schemes=documents.SECURITY,
+        validation_error_callback=_invalid,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.url_map.strict_slashes = False
+    app.extensions[NAME] = Site(deps, settings, authenticator, _servers(settings))
+    chosen = FEATURES if features is None else features
+    routes = {route.endpoint: route for feature in chosen for route in feature.routes}
+    app.extensions["routes"] = routes
+    _install_hooks(app, settings, routes)
+    for feature in chosen:
+        app.register_api(feature.blueprint)
+    documents.install(app)
+    app.spec_json = documents.finish(app)
+    _refuse_undeclared(app, routes)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    return app
+
+
+def _servers(settings: Settings) -> dict[str, redis.Redis]:
+    return {"broker": broker_client(settings), "cache": cache_client(settings)}
+
+
+def _refuse_undeclared(app: Flask, routes: dict[str, Route]) -> None:
+    unknown = [
+        rule.rule
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint not in routes and not rule.endpoint.startswith(_OPEN_ENDPOINTS)
+    ]
+    if unknown:
+        raise NoPolicy(f"nobody has declared who may use {', '.join(unknown)}")
+
+
+def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -> None:
+    origins = frozenset(filter(None, settings.cors_origins.split(",")))
+
+    def finished(response: Response) -> Response:
+        headers.secure(response)
+        headers.allow_origins(response, origins)
+        response.headers["X-Request-ID"] = g.get("request_id", "")
+        if response.status_code not in _RETRY_STATUSES:
+            response.headers.pop("Retry-After", None)
+        _log(response)
+        return response
+
+    app.before_request(_begin)
+    app.before_request(lambda: _who_asks(routes))
+    app.after_request(finished)  # the last to run: hooks after the answer go backwards
+    limits.install(app, settings, routes)
+    app.before_request(lambda: _permit(routes))
+    app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
+    app.register_error_handler(Exception, _failed)
+
+
+def _begin() -> Response | None:
+    g.began_s = time.perf_counter()
+    said = request.headers.get("X-Request-ID", "")
+    g.request_id = said if _REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    return None
+
+
+def _who_asks(routes: dict[str, Route]) -> None:
+    """Who it is, as far as that can be told: a failed attempt is counted before it is answered."""
+    route = routes.get(request.endpoint or "")
+    if route is None or not route.policy.needs_caller:
+        return
+    here = site()
+    try:
+        g.scope = here.authenticator.scope_of(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
+    except NotAuthenticated as error:
+        g.refused = error
+        return
+    structlog.contextvars.bind_contextvars(tenant=g.scope.tenant, user=g.scope.user)
+
+
+def _permit(routes: dict[str, Route]) -> None:
+    """Tenant, permission and body: what can be refused before the shapes are read."""
+    if "refused" in g:
+        raise g.refused
+    route = routes.get(request.endpoint or "")
+    if route is None:
+        return
+    scope = maybe_scope()
+    if scope is not None:
+        here = site()
+        with reading(here.deps.engine) as tx:
+            g.scope, zone = auth.in_tenant(tx, scope, request.headers.get("X-Tenant-ID"))
+        g.deps = auth.deps_in(here.deps, g.scope, zone)
+        structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
+        policy.check_action_of(route.policy, g.scope, g.deps)
+    if route.has_body:
+        body = bodies.read_object(request)
+        request._cached_json = (body, body)  # what the library validates is what was read strictly
+
+
+def _invalid(error: ValidationError) -> Response:
+    """What the shapes refuse, each with its place. The value itself is not repeated: it may be a secret."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN_PROBLEMS]
+    details = (Detail(".".join(map(str, one["loc"])), one["msg"]) for one in found)
+    return failure(ApiError("INVALID", *details))
+
+
+def _failed(error: Exception) -> Response:
+    """Any exception as an answer of the table; what nobody expected is logged with its traceback, and not told."""
+    if isinstance(error, NotAuthenticated):
+        log.info("request.not_authenticated", reason=error.reason)
+        return failure(ApiError("NOT_AUTHENTICATED"))
+    if isinstance(error, RateLimitExceeded):
+        return failure(ApiError("RATE_LIMITED"))
+    if isinstance(error, HTTPException):
+        if error.response is not None:
+            return error.response  # type: ignore[return-value]
+        return _of_framework(error)
+    known = of_exception(error)
+    if known is not None and known.code != "INTERNAL":
+        if known.problem.status >= 500:
+            log.warning("request.unavailable", reason=type(error).__name__)
+        return failure(known)
+    log.exception("request.failed")
+    return failure(ApiError("INTERNAL"))
+
+
+def _of_framework(error: HTTPException) -> Response:
+    code = OF_STATUS.get(error.code or 500, "INTERNAL" if (error.code or 500) >= 500 else "BAD_REQUEST")
+    kept: dict[str, Any] = {}
+    if code == "METHOD_NOT_ALLOWED":
+        kept = {name: value for name, value in error.get_headers() if name == "Allow"}
+    if code == "UNAVAILABLE":
+        kept = {"Retry-After": str(RETRY_S)}
+    return failure(ApiError(code, headers=kept))
+
+
+def _log(response: Response) -> None:
+    took_ms = round((time.perf_counter() - g.began_s) * 1000, 1) if "began_s" in g else None
+    route = request.url_rule.rule if request.url_rule is not None else "-"
+    log.info("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

@@ -1,0 +1,102 @@
+"""The form of every answer.
+
+    {"success": true,  "code": 200, "message": "操作成功", "data": ..., "meta": {...}}
+    {"success": false, "code": 409, "message": "...", "error": {"type", "code", "help", "details"}, "meta": {...}}
+
+``meta`` has ``timestamp`` (milliseconds UTC), ``requestId`` and ``duration`` (milliseconds), of lists ``page`` too. Who accepts
+``application/problem+json`` and nothing better gets errors in that form.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from flask import Response, g, request
+
+from web.errors import ApiError
+from web.site import now_ms
+
+JSON: Final = "application/json"
+PROBLEM: Final = "application/problem+json"
+LANGUAGES: Final = ("zh", "en")
+_DONE: Final = {
+    200: ("操作成功", "Done"),
+    201: ("已创建", "Created"),
+    202: ("已受理，正在处理", "Accepted; it is being worked on"),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a route answers where the status or more than the data matters. `page` goes into ``meta``."""
+
+    data: Any
+    status: int = 200
+    page: Mapping[str, Any] | None = None
+    etag: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def language() -> str:
+    """zh or en, as the caller prefers; Chinese where nothing is said."""
+    return request.accept_languages.best_match(("zh", "zh-CN", "en"), default="zh")[:2]
+
+
+def said(zh: str, en: str) -> str:
+    """The sentence in the caller's language."""
+    return zh if language() == "zh" else en
+
+
+def meta(**more: Any) -> dict[str, Any]:
+    """About this answer."""
+    began = g.get("began_s")
+    took_ms = 0 if began is None else round((time.perf_counter() - began) * 1000)
+    return {"timestamp": now_ms(), "requestId": g.get("request_id", ""), "duration": took_ms, **more}
+
+
+def success(answer: Answer, **more: Any) -> Response:
+    """An answer in its envelope."""
+    message = said(*_DONE.get(answer.status, _DONE[200]))
+    extra = {**more, **({} if answer.page is None else {"page": dict(answer.page)})}
+    body = {"success": True, "code": answer.status, "message": message, "data": answer.data, "meta": meta(**extra)}
+    response = _json(body, answer.status, JSON)
+    response.headers.update(answer.headers)
+    if answer.etag is not None:
+        response.set_etag(answer.etag)
+    return response
+
+
+def failure(error: ApiError) -> Response:
+    """An error in its envelope, or as problem details where only these are accepted."""
+    problem = error.problem
+    message = said(problem.zh, problem.en)
+    remedy = said(problem.remedy_zh, problem.remedy_en)
+    details = [one.as_dict() for one in error.details]
+    page = f"/errors/{error.code}"
+    if _wants_problem():
+        body = {"type": page, "title": message, "status": problem.status, "detail": remedy, "code": error.code}
+        body |= {"instance": f"urn:request:{g.get('request_id', '')}", "errors": details}
+        response = _json(body, problem.status, PROBLEM)
+    else:
+        told = {"type": problem.type, "code": error.code, "remedy": remedy, "help": page, "details": details}
+        envelope = {"success": False, "code": problem.status, "message": message, "error": told, "meta": meta()}
+        response = _json(envelope, problem.status, JSON)
+    response.headers.update(error.headers)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="obsync"'
+    return response
+
+
+def _wants_problem() -> bool:
+    """Only where it is named: a caller that takes anything gets the envelope."""
+    named = [kind for kind, _ in request.accept_mimetypes]
+    return PROBLEM in named and request.accept_mimetypes[PROBLEM] >= request.accept_mimetypes[JSON]
+
+
+def _json(body: Mapping[str, Any], status: int, kind: str) -> Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Response(text, status=status, content_type=f"{kind}; charset=utf-8" if kind == JSON else kind)

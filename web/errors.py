@@ -1,0 +1,168 @@
+"""Every error that the API can answer: one table of codes, and one table from our exceptions to codes.
+
+A code never changes its meaning; its page under ``/errors/CODE`` says what it means and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy.exc import DBAPIError
+
+from db.engine import DatabaseUnreachable
+from db.sync_runs import RunActive
+from domain.scopes import BadScope
+from domain.tenancy import BadPermission
+from usecases.sync import run_commands, starting
+from usecases.tenants import CannotDecrypt, UnknownTenant
+from usecases.terms import TermRefused, UnknownTerm
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One code: HTTP status, type, and what it says, Chinese and English: what happened, and what to do."""
+
+    status: int
+    type: str
+    zh: str
+    en: str
+    remedy_zh: str
+    remedy_en: str
+
+
+VALIDATION, AUTHENTICATION, AUTHORIZATION = "VALIDATION", "AUTHENTICATION", "AUTHORIZATION"
+NOT_FOUND, CONFLICT, RATE_LIMITED = "NOT_FOUND", "CONFLICT", "RATE_LIMITED"
+SERVICE_UNAVAILABLE, INTERNAL = "SERVICE_UNAVAILABLE", "INTERNAL"
+
+PROBLEMS: Final[Mapping[str, Problem]] = {
+    "BAD_REQUEST": Problem(400, VALIDATION, "请求无法理解", "The request cannot be understood",
+        "请对照接口文档检查请求", "Compare the request with the documentation"),
+    "BAD_JSON": Problem(400, VALIDATION, "请求体不是合格的 JSON", "The body is not proper JSON",
+        "请发送 UTF-8 编码的 JSON 对象，同名字段只出现一次", "Send one JSON object in UTF-8 that names each field once"),
+    "BODY_TOO_LARGE": Problem(413, VALIDATION, "请求体过大", "The body is too large",
+        "请减少一次发送的内容", "Send less at once"),
+    "UNSUPPORTED_MEDIA": Problem(415, VALIDATION, "请求体的类型不受支持", "The type of the body is not supported",
+        "请使用 Content-Type: application/json", "Use Content-Type: application/json"),
+    "INVALID": Problem(422, VALIDATION, "请求参数有误", "Something in the request is not valid",
+        "请按 details 逐项修改", "Mend what the details name"),
+    "TENANT_MISSING": Problem(400, VALIDATION, "没有指明学校", "No school is named",
+        "请在 X-Tenant-ID 中写明学校", "Name the school in X-Tenant-ID"),
+    "TENANT_MISMATCH": Problem(403, AUTHORIZATION, "X-Tenant-ID 与登录身份不符", "X-Tenant-ID is not the school you signed in to",
+        "请去掉 X-Tenant-ID，或登录该学校", "Leave X-Tenant-ID out, or sign in to that school"),
+    "TENANT_UNKNOWN": Problem(404, NOT_FOUND, "没有这所学校", "There is no such school",
+        "请检查学校代码", "Check the code of the school"),
+    "NOT_AUTHENTICATED": Problem(401, AUTHENTICATION, "尚未登录或登录已失效", "You are not signed in, or no longer",
+        "请重新登录，并在 Authorization 中携带令牌", "Sign in again and send the token in Authorization"),
+    "FORBIDDEN": Problem(403, AUTHORIZATION, "没有执行此操作的权限", "You may not do this",
+        "请联系管理员授予相应权限", "Ask an administrator for the permission that the details name"),
+    "NOT_FOUND": Problem(404, NOT_FOUND, "没有找到", "There is nothing here",
+        "请检查地址中的编号", "Check the id in the address"),
+    "METHOD_NOT_ALLOWED": Problem(405, VALIDATION, "此地址不接受该方法", "This address does not take that method",
+        "Allow 响应头列出了可用的方法", "The header Allow lists the methods it takes"),
+    "NOT_ACCEPTABLE": Problem(406, VALIDATION, "无法按要求的格式应答", "There is no answer in the form you asked for",
+        "请接受 application/json", "Accept application/json"),
+    "RUN_ACTIVE": Problem(409, CONFLICT, "相同的同步正在进行", "A run that does the same has not ended",
+        "请等待其结束，或先确认、恢复或取消它", "Wait for its end, or confirm, resume or cancel it first"),
+    "RUN_REFUSED": Problem(409, CONFLICT, "该同步批次目前不接受此命令", "The run does not take this command now",
+        "details 说明了原因和可行的操作", "The details say why, and what can be done"),
+    "NO_SOURCE": Problem(409, CONFLICT, "尚未设置数据源", "No source has been synced yet",
+        "请先由运维执行一次 obsync sync SOURCE", "Let an operator run `obsync sync SOURCE` once"),
+    "BAD_SOURCE": Problem(409, CONFLICT, "数据源无法读取", "The source cannot be read",
+        "请按 details 修复数据源", "Mend the source as the details say"),
+    "BAD_SCOPE": Problem(422, VALIDATION, "同步范围无法使用", "The scope cannot be used",
+        "请按 details 修改范围", "Change the scope as the details say"),
+    "TERM_REFUSED": Problem(409, CONFLICT, "该学期目前不允许此操作", "The term does not allow this now",
+        "请按 details 处理", "Do what the details say"),
+    "TERM_UNKNOWN": Problem(422, VALIDATION, "没有这个学期", "There is no such term",
+        "details 列出了已有的学期", "The details list the terms there are"),
+    "KEY_REUSED": Problem(422, VALIDATION, "该 Idempotency-Key 已用于另一个请求", "This Idempotency-Key was used for another request",
+        "请为新的请求使用新的 Idempotency-Key", "Use a new Idempotency-Key for a new request"),
+    "KEY_IN_USE": Problem(409, CONFLICT, "相同的请求正在处理", "The same request is being worked on",
+        "请稍后用同一 Idempotency-Key 重试", "Try again with the same Idempotency-Key after Retry-After"),
+    "VERSION_MISSING": Problem(428, VALIDATION, "缺少 If-Match", "If-Match is missing",
+        "请先读取该对象，并把 ETag 写入 If-Match", "Read the thing first and send its ETag in If-Match"),
+    "VERSION_CHANGED": Problem(412, CONFLICT, "该对象在此期间已被更改", "The thing has changed in the meantime",
+        "请重新读取后再试", "Read it again, and decide again"),
+    "RATE_LIMITED": Problem(429, RATE_LIMITED, "请求过于频繁", "Too many requests",
+        "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
+    "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
+        "请在 Retry-After 所示的秒数之后重试；没有任何更改",
+        "Try again after the seconds in Retry-After; nothing was changed"),
+    "INTERNAL": Problem(500, INTERNAL, "服务器内部错误", "Something is wrong on our side",
+        "请把 requestId 告诉运维人员", "Give the requestId to the people who run the service"),
+}  # fmt: skip
+
+OF_STATUS: Final[Mapping[int, str]] = {
+    400: "BAD_REQUEST", 401: "NOT_AUTHENTICATED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED",
+    406: "NOT_ACCEPTABLE", 409: "RUN_REFUSED", 412: "VERSION_CHANGED", 413: "BODY_TOO_LARGE", 415: "UNSUPPORTED_MEDIA",
+    422: "INVALID", 428: "VERSION_MISSING", 429: "RATE_LIMITED", 503: "UNAVAILABLE",
+}  # fmt: skip
+"""The code of an error that only has a status: the framework's own."""
+
+RETRY_S: Final = 5
+"""What Retry-After says where nobody knows better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One thing that is wrong: where (a field's path, or blank) and what, with what to do about it."""
+
+    field: str = ""
+    message: str = ""
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """As an answer shows it: without what is blank."""
+        said = {"field": self.field, "message": self.message, "remedy": self.remedy}
+        return {name: value for name, value in said.items() if value}
+
+
+class ApiError(Exception):
+    """An error of the table above, with its details and headers. Raises KeyError for a code that is none."""
+
+    def __init__(self, code: str, *details: Detail, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.problem = PROBLEMS[code]
+        self.details: Sequence[Detail] = details
+        self.headers = dict(headers or {})
+
+
+def _unavailable(_: Any) -> ApiError:
+    return ApiError("UNAVAILABLE", headers={"Retry-After": str(RETRY_S)})
+
+
+_OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
+    (RunActive, lambda e: ApiError("RUN_ACTIVE", Detail(message=str(e)))),
+    (run_commands.UnknownRun, lambda _: ApiError("NOT_FOUND")),
+    (run_commands.Changed, lambda _: ApiError("VERSION_CHANGED")),
+    (run_commands.Refused, lambda e: ApiError("RUN_REFUSED", Detail(message=str(e), remedy=e.remedy))),
+    (starting.NoSource, lambda _: ApiError("NO_SOURCE")),
+    (starting.SourceRefused, lambda e: ApiError("BAD_SOURCE", Detail(message=e.problem, remedy=e.remedy))),
+    (BadScope, lambda e: ApiError("BAD_SCOPE", Detail("scope", e.problem, e.remedy))),
+    (TermRefused, lambda e: ApiError("TERM_REFUSED", Detail(message=e.problem, remedy=e.remedy))),
+    (UnknownTerm, lambda e: ApiError("TERM_UNKNOWN", Detail(message=str(e), remedy=", ".join(e.known)))),
+    (BadPermission, lambda e: ApiError("INVALID", Detail("permissions", str(e)))),
+    (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
+    (CannotDecrypt, _unavailable),
+    (DatabaseUnreachable, _unavailable),
+    (DBAPIError, lambda e: _unavailable(e) if _is_away(e) else ApiError("INTERNAL")),
+)  # fmt: skip
+
+
+def of_exception(error: Exception) -> ApiError | None:
+    """What the API answers to an exception of ours; None for one that nobody expected."""
+    if isinstance(error, ApiError):
+        return error
+    return next((make(error) for kind, make in _OURS if isinstance(error, kind)), None)
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the database could not be asked, in contrast to a statement that it refused."""
+    return error.connection_invalidated or type(error).__name__ in (
+        "OperationalError",
+        "InterfaceError",
+        "TimeoutError",
+    )

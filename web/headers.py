@@ -1,0 +1,63 @@
+"""Headers of every answer, errors included: what browsers may do with it, and who may read it from another site."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Response, request
+
+API_CSP: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+PAGE_CSP: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+"""For pages that people open: the documentation and its own scripts, nothing from anywhere else."""
+
+_ALWAYS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+_METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
+_ASKED: Final = (
+    "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID"
+)
+_SHOWN: Final = (
+    "ETag, Idempotency-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+    "X-Request-ID"
+)
+
+
+def secure(response: Response) -> None:
+    """Set the headers that every answer has. What is not a static file is not kept by anybody."""
+    for name, value in _ALWAYS.items():
+        response.headers.setdefault(name, value)
+    is_page = response.mimetype in ("text/html", "text/css", "text/javascript", "image/svg+xml")
+    response.headers["Content-Security-Policy"] = PAGE_CSP if is_page else API_CSP
+    if not is_static():
+        response.headers["Cache-Control"] = "no-store"
+    response.vary.update(("Accept", "Accept-Language", "Authorization"))
+
+
+def is_static() -> bool:
+    """Whether a file of the documentation is asked for, which is the same for everybody."""
+    return (request.endpoint or "").endswith(".static")
+
+
+def allow_origins(response: Response, origins: frozenset[str]) -> None:
+    """Let the sites of an exact list read the answer; nobody else, and never with cookies."""
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    if origin is None or origin not in origins:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers["Access-Control-Expose-Headers"] = _SHOWN
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = _METHODS
+        response.headers["Access-Control-Allow-Headers"] = _ASKED
+        response.headers["Access-Control-Max-Age"] = "600"

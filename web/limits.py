@@ -1,0 +1,66 @@
+"""How often somebody may ask: per caller over all routes, per caller and route where a route says so, per address for those
+that nobody knows yet.
+
+A campus leaves through one address, so that an address never limits people who are signed in. The counts are on the cache's
+Redis; while that is away each process counts for itself by the same limits, so that its loss neither shuts the API nor opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Flask, request
+from flask_limiter import HeaderNames, Limiter
+
+from bootstrap.settings import Settings
+from web.routes import Route
+from web.site import maybe_scope
+
+_PREFIX = "obsync-api-fixed-window"  # with the strategy: another one cannot read the keys of this one
+_HEADERS = {
+    HeaderNames.LIMIT: "RateLimit-Limit",
+    HeaderNames.REMAINING: "RateLimit-Remaining",
+    HeaderNames.RESET: "RateLimit-Reset",
+}
+
+
+def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None:
+    """Limit the requests of an application from here on in its order of hooks: the caller has to be known before."""
+    for_users, for_strangers = f"{settings.user_limit_per_min}/minute", f"{settings.ip_limit_per_min}/minute"
+
+    def whole() -> str:
+        return for_users if maybe_scope() is not None else for_strangers
+
+    def of_route() -> str:
+        route = routes.get(request.endpoint or "")
+        return (route.limit if route is not None else None) or ""
+
+    limiter = Limiter(
+        _who,
+        application_limits=[whole],
+        default_limits=[of_route],
+        storage_uri=_uri(settings.cache_url),
+        storage_options={"socket_timeout": 1, "socket_connect_timeout": 1},
+        strategy="fixed-window",
+        key_prefix=_PREFIX,
+        headers_enabled=True,
+        header_name_mapping=_HEADERS,
+        in_memory_fallback_enabled=True,
+    )
+    limiter.init_app(app)
+    limiter.request_filter(lambda: request.endpoint in _FREE or request.method == "OPTIONS")
+
+
+_FREE = frozenset({"health.healthz", "health.readyz"})
+
+
+def _who() -> str:
+    scope = maybe_scope()
+    if scope is not None:
+        return f"user:{scope.tenant}:{scope.user}"
+    return f"ip:{request.remote_addr or '-'}"
+
+
+def _uri(url: str) -> str:
+    """The address in the spelling of the library that counts."""
+    return "redis+" + url if url.startswith("unix://") else url

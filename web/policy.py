@@ -1,0 +1,129 @@
+"""What each route demands, declared where the route is: the one place that asks `may`.
+
+    @feature.get("/sync/runs/<run_id>", needs("run.read", run_of), ...)      the thing is found, then asked about
+    @feature.get("/sync/runs", needs_some("run.read"), ...)                  a list: narrowed by `site.reach` in its query
+    @feature.get("/healthz", anybody("says nothing about any school"), ...)  with the reason why
+
+A caller without the action at any reach is refused before the body is looked at (403). A thing outside tenant or reach is
+answered as if it did not exist (404).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import request
+from sqlalchemy import Connection
+
+from db import audit
+from db.engine import in_unit, reading
+from domain.tenancy import Scope, Thing, Why, check_action, may, reaches
+from observability.log import get_logger
+from usecases.deps import Deps
+from web.errors import ApiError, Detail
+
+log = get_logger("web.policy")
+
+Finder = Callable[[Connection, Scope, Mapping[str, Any]], Thing | None]
+"""Finds what a request is about, from its path, query and body; None: there is no such thing."""
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`action` None: any signed-in caller, or anybody at all where `public` says why."""
+
+    action: str | None = None
+    find: Finder | None = None
+    public: str | None = None
+
+    @property
+    def needs_caller(self) -> bool:
+        """Whether somebody has to be signed in."""
+        return self.public is None
+
+
+def needs(action: str, find: Finder) -> Policy:
+    """The caller may do `action` to the thing that `find` finds."""
+    check_action(action)
+    return Policy(action, find)
+
+
+def needs_some(action: str) -> Policy:
+    """The caller may do `action` to something; the route narrows what it answers by the reach."""
+    check_action(action)
+    return Policy(action)
+
+
+def anybody(reason: str) -> Policy:
+    """No caller is needed, for a reason."""
+    return Policy(public=reason)
+
+
+def anyone_signed_in() -> Policy:
+    """Any caller, about himself."""
+    return Policy()
+
+
+def whole_school(_connection: Connection, scope: Scope, _said: Mapping[str, Any]) -> Thing:
+    """A thing that is all of the caller's school."""
+    return Thing(scope.tenant)
+
+
+def platform(_connection: Connection, _scope: Scope, _said: Mapping[str, Any]) -> Thing:
+    """A thing that belongs to no school."""
+    return Thing(None)
+
+
+def check_action_of(policy: Policy, scope: Scope, deps: Deps) -> None:
+    """Before anything of the request is read. Raises `ApiError` 403."""
+    if policy.action is not None and not reaches(scope, policy.action):
+        refuse(policy.action, Why.NOT_PERMITTED, scope, deps)
+
+
+def check_thing_of(policy: Policy, scope: Scope, deps: Deps, said: Mapping[str, Any]) -> None:
+    """When the request is read and is well formed. Raises `ApiError` 403 or 404."""
+    if policy.action is None or policy.find is None:
+        return
+    with reading(deps.engine) as tx:
+        thing = policy.find(tx, scope, said)
+    if thing is None:
+        raise ApiError("NOT_FOUND")
+    decision = may(scope, policy.action, thing)
+    if not decision:
+        refuse(policy.action, decision.why, scope, deps)
+
+
+def demand(action: str, thing: Thing, scope: Scope, deps: Deps) -> None:
+    """A second permission that a request needs for what its body says. Raises `ApiError` 403 or 404."""
+    decision = may(scope, action, thing)
+    if not decision:
+        refuse(action, decision.why, scope, deps)
+
+
+def refuse(action: str, why: Why, scope: Scope, deps: Deps) -> None:
+    """Note a denied attempt and answer it. Raises `ApiError`.
+
+    Attempts to change something are kept in the audit; what somebody looked for in vain is logged.
+    """
+    log.info("request.denied", action=action, why=why.value)
+    if request.method not in _SAFE:
+        target = request.path
+        in_unit(
+            deps.engine,
+            lambda tx: audit.write(
+                tx,
+                tenant=scope.tenant,
+                new_id=deps.new_id,
+                actor=f"user:{scope.user}",
+                action=f"denied.{action}",
+                thing=target,
+                after={"why": why.value, "method": request.method},
+            ),
+        )
+    if why is Why.NOT_PERMITTED:
+        raise ApiError("FORBIDDEN", Detail("permission", action))
+    raise ApiError("NOT_FOUND")

@@ -1,0 +1,9 @@
+"""The routes, one module per feature."""
+
+from typing import Final
+
+from web.rest import error_pages, health, runs
+from web.routes import Feature
+
+FEATURES: Final[tuple[Feature, ...]] = (health.open_feature, health.feature, runs.feature, error_pages.feature)
+"""All features of the product, in the order of the documentation."""

@@ -1,0 +1,71 @@
+"""What the routes of one application share, and what the request at hand is about."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import redis
+from flask import current_app, g, has_request_context
+
+from bootstrap.settings import Settings
+from domain.tenancy import Reach, Scope, reaches
+from usecases.deps import Deps
+from web.auth import Authenticator, NotAuthenticated
+
+NAME = "obsync"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Deps and settings of the process, who says who is asking, and the Redis servers that readiness asks for."""
+
+    deps: Deps
+    settings: Settings
+    authenticator: Authenticator
+    servers: dict[str, redis.Redis] = field(default_factory=dict)
+
+
+def site() -> Site:
+    """The site of the application that serves this request."""
+    return cast(Site, current_app.extensions[NAME])
+
+
+def now_ms() -> int:
+    """The time of this process, milliseconds UTC: for what people read, never for leases."""
+    return time.time_ns() // 1_000_000
+
+
+def scope() -> Scope:
+    """Who is asking. Raises `NotAuthenticated` on a route that anybody may use."""
+    found = maybe_scope()
+    if found is None:
+        raise NotAuthenticated("this route has no caller")
+    return found
+
+
+def maybe_scope() -> Scope | None:
+    """Who is asking, where that is known by now."""
+    return cast("Scope | None", g.get("scope")) if has_request_context() else None
+
+
+def deps() -> Deps:
+    """What use cases are given for this request: in the caller's tenant."""
+    return cast(Deps, g.get("deps") or site().deps)
+
+
+def actor() -> str:
+    """How the caller's acts are signed."""
+    return f"user:{scope().user}"
+
+
+def reach(action: str) -> frozenset[Reach]:
+    """How far the caller may go with `action`: what a list has to be narrowed by."""
+    return reaches(scope(), action)
+
+
+def note(**facts: Any) -> None:
+    """Keep facts of this request for those that come after the route (headers, log, stored answers)."""
+    for name, value in facts.items():
+        setattr(g, name, value)
