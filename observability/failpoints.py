@@ -54,6 +54,7 @@ POINTS: Final[Mapping[str, Point]] = {
     "plan.after_unit": Point("usecases/sync/stages/plan.py", "a page of the plan is committed, no progress"),
     "run.after_stage": Point("usecases/sync/runs.py", "the end of a stage is committed"),
     "tick.after_slot": Point("usecases/schedules.py", "a slot and its task are written, not committed"),
+    "api.after_work": Point("web/idempotency.py", "the work of a request is committed, its answer is on its way"),
     "broker.before_ack": Point("actors", "an actor has done its work; its message is not acknowledged"),
 }
 """Every point there is. A test compares it with the sources."""

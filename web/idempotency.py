@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from db import answers
 from db.engine import in_unit
+from observability.failpoints import failpoint
 from usecases import tenants
 from web.envelope import Answer, success
 from web.errors import ApiError, Detail
@@ -61,6 +62,7 @@ def answered_once(work: Callable[[], Answer]) -> Response:
     except BaseException:
         _settle(claimed, None)
         raise
+    failpoint("api.after_work")
     _settle(claimed, answer)
     return success(answer)
 
