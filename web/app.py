@@ -37,7 +37,6 @@ log = get_logger("web")
 MAX_BODY_BYTES: Final = 1 << 20
 _REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 _SHOWN_PROBLEMS: Final = 20
-_RETRY_STATUSES: Final = (409, 429, 503)
 _OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
 
 
@@ -100,8 +99,7 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
         headers.secure(response)
         headers.allow_origins(response, origins)
         response.headers["X-Request-ID"] = g.get("request_id", "")
-        if response.status_code not in _RETRY_STATUSES:
-            response.headers.pop("Retry-After", None)
+        limits.finish(response)
         _log(response)
         return response
 
@@ -197,4 +195,5 @@ def _of_framework(error: HTTPException) -> Response:
 def _log(response: Response) -> None:
     took_ms = round((time.perf_counter() - g.began_s) * 1000, 1) if "began_s" in g else None
     route = request.url_rule.rule if request.url_rule is not None else "-"
-    log.info("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)
+    say = log.debug if request.endpoint in limits.FREE else log.info
+    say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

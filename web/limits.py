@@ -7,9 +7,10 @@ Redis; while that is away each process counts for itself by the same limits, so 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask_limiter import HeaderNames, Limiter
 
 from bootstrap.settings import Settings
@@ -17,11 +18,13 @@ from web.routes import Route
 from web.site import maybe_scope
 
 _PREFIX = "obsync-api-fixed-window"  # with the strategy: another one cannot read the keys of this one
+_RESET = "RateLimit-Reset"
 _HEADERS = {
     HeaderNames.LIMIT: "RateLimit-Limit",
     HeaderNames.REMAINING: "RateLimit-Remaining",
-    HeaderNames.RESET: "RateLimit-Reset",
+    HeaderNames.RESET: _RESET,
 }
+_WAITING = (409, 429, 503)
 
 
 def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None:
@@ -48,10 +51,20 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
         in_memory_fallback_enabled=True,
     )
     limiter.init_app(app)
-    limiter.request_filter(lambda: request.endpoint in _FREE or request.method == "OPTIONS")
+    limiter.request_filter(lambda: request.endpoint in FREE or request.method == "OPTIONS")
 
 
-_FREE = frozenset({"health.healthz", "health.readyz"})
+FREE = frozenset({"health.healthz", "health.readyz"})
+"""Routes that machines ask all the time: not counted."""
+
+
+def finish(response: Response) -> None:
+    """Make the library's headers those of the standard: seconds from now, and Retry-After only where one has to wait."""
+    reset = response.headers.get(_RESET)
+    if reset is not None:
+        response.headers[_RESET] = str(max(0, int(reset) - int(time.time())))
+    if response.status_code not in _WAITING:
+        response.headers.pop("Retry-After", None)
 
 
 def _who() -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-_HOST: Final = "127.0.0.1"
+LOOPBACK: Final = "127.0.0.1"
 _TRIES: Final = 20
 
 
 class NoFreePort(Exception):
     """Every port that was tried is taken."""
 
-    def __init__(self) -> None:
-        super().__init__(f"There is no free port on {_HOST}: stop a program that listens there, and try again.")
+    def __init__(self, host: str) -> None:
+        super().__init__(f"There is no free port on {host}: stop a program that listens there, and try again.")
 
 
-def claim_port(wanted: int) -> tuple[int, socket.socket]:
-    """`wanted` if nobody listens there, else any free port of the loopback address; and the claim, to be kept open.
+def claim_port(wanted: int, *, host: str = LOOPBACK) -> tuple[int, socket.socket]:
+    """`wanted` if nobody listens there, else any free port of the address `host`; and the claim, to be kept open.
 
     Another `obsync up` that looks before anybody listens finds the UDP port of the same number bound, and takes another
     one. Without that both would choose the same, and the second would work on the simulator of the first.
@@ -28,9 +28,9 @@ def claim_port(wanted: int) -> tuple[int, socket.socket]:
         try:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((_HOST, port))
+                probe.bind((host, port))
                 claim.bind(probe.getsockname())
             return int(claim.getsockname()[1]), claim
         except OSError:
             claim.close()
-    raise NoFreePort
+    raise NoFreePort(host)

@@ -97,7 +97,10 @@ class Up:
         self._port = 0
         if self._simulated:
             self._port, self._port_claim = claim_port(SIMULATOR_PORT)
-        self.settings = self._for_children(settings)
+        self._http_port, self._http_claim = claim_port(settings.http_port, host=settings.http_host)
+        bound = replace(settings, http_bind=f"{settings.http_host}:{self._http_port}")
+        self.settings = self._for_children(bound)
+        self._wanted_port = settings.http_port
 
     def _for_children(self, settings: Settings) -> Settings:
         if not self._simulated:
@@ -275,6 +278,8 @@ class Up:
             )
 
     def _addresses(self) -> None:
+        replaced = "" if self._http_port == self._wanted_port else f"  (port {self._wanted_port} is taken)"
+        self._say(f"API        http://{self.settings.http_bind}/openapi/swagger{replaced}")
         if self._simulated:
             self._say(f"simulator  http://127.0.0.1:{self._port}/_sim/state?counts=1")
         self._say(f"database   {self.settings.database_url}" if self.settings.is_sqlite else "database   as configured")
