@@ -13,7 +13,7 @@ from tests.architecture import sources
 from workers import procfile
 
 PROCFILES = ("Procfile", "Procfile.dev")
-WITHOUT_QUEUE = {"scheduler"}  # sends, and serves nothing
+WITHOUT_QUEUE = {"scheduler", "web"}  # they send, and serve no queue
 MOST_QUEUES = 6  # each costs two threads and two polls in every process
 
 
