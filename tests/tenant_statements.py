@@ -45,9 +45,9 @@ def _open(scope: exp.Expression) -> Iterator[str]:
     """Tables of this select, update, delete or insert alone that are not compared in it."""
     if isinstance(scope, exp.Insert):
         schema = scope.this
-        if isinstance(schema, exp.Schema) and schema.this.name in TABLES:
-            if TENANT not in {column.name for column in schema.expressions}:
-                yield schema.this.name
+        known = isinstance(schema, exp.Schema) and schema.this.name in TABLES
+        if known and TENANT not in {column.name for column in schema.expressions}:
+            yield schema.this.name
         return
     sources = dict(_sources(scope))
     compared = set(_compared(scope, sources))

@@ -1,0 +1,58 @@
+"""Whatever anybody sends, as each role: no 5xx, and no answer that the document does not have."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.integration.api_rig import Api, token_of
+
+EXAMPLES = int(os.environ.get("OBSYNC_TEST_FUZZ_EXAMPLES", "4"))
+"""Cases for each operation and role. The usual run is a look; the long one is `make prove`."""
+CHECKS = (
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+ROLES = (None, "mei", "bao", "sun", "ada", "zoe")
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_no_request_gets_an_answer_that_nobody_described(api: Api, name: str | None) -> None:
+    """The document is what clients are written from, and a 5xx is ours to mend, whoever sent what."""
+    run_id = api.run()
+    schema = schemathesis.openapi.from_wsgi("/openapi/openapi.json", api.app)
+    headers = {} if name is None else {"Authorization": f"Bearer {token_of(name)}"}
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def send(case: Any) -> None:
+            for path_name in ("run_id", "sync_id"):
+                if path_name in (case.path_parameters or {}) and len(case.path_parameters[path_name]) % 2:
+                    case.path_parameters[path_name] = run_id
+            case.call_and_validate(headers=headers, checks=list(CHECKS))
+
+        from hypothesis import given
+
+        given(case=operation.as_strategy())(send)()
