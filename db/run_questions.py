@@ -51,10 +51,7 @@ def questions_of(row: AnyRow) -> list[Question]:
     return [Question(**{**one, "guard": Guard(one["guard"])}) for one in json.loads(row.questions)]
 
 
-def of_run(connection: Connection, *, run_id: str) -> list[AnyRow]:
+def of_run(connection: Connection, *, tenant: str, run_id: str) -> list[AnyRow]:
     """Every asking of a run, newest first."""
-    return list(
-        connection.execute(
-            select(run_questions).where(run_questions.c.run_id == run_id).order_by(run_questions.c.number.desc())
-        )
-    )
+    mine = (run_questions.c.tenant_id == tenant, run_questions.c.run_id == run_id)
+    return list(connection.execute(select(run_questions).where(*mine).order_by(run_questions.c.number.desc())))

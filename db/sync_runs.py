@@ -106,8 +106,11 @@ def leave_reading(connection: Connection, *, tenant: str, run_id: str) -> None:
     connection.execute(update(tenants).where(*mine).values(reading_run=None))
 
 
-def get(connection: Connection, run_id: str, *, lock: bool = False) -> AnyRow | None:
+def get(connection: Connection, run_id: str, *, tenant: str | None = None, lock: bool = False) -> AnyRow | None:
+    """The run of that id; with `tenant` only one of that school: whoever has the id from outside names it."""
     statement = select(runs).where(runs.c.id == run_id)
+    if tenant is not None:
+        statement = statement.where(runs.c.tenant_id == tenant)
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
 
 
@@ -226,7 +229,7 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         ],
         "counts": run_counts.totals(connection, run_id=row.id),
         "report": json.loads(row.report) if row.report else None,
-        "questions": [_asking(one) for one in run_questions.of_run(connection, run_id=row.id)],
+        "questions": [_asking(one) for one in run_questions.of_run(connection, tenant=row.tenant_id, run_id=row.id)],
     }
 
 
@@ -241,7 +244,11 @@ def _asking(row: AnyRow) -> dict[str, Any]:
 
 def _waits_for(connection: Connection, row: AnyRow) -> dict[str, Any] | None:
     """The run that goes first, while the row's run has not begun."""
-    before = get(connection, row.waits_for) if row.waits_for is not None and row.state == "queued" else None
+    before = (
+        get(connection, row.waits_for, tenant=row.tenant_id)
+        if row.waits_for is not None and row.state == "queued"
+        else None
+    )
     if before is None or before.state in ENDED:
         return None
     return {"id": before.id, "kind": before.kind, "state": before.state, "scope": shown_scope(before.scope)}

@@ -90,11 +90,10 @@ def check_thing_of(policy: Policy, scope: Scope, deps: Deps, said: Mapping[str, 
         return
     with reading(deps.engine) as tx:
         thing = policy.find(tx, scope, said)
-    if thing is None:
-        raise ApiError("NOT_FOUND")
-    decision = may(scope, policy.action, thing)
+    decision = None if thing is None else may(scope, policy.action, thing)
     if not decision:
-        refuse(policy.action, decision.why, scope, deps)
+        # A finder reads one school: what it does not find may be another's, and is noted as if it were.
+        refuse(policy.action, Why.OUTSIDE_REACH if decision is None else decision.why, scope, deps)
 
 
 def demand(action: str, thing: Thing, scope: Scope, deps: Deps) -> None:

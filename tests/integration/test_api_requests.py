@@ -75,7 +75,7 @@ def test_a_denied_attempt_to_change_something_is_kept(api: Api) -> None:
         (HOME, "user:ada", f"{RUNS}/{theirs}/cancel"),
         (HOME, "user:mei", f"{RUNS}/{mine}/cancel"),
     ]
-    assert [json.loads(row.after)["why"] for row in rows] == ["other_tenant", "not_permitted"]
+    assert [json.loads(row.after)["why"] for row in rows] == ["outside_reach", "not_permitted"]
     assert rows[1].request == "try-1"
 
 

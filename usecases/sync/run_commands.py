@@ -55,7 +55,7 @@ def tell(deps: Deps, run_id: str, command: Command, *, actor: str, seen: str | N
 
 def version_of(tx: Connection, run: AnyRow) -> str:
     """Changes whenever something changes that a person decides by: state, wish, or what it asks. Progress does not count."""
-    asked = run_questions.of_run(tx, run_id=run.id)
+    asked = run_questions.of_run(tx, tenant=run.tenant_id, run_id=run.id)
     return f"{run.state}-{run.asked or 'none'}-{asked[0].number if asked else 0}"
 
 
@@ -64,8 +64,8 @@ def write(
 ) -> str | None:
     """The same within a transaction of the caller's."""
     tasks.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=run_id)
-    run = sync_runs.get(tx, run_id, lock=True)
-    if run is None or run.tenant_id != deps.tenant:
+    run = sync_runs.get(tx, run_id, tenant=deps.tenant, lock=True)
+    if run is None:
         raise UnknownRun(run_id)
     if seen is not None and seen != version_of(tx, run):
         raise Changed(run_id)
@@ -93,7 +93,9 @@ def write(
 
 def _asked_of(tx: Connection, run: AnyRow) -> list[dict[str, Any]]:
     """The numbers that the answer is about."""
-    questions: list[dict[str, Any]] = json.loads(run_questions.of_run(tx, run_id=run.id)[0].questions)
+    questions: list[dict[str, Any]] = json.loads(
+        run_questions.of_run(tx, tenant=run.tenant_id, run_id=run.id)[0].questions
+    )
     return questions
 
 

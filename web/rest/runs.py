@@ -33,10 +33,10 @@ _LOOKED_THROUGH: Final = 2_000
 # --- what a request is about --------------------------------------------------------------------------------------------
 
 
-def run_of(tx: Connection, _scope: Scope, said: Mapping[str, Any]) -> Thing | None:
+def run_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing | None:
     """The run that the address names."""
     path = said["path"]
-    row = sync_runs.get(tx, getattr(path, "run_id", None) or path.sync_id)
+    row = sync_runs.get(tx, getattr(path, "run_id", None) or path.sync_id, tenant=scope.tenant)
     return None if row is None else thing_of(tx, row)
 
 
@@ -185,8 +185,8 @@ def show_status(path: shapes.SyncPath) -> Answer:
 def _look(run_id: str) -> tuple[dict[str, Any], str]:
     """A run as it is, and its version. Raises `ApiError` 404."""
     with reading(site.deps().engine) as tx:
-        row = sync_runs.get(tx, run_id)
-        if row is None or row.tenant_id != site.scope().tenant:
+        row = sync_runs.get(tx, run_id, tenant=site.scope().tenant)
+        if row is None:
             raise ApiError("NOT_FOUND")
         return sync_runs.as_dict(tx, row, now=now_ms(tx)), run_commands.version_of(tx, row)
 
