@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 OBSYNC = Path(sys.executable).parent / "obsync"
 ENDED = {"succeeded", "partially_succeeded", "failed", "cancelled", "needs_confirmation"}
-START_S = 40.0
-STOP_S = 30.0
+START_S = 90.0
+STOP_S = 60.0
 
 # Quick clocks: the proportions of the defaults, a fifth of their length. The simulator's faults keep within them.
 QUICK = {
@@ -171,7 +171,7 @@ class Product:
 
     # --- what it says -------------------------------------------------------------------------------------------------
 
-    def obsync(self, *arguments: str, settings: Mapping[str, str] | None = None, timeout_s: float = 60) -> Answer:
+    def obsync(self, *arguments: str, settings: Mapping[str, str] | None = None, timeout_s: float = 180) -> Answer:
         """Run a command on this installation; `settings` override its own."""
         done = subprocess.run(
             [str(OBSYNC), *arguments],

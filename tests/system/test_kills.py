@@ -19,7 +19,7 @@ from tests.system.product import Product
 if TYPE_CHECKING:
     from bench.mariadb import MariaDb
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(170)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 SEED = int(os.environ.get("OBSYNC_TEST_SEED", "1"))
 # Slow enough that a kill meets calls in flight, and some of them long ones; all within the call budget.
