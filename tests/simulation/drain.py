@@ -84,7 +84,8 @@ class Worker:
         self.claim = f"{self.name}/{world.seq}"
         mine = world.lanes[lane] = taken(row, claim=self.claim, now=world.now, times=world.times)
         self.lane, self.fence, self.deadline, self.step_at = lane, mine.fence, mine.lease_until, world.now
-        world.say(self.name, f"claims lane {lane} with fence {mine.fence}")
+        if world.log is not None:
+            world.say(self.name, f"claims lane {lane} with fence {mine.fence}")
         if not self.keeping:
             self.keeping = True
             world.at(world.now + RENEW_MS, self.keep)

@@ -24,15 +24,19 @@ ROLLS = [
     {"u2": "reader", "u4": "reader"},
 ]
 
+NAME_OF = {hash_: name for pairs in NAMES.values() for name, hash_ in pairs}
+HASH_OF = {name: hash_ for hash_, name in NAME_OF.items()}
+ROLLS_OF = {f"roll{n}": roll for n, roll in enumerate(ROLLS)}
+
 
 class Universe(World):
     """A world with processes and misfortune."""
 
     def __init__(self, seed: int, log: list[str] | None = None) -> None:
         super().__init__(seed, log)
-        self.names = {hash_: name for pairs in NAMES.values() for name, hash_ in pairs}
-        self.hash_of = {name: hash_ for hash_, name in self.names.items()}
-        self.rolls_of = {f"roll{n}": roll for n, roll in enumerate(ROLLS)}
+        self.names = NAME_OF
+        self.hash_of = HASH_OF
+        self.rolls_of = ROLLS_OF
         self.after: dict[int, int] = {}
         self.meddled = False
         self.idle = False

@@ -181,7 +181,8 @@ def settled(world: World, work: Settle, answers: Answers) -> None:
     retry = sum(1 for _, _, one in answers.settled if one.finding is Finding.NOT_APPLIED)
     for read, intent, one in answers.settled:
         row = world.mirror[read.target]
-        world.say("settled", f"{row.target} {intent.verb}: {one.finding}")
+        if world.log is not None:
+            world.say("settled", f"{row.target} {intent.verb}: {one.finding}")
         follows = aftermath(intent.verb, one.finding)
         if follows is Aftermath.SENT:
             row.sent(one.remote_id or "", intent.hash)

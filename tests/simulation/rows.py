@@ -156,7 +156,8 @@ class Task:
                     world.rolls[group] = world.rolls_of[hash_]
         self.cursor += 1
         self.attempts = 0
-        world.say(f"run {self.id}", f"page {self.cursor} of import {self.import_no}")
+        if world.log is not None:
+            world.say(f"run {self.id}", f"page {self.cursor} of import {self.import_no}")
         self.busy_until = 0
 
 

@@ -128,7 +128,7 @@ class World:
     def due_lane(self) -> tuple[str | None, int]:
         """A lane that somebody should claim now, and when to look again if there is none."""
         now = self.now
-        soon = now + 1500
+        soon = now + 1_500
         lanes = self.lanes
         claimable = [name for name, row in lanes.items() if on_claim(row, now=now) is not OnClaim.REFUSE]
         found: list[str] = []
