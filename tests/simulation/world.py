@@ -138,12 +138,13 @@ class World:
                 continue
             parked = mirror[row.group_id].parked_until
             if row.lane in claimable and is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now):
-                found.append(row.lane)
+                if row.lane not in found:
+                    found.append(row.lane)
             elif row.lane in claimable and now < parked < soon:
                 soon = parked
-        if claimable:
+        if len(found) < len(claimable):
             for job in self.open.values():
-                if job.run_at <= now and job.lane in claimable and self.is_due(job):
+                if job.run_at <= now and job.lane in claimable and job.lane not in found and self.is_due(job):
                     found.append(job.lane)
         if not found:
             for lane in lanes.values():
