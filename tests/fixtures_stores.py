@@ -152,10 +152,12 @@ def _empty_mariadb(url: str) -> None:
 
     engine = make_engine(url)
     with engine.begin() as connection:
+        tables = [one for one in inspect(connection).get_table_names() if one != "alembic_version"]
+        asked = " UNION ALL ".join(f"SELECT '{one}' FROM dual WHERE EXISTS (SELECT 1 FROM `{one}`)" for one in tables)
+        filled = list(connection.execute(text(asked)).scalars())
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
-        for table in inspect(connection).get_table_names():
-            if table != "alembic_version":
-                connection.execute(text(f"DELETE FROM `{table}`"))
+        for table in filled:
+            connection.execute(text(f"DELETE FROM `{table}`"))
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
     engine.dispose()
 
@@ -166,8 +168,23 @@ def database(database_url: str) -> Iterator[Engine]:
     from db.engine import make_engine
 
     engine = make_engine(database_url)
+    _share_statements(engine)
     yield engine
     engine.dispose()
+
+
+_first_of: dict[str, Engine] = {}
+
+
+def _share_statements(engine: Engine) -> None:
+    """Compile a statement once per session, not once per test: engines of one dialect keep them together."""
+    first = _first_of.get(engine.dialect.name)
+    if first is None:
+        with engine.connect():  # else the dialect would not know its server yet
+            _first_of[engine.dialect.name] = engine
+        return
+    engine.dialect = first.dialect
+    engine._compiled_cache = first._compiled_cache
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_units_of_several_processes_follow_each_other(database: Engine, database
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=200)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
     assert fences(database) == {"a": 75}
 
