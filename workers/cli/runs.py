@@ -40,6 +40,7 @@ from workers.cli.progress import RunScreen, tree
 
 _PATIENCE_S = 10.0
 _EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, ASKS: PARTIAL, "failed": FAILED, "cancelled": FAILED}
+_EXIT["running"] = PARTIAL  # what is left of it waits for off-peak hours
 
 
 mapping_option = click.option(
@@ -103,6 +104,9 @@ def show_end(run: dict[str, Any]) -> None:
         )
     elif run["state"] == ASKS:
         questions.show(run, out)
+    elif run["held_until_ms"] is not None:
+        held = run["stages"][-1]["note"]
+        out.print(f"[yellow]◷[/] run {run['id']} has sent what is near; {held} 其余待闲时", soft_wrap=True)
     else:
         out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}", soft_wrap=True)
 
@@ -371,7 +375,7 @@ def _print(run: dict[str, Any]) -> None:
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
     _print_failures(run["failures"])
-    if run["state"] in (*sync_runs.ENDED, ASKS):
+    if run["state"] in (*sync_runs.ENDED, ASKS) or run["held_until_ms"] is not None:
         show_end(run)
     elif questions.waits_for(run):
         out.print(questions.waits_for(run), highlight=False, soft_wrap=True)
