@@ -6,6 +6,7 @@ from workers.cli.audit import audit
 from workers.cli.campus import campus
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
+from workers.cli.freshness import freshness
 from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, import_, lanes, limit, migrate, off_peak, plan, quarantine, repair, runs, schedules, sync,
-    terms, up, verify, worker,
+    audit, campus, dead, failures_, freshness, import_, lanes, limit, migrate, off_peak, plan, quarantine, repair, runs,
+    schedules, sync, terms, up, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

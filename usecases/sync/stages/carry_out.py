@@ -23,7 +23,7 @@ from domain.settlement import Verb
 from usecases import off_peak
 from usecases.sync import layout
 from usecases.sync.planning import CoursePlan
-from usecases.sync.stages import choose
+from usecases.sync.stages import choose, pace
 from usecases.sync.stages.base import Done, More, Running, Step
 from usecases.sync.stages.drain import POLL_MS, any_left, note_of
 from usecases.sync.turns import scope_of
@@ -155,6 +155,7 @@ def _wait(on: Running, stage: AnyRow) -> Step:
     # What was put before this stage is closed or held, so what is open is of this stage.
     left = sum(of["planned"] - of["done"] - of["failed"] - of["superseded"] for of in counts)
     on.progress(stage.position, done=max(0, min(stage.total, stage.total - left)))
+    pace.note(on)
     if open_:
         return More(POLL_MS)
     failed = sum(of["failed"] for of in counts)

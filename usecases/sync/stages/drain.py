@@ -10,6 +10,7 @@ from db.engine import reading
 from db.tables import AnyRow
 from db.tables import lanes as lane_table
 from usecases import off_peak
+from usecases.sync.stages import pace
 from usecases.sync.stages.base import CREDENTIALS_REMEDY, Done, More, RunFailed, Running, Step
 
 POLL_MS = 400
@@ -33,6 +34,7 @@ def await_lanes(on: Running, stage: AnyRow) -> Step:
     open_ = any_left(on, [kind])
     closed = counts["done"] + counts["failed"] + counts["superseded"]
     on.progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
+    pace.note(on)
     if open_:
         return More(POLL_MS)
     return Done(note_of(on, f"{counts['failed']} failed" if counts["failed"] else None, kind=kind))

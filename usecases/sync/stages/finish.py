@@ -8,7 +8,7 @@ from db import accounts, failure_lists, run_counts, sync_runs
 from db.tables import AnyRow, mirror
 from usecases import failures
 from usecases.sync import verify_runs
-from usecases.sync.stages import drain
+from usecases.sync.stages import drain, pace
 from usecases.sync.stages.base import Done, More, Running, Step
 
 
@@ -19,11 +19,14 @@ def report(on: Running, stage: AnyRow) -> Step:
     what is held until the off-peak hours; meanwhile it stands aside.
     """
     if drain.any_left(on):
+        pace.note(on)
         return More(drain.POLL_MS)
     until = drain.held_until(on)
     if until is not None:
+        pace.note(on, at_once=on.run.held_until is None)
         _stand_aside(on, stage, until)
         return More(drain.HELD_POLL_MS)
+    pace.note(on, at_once=True)
     on.progress(stage.position, done=1, total=1)
     return Done()
 
