@@ -2,6 +2,7 @@
 
 queued ─▶ done | dead | cancelled | superseded            blocked: its calendar is dead; back to queued when that is put
                                                           paused: its run is paused; back to queued when that goes on
+                                                          held: it waits for off-peak hours; see `holding`
 """
 
 from collections import Counter
@@ -15,18 +16,22 @@ from db import dead_letters, run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
-from domain.jobs import OnPut, on_put
+from domain.jobs import HELD, OnPut, on_put, state_after_put
 
 SCHEMA_VER = 1
 """What this code writes and understands. Raise it with a change of a payload that older code would misread, and with any new
 kind of lane job: during a deployment old workers leave the rows of new ones alone, and new workers must understand the old."""
 GONE = "null"  # payload of a target that should not exist
-OPEN = ("queued", "paused", "blocked")
+OPEN = ("queued", "held", "paused", "blocked")
+WAITING = ("queued", "held", "paused")  # open, and its run has not counted it as anything yet
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """The desired state of one remote target. `desired_hash` is blank when the target should be gone."""
+    """The desired state of one remote target. `desired_hash` is blank when the target should be gone.
+
+    `may_wait`: it is put as held, for off-peak hours.
+    """
 
     kind: str
     target: str
@@ -40,6 +45,7 @@ class Put:
     marker: str | None = None
     name: str | None = None
     source_id: str | None = None
+    may_wait: bool = False
 
 
 NewId = Callable[[], str]
@@ -82,10 +88,11 @@ def put(
             continue
         if row.run_id != run_id:
             planned[row.lane, one.kind] += 1
-            if row.run_id is not None and row.state in ("queued", "paused"):
+            if row.run_id is not None and row.state in WAITING:
                 superseded[row.run_id, row.lane, one.kind] += 1
         if what is OnPut.MOVE:
-            moved.append({"b_id": row.id, "b_run": run_id, "b_import": import_no, **_rank(one)})
+            state = state_after_put(open_state=row.state, moved=True, may_wait=one.may_wait)
+            moved.append({"b_id": row.id, "b_state": state, "b_run": run_id, "b_import": import_no, **_rank(one)})
         else:
             changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
     new = _new(tenant=tenant, import_no=import_no, run_id=run_id, now=now)
@@ -95,6 +102,7 @@ def put(
     if changed:
         connection.execute(_CHANGE, changed)
     _unblock(connection, taken, tenant=tenant, now=now)
+    _let_calendars_go(connection, taken, tenant=tenant)
     for (old_run, lane, kind), count in sorted(superseded.items()):
         run_counts.add(connection, run_id=old_run, lane=lane, kind=kind, superseded=count)
     if run_id is not None:
@@ -116,6 +124,7 @@ _MOVE = (
     update(jobs)
     .where(jobs.c.id == bindparam("b_id"))
     .values(
+        state=bindparam("b_state"),
         run_id=bindparam("b_run"),
         import_no=bindparam("b_import"),
         tier=bindparam("b_tier"),
@@ -126,7 +135,7 @@ _CHANGE = (
     update(jobs)
     .where(jobs.c.id == bindparam("b_id"))
     .values(
-        state="queued",
+        state=bindparam("b_state"),
         payload=bindparam("b_payload"),
         desired_hash=bindparam("b_hash"),
         schema_ver=SCHEMA_VER,
@@ -196,14 +205,14 @@ def _by_kind(puts: Sequence[Put]) -> dict[str, list[str]]:
 
 
 _FRESH = (
-    "id", "lane", "kind", "target", "open_key", "term", "group_id", "payload", "desired_hash", "tier", "priority",
+    "id", "lane", "kind", "target", "open_key", "term", "group_id", "payload", "desired_hash", "tier", "priority", "state",
 )  # fmt: skip
 
 
 def _fresh_values(one: Put, id_: str) -> tuple[Any, ...]:
     return (
         id_, one.lane, one.kind, one.target, one.target, one.term, one.group_id, one.payload, one.desired_hash, one.tier,
-        one.priority,
+        one.priority, state_after_put(open_state=None, moved=False, may_wait=one.may_wait),
     )  # fmt: skip
 
 
@@ -214,7 +223,6 @@ def _new(*, tenant: str, import_no: int, run_id: str | None, now: int) -> dict[s
         "schema_ver": SCHEMA_VER,
         "rev": 1,
         "import_no": import_no,
-        "state": "queued",
         "run_at": now,
         "attempts": 0,
         "run_id": run_id,
@@ -225,6 +233,7 @@ def _new(*, tenant: str, import_no: int, run_id: str | None, now: int) -> dict[s
 def _change(one: Put, row: AnyRow, *, import_no: int, run_id: str | None, now: int) -> dict[str, Any]:
     return {
         "b_id": row.id,
+        "b_state": state_after_put(open_state=row.state, moved=False, may_wait=one.may_wait),
         "b_payload": one.payload,
         "b_hash": one.desired_hash,
         "b_now": now,
@@ -252,6 +261,14 @@ def _unblock(connection: Connection, puts: Sequence[Put], *, tenant: str, now: i
     # They had been counted as failed with their calendar, which they are not any more.
     for (run_id, lane, kind), count in sorted(Counter(tuple(row) for row in blocked if row.run_id).items()):
         run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, failed=-count)
+
+
+def _let_calendars_go(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
+    """What may not wait is not kept waiting by its calendar."""
+    groups = sorted({one.group_id for one in puts if not one.may_wait and one.kind in ("members", "event")})
+    if groups:
+        mine = (jobs.c.tenant_id == tenant, jobs.c.kind == "calendar", jobs.c.open_key.in_(groups))
+        connection.execute(update(jobs).where(*mine, jobs.c.state == HELD).values(state="queued"))
 
 
 # --- closing lane jobs -----------------------------------------------------------------------------------------------
@@ -300,7 +317,7 @@ def block_group(connection: Connection, *, tenant: str, group_id: str) -> list[t
     where = (
         jobs.c.tenant_id == tenant,
         jobs.c.group_id == group_id,
-        jobs.c.state.in_(("queued", "paused")),
+        jobs.c.state.in_(WAITING),
         jobs.c.kind != "calendar",
     )
     rows = [(r.run_id, r.lane, r.kind) for r in connection.execute(select(jobs).where(*where))]
@@ -363,7 +380,7 @@ def move_some(
 
 
 def is_open(connection: Connection, *, tenant: str, kind: str, target: str) -> bool:
-    """Whether a job of the target is queued, paused or blocked."""
+    """Whether a job of the target is queued, held, paused or blocked."""
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     return connection.execute(select(jobs.c.id).where(*where)).first() is not None
 

@@ -21,6 +21,7 @@ from db.clock import db_now_ms, now_ms
 from db.jobs import SCHEMA_VER
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
+from domain.jobs import HELD
 from domain.lanes import LaneRow, OnClaim, Times, on_claim, taken, taken_over
 from domain.list_size import UNTRIED, ListSizes
 from domain.tiers import NEAR
@@ -245,6 +246,12 @@ def listing(connection: Connection, *, tenant: str) -> list[dict[str, object]]:
         .group_by(jobs.c.lane)
         .subquery()
     )
+    held = (
+        select(jobs.c.lane, func.count().label("held"))
+        .where(jobs.c.tenant_id == tenant, jobs.c.state == HELD)
+        .group_by(jobs.c.lane)
+        .subquery()
+    )
     open_intents = (
         select(mirror.c.lane, func.count().label("unsettled"))
         .where(mirror.c.tenant_id == tenant, mirror.c.settle_at.is_not(None))
@@ -252,8 +259,9 @@ def listing(connection: Connection, *, tenant: str) -> list[dict[str, object]]:
         .subquery()
     )
     rows = connection.execute(
-        select(lanes, waiting.c.queued, dead.c.dead, open_intents.c.unsettled)
+        select(lanes, waiting.c.queued, held.c.held, dead.c.dead, open_intents.c.unsettled)
         .outerjoin(waiting, waiting.c.lane == lanes.c.lane)
+        .outerjoin(held, held.c.lane == lanes.c.lane)
         .outerjoin(dead, dead.c.lane == lanes.c.lane)
         .outerjoin(open_intents, open_intents.c.lane == lanes.c.lane)
         .where(lanes.c.tenant_id == tenant)
@@ -264,6 +272,7 @@ def listing(connection: Connection, *, tenant: str) -> list[dict[str, object]]:
             "lane": row.lane,
             "state": _state(LaneRow(row.owner, row.fence, row.lease_until, row.not_before, row.paused), now),
             "queued": row.queued or 0,
+            "held": row.held or 0,
             "unsettled": row.unsettled or 0,
             "dead": row.dead or 0,
             "fence": row.fence,

@@ -206,6 +206,7 @@ def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:
         "priority": row.priority,
         "state": row.state,
         "asked": row.asked,
+        "held_until_ms": _held_until(row, now),
         "waits_for": _waits_for(connection, row),
         "stage": row.stage,
         "scope": shown_scope(row.scope),
@@ -240,6 +241,11 @@ def _asking(row: AnyRow) -> dict[str, Any]:
         "questions": json.loads(row.questions),
         **json.loads(row.shown),
     }
+
+
+def _held_until(row: AnyRow, now: int) -> int | None:
+    """Until when a run has nothing but held jobs left; None when it goes on by itself."""
+    return row.held_until if row.state == RUNNING and (row.held_until or 0) > now else None
 
 
 def _waits_for(connection: Connection, row: AnyRow) -> dict[str, Any] | None:

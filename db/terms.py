@@ -74,13 +74,14 @@ def unfinished(connection: Connection, *, tenant: str, term: str) -> Unfinished:
     """What stands in the way of archiving a term."""
     rows = connection.execute(
         select(jobs.c.state, func.count())
-        .where(jobs.c.tenant_id == tenant, jobs.c.state.in_(("queued", "blocked", "dead")), jobs.c.term == term)
+        .where(jobs.c.tenant_id == tenant, jobs.c.state.in_(("queued", "held", "blocked", "dead")), jobs.c.term == term)
         .group_by(jobs.c.state)
     )
     by_state = {row[0]: int(row[1]) for row in rows}
     open_intents = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.intent_verb.is_not(None))
     unsettled = connection.execute(select(func.count()).select_from(mirror).where(*open_intents)).scalar_one()
-    return Unfinished(by_state.get("queued", 0) + by_state.get("blocked", 0), by_state.get("dead", 0), int(unsettled))
+    dead = by_state.pop("dead", 0)
+    return Unfinished(sum(by_state.values()), dead, int(unsettled))
 
 
 # --- its clock ----------------------------------------------------------------------------------------------------------

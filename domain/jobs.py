@@ -3,11 +3,12 @@
 The database asks these questions in the WHERE of its statements, many rows at a time; a test compares the two.
 
     queued ─▶ done | dead | cancelled | superseded            blocked: its calendar is dead; back to queued when that is put
+                                                              held: it waits for off-peak hours; queued when they begin
 """
 
 from enum import Enum, auto
 
-QUEUED, BLOCKED, DEAD = "queued", "blocked", "dead"
+QUEUED, HELD, BLOCKED, DEAD = "queued", "held", "blocked", "dead"
 
 
 class OnPut(Enum):
@@ -22,12 +23,22 @@ class OnPut(Enum):
 def on_put(
     *, newest_import: int, import_no: int, open_state: str | None, open_hash: str | None, desired_hash: str
 ) -> OnPut:
-    """What a put of `desired_hash` does. `newest_import` is the highest put so far; an open row is queued or blocked."""
+    """What a put of `desired_hash` does. `newest_import` is the highest put so far; an open row is queued, held or blocked."""
     if newest_import > import_no:
         return OnPut.OLDER
     if open_state is None:
         return OnPut.FRESH
-    return OnPut.MOVE if open_hash == desired_hash and open_state == QUEUED else OnPut.CHANGE
+    return OnPut.MOVE if open_hash == desired_hash and open_state in (QUEUED, HELD) else OnPut.CHANGE
+
+
+def state_after_put(*, open_state: str | None, moved: bool, may_wait: bool) -> str:
+    """The state of a row once it is put. `may_wait`: it is far, and these are not its hours; `moved`: it asks for the same.
+
+    What is queued already and asks for the same stays queued: a call of it may be in flight.
+    """
+    if not may_wait or (moved and open_state == QUEUED):
+        return QUEUED
+    return HELD
 
 
 def is_superseded(state: str) -> bool:
@@ -37,7 +48,7 @@ def is_superseded(state: str) -> bool:
 
 def is_blocked_by_calendar(*, kind: str, state: str) -> bool:
     """Whether a row of a calendar has to wait for a person when its calendar becomes a dead letter."""
-    return state == QUEUED and kind != "calendar"
+    return state in (QUEUED, HELD) and kind != "calendar"
 
 
 def is_unblocked_by_calendar(*, state: str) -> bool:

@@ -2,7 +2,7 @@
 
 It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
 of active lanes in step with the limiter, wakes lanes when WPS is back, does a tick that is late (so that schedules need no
-scheduler to be alive), and clears what dead brokers left in Redis.
+scheduler to be alive), holds and lets go what waits for off-peak hours, and clears what dead brokers left in Redis.
 """
 
 import random
@@ -22,7 +22,7 @@ from db.engine import checkpoint, reading
 from domain.lanes import active_cap
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway, Limits
-from usecases import limits, schedules
+from usecases import limits, off_peak, schedules
 from usecases.deps import Deps
 from usecases.lanes import Holdings
 from workers.outage import OutageWatch
@@ -33,6 +33,7 @@ _DISPATCH_S = 1.0
 _TIDY_S = 30.0
 _CHECKPOINT_S = 1.0
 _TICK_S = 10.0
+_HOURS_S = 5.0
 _DEAD_BROKER_S = 60.0
 
 
@@ -97,7 +98,7 @@ class Keeper(threading.Thread):
         threading.Thread(target=self._checkpoint, name="checkpoint", daemon=True).start()
         renew_s = self._deps.times.renew_ms / 1000
         start = time.monotonic()
-        due = {"renew": 0.0, "dispatch": 0.0, "tidy": start + _TIDY_S, "tick": start + self._tick_s}
+        due = {"renew": 0.0, "dispatch": 0.0, "tidy": start + _TIDY_S, "tick": start + self._tick_s, "hours": start}
         while not self._deps.stopping.is_set():
             now = time.monotonic()
             self.last_beat = now
@@ -113,6 +114,9 @@ class Keeper(threading.Thread):
             if now >= due["tick"]:
                 self._guarded("tick", lambda: schedules.late_tick(self._deps))
                 due["tick"] = now + self._tick_s * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
+            if now >= due["hours"]:
+                self._guarded("hours", lambda: off_peak.keep(self._deps))
+                due["hours"] = now + _HOURS_S * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
             self._deps.stopping.wait(max(0.01, min(due.values()) - time.monotonic()))
         while self._holdings.names():
             self._guarded("renew", self._renew)

@@ -4,6 +4,7 @@ from db.tables.api import answers
 from db.tables.base import AnyRow, metadata
 from db.tables.history import audit, failure_families, failures
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
+from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
 from db.tables.timetable import offerings, rolls, sessions
@@ -45,7 +46,9 @@ __all__ = [
     "sessions",
     "tenants",
     "terms",
+    "throughput",
     "ticks",
+    "tier_syncs",
     "touched",
     "users",
     "verifications",

@@ -16,6 +16,7 @@ runs = table(
     Column("waits_for", ID),  # the run with an overlapping scope that goes first; NULL = it waits for nobody
     Column("state", String(24), nullable=False),
     Column("asked", String(12)),  # pause, resume, cancel: what a person wants of it and is not done yet
+    instant("held_until"),  # only held jobs were left of it, until then: it keeps no other run waiting any more
     Column("stage", String(12), nullable=False),
     Column("term", TERM),
     Column("import_no", BigInteger),

@@ -13,6 +13,7 @@ tenants = table(
     Column("wps_app_key", Text, nullable=False),  # encrypted: see usecases/tenants.py
     Column("last_import_no", BigInteger, nullable=False),
     Column("reading_run", ID),  # the run that reads a source or makes sessions now: one at a time
+    Column("holding", Boolean, nullable=False, server_default="0"),  # far jobs are held until the off-peak hours
     instant("created_ms", nullable=False),
 )
 

@@ -12,7 +12,7 @@ jobs = table(
     Column("queue", String(20)),
     Column("kind", String(20), nullable=False),
     Column("target", TARGET, nullable=False),
-    Column("open_key", TARGET),  # = target while queued, paused or blocked; NULL once closed
+    Column("open_key", TARGET),  # = target while queued, held, paused or blocked; NULL once closed
     Column("term", TERM, nullable=False),
     Column("group_id", TARGET, nullable=False),
     Column("payload", Text, nullable=False),  # JSON; desired state of a target, NULL-like "null" = gone
@@ -22,7 +22,7 @@ jobs = table(
     Column("import_no", BigInteger, nullable=False),
     Column("tier", Integer, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("state", String(12), nullable=False),  # queued paused blocked done dead cancelled superseded
+    Column("state", String(12), nullable=False),  # queued held paused blocked done dead cancelled superseded
     instant("run_at", nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("claim", ID),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
+from random import Random
 
 from domain.ids import key_of
 from tests.simulation.drain import Worker
 from tests.simulation.judge import judge
-from tests.simulation.meddling import meddle, scan_twice
+from tests.simulation.meddling import hold, let_go, meddle, scan_twice
 from tests.simulation.rows import Operation, Task
 from tests.simulation.runs import Runner
 from tests.simulation.world import Violation, World
@@ -34,6 +35,7 @@ class Universe(World):
 
     def __init__(self, seed: int, log: list[str] | None = None) -> None:
         super().__init__(seed, log)
+        self.seed = seed
         self.names = NAME_OF
         self.hash_of = HASH_OF
         self.rolls_of = ROLLS_OF
@@ -175,6 +177,17 @@ def build(world: Universe) -> None:
     if rnd() < 0.1:
         world.future += 1
         world.at(world.now + 300 + int(rnd() * 2000), lambda: meddle(world))
+    keep_hours(world)
+
+
+def keep_hours(world: Universe) -> None:
+    """Off-peak hours end at some time, perhaps before the first put, and begin again. Drawn apart: the rest stays as it was."""
+    drawn = Random(world.seed ^ 0x0FF)
+    if drawn.random() < 0.2:
+        world.future += 2
+        ends = world.now + int(drawn.random() * 1200)
+        world.at(ends, lambda: hold(world))
+        world.at(ends + 100 + int(drawn.random() * 2500), lambda: let_go(world))
 
 
 def slot(id_: int, due: int) -> Task:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from domain.jobs import HELD, QUEUED
 from domain.settlement import Verb, verb_for
 from domain.verification import Action, SeenCalendar, SeenEvent, SeenMember, What, action_for, compare
 
@@ -27,6 +28,26 @@ def meddle(world: Universe) -> None:
     else:
         world.say("somebody", f"deletes {row.target}")
         remote.events.get(calendar, {}).pop(row.remote_id or "", None)
+
+
+def hold(world: Universe) -> None:
+    """The off-peak hours end: what is far and queued is held, a call in flight or not."""
+    world.future -= 1
+    world.peak = True
+    for job in world.open.values():
+        if job.state == QUEUED and world.may_wait(job.kind, job.target):
+            world.say("keeper", f"holds {job.target}")
+            job.state = HELD
+
+
+def let_go(world: Universe) -> None:
+    """They begin again."""
+    world.future -= 1
+    world.peak = False
+    for job in world.open.values():
+        if job.state == HELD:
+            world.say("keeper", f"lets {job.target} go")
+            job.state, job.run_at = QUEUED, world.now
 
 
 def seen(world: Universe, calendar_id: str) -> SeenCalendar:

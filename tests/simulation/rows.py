@@ -137,7 +137,7 @@ class Task:
                 self.page(world)
             return self.cursor >= len(self.pages)
         for one in world.open.values():
-            if one.run == self.id and one.state == "queued":
+            if one.run == self.id and one.state in ("queued", "held"):
                 return None
         return True
 

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 
 from domain.jobs import (
+    HELD,
     OnPut,
     is_blocked_by_calendar,
     is_due,
@@ -18,6 +19,7 @@ from domain.jobs import (
     is_unblocked_by_calendar,
     is_wanted,
     on_put,
+    state_after_put,
 )
 from domain.lanes import LaneRow, OnClaim, may_write, on_claim
 from domain.settlement import walk_answers
@@ -59,6 +61,7 @@ class World:
         self.wanted: dict[str, tuple[int, str]] = {}  # target → (import, hash), what the judge expects
         self.calls = self.crashes = self.doubts = self.operations = self.steps = 0
         self.doubt_in = 1 + int(self.rnd() * 4)  # the write that is certain to be in doubt
+        self.peak = False  # far jobs are held
         self.future = 0  # events of the outside that are still to come
         self.processes: list = []
 
@@ -95,18 +98,30 @@ class World:
         for one in self.closed:
             if one.target == target and is_superseded(one.state):
                 one.state = "superseded"
+        may_wait = self.may_wait(kind, target)
         if what is OnPut.FRESH:
             self.fresh(kind, target, group, lane, hash_, import_no, run)
+            self.open[target].state = state_after_put(open_state=None, moved=False, may_wait=may_wait)
         else:
             assert job is not None
             job.run, job.import_no = run, import_no
             if what is OnPut.CHANGE:
-                job.state, job.hash, job.attempts, job.run_at = "queued", hash_, 0, self.now
+                job.state = state_after_put(open_state=job.state, moved=False, may_wait=may_wait)
+                job.hash, job.attempts, job.run_at = hash_, 0, self.now
                 job.rev += 1
+            else:
+                job.state = state_after_put(open_state=job.state, moved=True, may_wait=may_wait)
+        calendar = self.open.get(group)
+        if not may_wait and calendar is not None and calendar.state == HELD:
+            calendar.state = "queued"
         if kind == "calendar":
             for one in self.open.values():
                 if one.group_id == target and is_unblocked_by_calendar(state=one.state):
                     one.state, one.run_at = "queued", self.now
+
+    def may_wait(self, kind: str, target: str) -> bool:
+        """Whether a job is put as held: half of all targets are far away, and it is peak time."""
+        return self.peak and kind != "walk" and sum(map(ord, target)) % 2 == 0
 
     def new_row(self, kind: str, target: str, group: str, lane: str) -> Row:
         row = self.mirror[target] = Row(kind, target, group, lane)

@@ -1,6 +1,6 @@
 """Carrying out what a person asked of a run: its lane jobs move in units of 500, and then its state changes.
 
-    pause:  queued ─▶ paused     resume: paused ─▶ queued     cancel: queued, paused, blocked ─▶ cancelled
+    pause:  queued, held ─▶ paused     resume: paused ─▶ queued, far ones held in peak hours     cancel: all ─▶ cancelled
 
 Whoever has the run's task does it, so that it goes on after any death. Calls in flight end as they end, and what is in doubt
 is settled as ever: the mirror says what became of them.
@@ -10,9 +10,10 @@ import time
 
 from sqlalchemy import Connection
 
-from db import imports, jobs, sync_runs, tasks
+from db import holding, imports, jobs, sync_runs, tasks
 from db.tables import AnyRow
 from domain.runs import PAUSED, RUNNING, Command
+from usecases import off_peak
 from usecases.sync.stages import finish
 from usecases.sync.stages.base import Running
 
@@ -26,7 +27,7 @@ def obey(on: Running) -> None:
 
 
 def _pause(on: Running) -> None:
-    _move(on, ("queued",), "paused")
+    _move(on, ("queued", "held"), "paused")
 
     def rest(tx: Connection) -> None:
         sync_runs.change_run(tx, on.run_id, state=PAUSED, asked=None)
@@ -36,6 +37,9 @@ def _pause(on: Running) -> None:
 
 
 def _resume(on: Running) -> None:
+    tier = off_peak.held_from(on.deps) if on.run.kind in holding.RUN_KINDS else None
+    if tier is not None:
+        _hold(on, tier)
     _move(on, ("paused",), "queued")
     on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, state=RUNNING, asked=None))
 
@@ -63,6 +67,14 @@ def _far(stage: AnyRow) -> str:
 def _move(on: Running, before: tuple[str, ...], after: str) -> None:
     def work(tx: Connection) -> int:
         return jobs.move_some(tx, tenant=on.deps.tenant, run_id=on.run_id, before=before, after=after, limit=_UNIT)
+
+    while on.unit(work) == _UNIT:
+        time.sleep(_PAUSE_S)
+
+
+def _hold(on: Running, tier: int) -> None:
+    def work(tx: Connection) -> int:
+        return holding.hold(tx, tenant=on.deps.tenant, run_id=on.run_id, from_tier=tier, state="paused", limit=_UNIT)
 
     while on.unit(work) == _UNIT:
         time.sleep(_PAUSE_S)

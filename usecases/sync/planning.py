@@ -306,11 +306,13 @@ class Planner:
         new_id: Callable[[], str],
         fence: Fence,
         priority: str = NORMAL,
+        held_from: int | None = None,
     ) -> set[str]:
         """Write the operations as jobs, 500 a unit, and close dead letters that nobody wants any more. Returns the lanes that
         have something to do now.
 
-        What a run of priority `urgent` puts goes before everything else in its lane.
+        What a run of priority `urgent` puts goes before everything else in its lane. From the tier `held_from` on jobs wait for
+        off-peak hours.
         """
         self._drop_unwanted(sorted(target for plan in plans for target in plan.unwanted), fence=fence)
         self._lift(plans, fence=fence)
@@ -323,7 +325,7 @@ class Planner:
         touched = {plan.lane for plan in plans if plan.operations}
         for start in range(0, len(rows), UNIT):
             chunk = rows[start : start + UNIT]
-            puts = [self.as_put(plan, operation, priority=priority) for plan, operation in chunk]
+            puts = [self.as_put(plan, operation, priority=priority, held_from=held_from) for plan, operation in chunk]
             changing = [put for put, (_, one) in zip(puts, chunk, strict=True) if one.verb is not Verb.CREATE]
 
             def work(
@@ -382,8 +384,11 @@ class Planner:
 
             in_unit(self.engine, work)
 
-    def as_put(self, plan: CoursePlan, operation: Operation, *, priority: str = NORMAL) -> Put:
+    def as_put(
+        self, plan: CoursePlan, operation: Operation, *, priority: str = NORMAL, held_from: int | None = None
+    ) -> Put:
         """The operation as a job."""
+        tier = HURRIED if priority == URGENT else plan.tiers.get(operation.target, FAR)
         want = operation.desired
         group = operation.target if operation.kind == "calendar" else plan.group
         event = operation.kind == "event"
@@ -395,11 +400,12 @@ class Planner:
             lane=plan.lane,
             payload=want.payload if want is not None else GONE,
             desired_hash=want.hash if want is not None else "",
-            tier=HURRIED if priority == URGENT else plan.tiers.get(operation.target, FAR),
+            tier=tier,
             priority=plan.priority * len(PRIORITY) + PRIORITY[operation.kind],
             marker=marker_of(self.secret, tenant=self.tenant, target=operation.target, generation=0) if event else None,
             name=plan.calendar_names.get(operation.target),
             source_id=plan.sources.get(operation.target),
+            may_wait=held_from is not None and tier >= held_from,
         )
 
 

@@ -294,9 +294,10 @@ def wait(
     patience_s: float = 60.0,
     show: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
-    """Follow a run until it ends or asks a person, showing it each time. Stopping to look does not stop the run.
+    """Follow a run, showing it each time, until it ends, asks a person, or only waits for off-peak hours.
 
-    A database that is away for less than `patience_s` is waited for: the run waits for it too.
+    Stopping to look does not stop the run. A database that is away for less than `patience_s` is waited for: the
+    run waits for it too.
     """
     seen = time.monotonic()
     while True:
@@ -308,7 +309,7 @@ def wait(
         else:
             seen = time.monotonic()
             show(run)
-            if run["state"] in (*sync_runs.ENDED, ASKS):
+            if run["state"] in (*sync_runs.ENDED, ASKS) or run["held_until_ms"] is not None:
                 return run
         time.sleep(every_s)
 

@@ -1,7 +1,8 @@
 """Whose turn it is: runs over the same part of the timetable go one after the other, all others beside each other.
 
-A run is asked for, and waits as `queued` while an earlier one with an overlapping scope has not ended. Reading a source
-and making sessions is done by one run at a time whatever the scopes, because an import is of the whole timetable.
+A run is asked for, and waits as `queued` while an earlier one with an overlapping scope has not ended. A run of which only
+held jobs are left keeps nobody waiting: a later one may take them over. Reading a source and making sessions is done by one
+run at a time whatever the scopes, because an import is of the whole timetable.
 """
 
 import json
@@ -35,6 +36,8 @@ def refuse_a_second(
     """
     shown = sync_runs.shown_scope(json.dumps(scope))
     for one in sync_runs.going_on(connection, tenant=tenant, kinds=KINDS):
+        if one.held_until is not None:
+            continue
         same = one.kind == kind and sync_runs.shown_scope(one.scope) == shown
         begun = kind == "incremental" and one.state != "queued"
         if (same and not begun) or (not may_wait and only.overlaps(scope_of(one))):
@@ -70,6 +73,6 @@ def first_before(connection: Connection, run: AnyRow) -> AnyRow | None:
     for one in sync_runs.going_on(connection, tenant=run.tenant_id, kinds=KINDS):
         if one.id == run.id:
             return None
-        if mine.overlaps(scope_of(one)):
+        if one.held_until is None and mine.overlaps(scope_of(one)):
             return one
     return None

@@ -6,9 +6,11 @@ from workers.cli.audit import audit
 from workers.cli.campus import campus
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
+from workers.cli.freshness import freshness
 from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
+from workers.cli.off_peak import off_peak
 from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
@@ -25,7 +27,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, import_, lanes, limit, migrate, plan, quarantine, repair, runs, schedules, sync, terms,
-    up, verify, worker,
+    audit, campus, dead, failures_, freshness, import_, lanes, limit, migrate, off_peak, plan, quarantine, repair, runs,
+    schedules, sync, terms, up, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

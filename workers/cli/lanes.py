@@ -18,7 +18,7 @@ def lanes(context: click.Context, as_json: bool) -> None:
     _, wired = open_product()
     with reading(wired.deps.engine) as tx:
         items = rows_db.listing(tx, tenant=wired.deps.tenant)
-    columns = ("lane", "state", "queued", "unsettled", "dead", "fence", "rests_ms", "note")
+    columns = ("lane", "state", "queued", "held", "unsettled", "dead", "fence", "rests_ms", "note")
     rows = [[one[column] for column in columns] for one in items]
     answer(as_json, {"items": items}, lambda: table("lanes", columns, rows, empty="no lanes yet"))
 

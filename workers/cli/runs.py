@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -17,7 +18,7 @@ from domain.aggregation import RULES
 from domain.layouts import LAYOUTS, PERSONAL
 from domain.runs import ASKS
 from domain.scopes import of_dict
-from usecases import failures, tasks
+from usecases import failures, freshness, tasks
 from usecases.deps import Deps
 from usecases.sync import dry_runs, layout, scoping, sources
 from usecases.sync import runs as run_cases
@@ -36,10 +37,12 @@ from workers.cli.console import (
     out,
     table,
 )
+from workers.cli.freshness import promise
 from workers.cli.progress import RunScreen, tree
 
 _PATIENCE_S = 10.0
 _EXIT = {"succeeded": 0, "partially_succeeded": PARTIAL, ASKS: PARTIAL, "failed": FAILED, "cancelled": FAILED}
+_EXIT["running"] = PARTIAL  # what is left of it waits for off-peak hours
 
 
 mapping_option = click.option(
@@ -103,6 +106,9 @@ def show_end(run: dict[str, Any]) -> None:
         )
     elif run["state"] == ASKS:
         questions.show(run, out)
+    elif run["held_until_ms"] is not None:
+        held = run["stages"][-1]["note"]
+        out.print(f"[yellow]◷[/] run {run['id']} has sent what is near; {held} 其余待闲时", soft_wrap=True)
     else:
         out.print(f"[red]✗[/] run {run['id']} {run['state']}: {run['error'] or 'no reason was stored'}", soft_wrap=True)
 
@@ -318,12 +324,13 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
     for one in found:
         one["cause"], one["commands"] = _cause(one), questions.commands(one)
+        one["tiers"] = _tiers(wired.deps, one)
     lines = [
-        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), about(one),
-         one["cause"])
+        (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), _rest(one, wired.deps.zone),
+         about(one), one["cause"])
         for one in found
     ]  # fmt: skip
-    columns = ("run", "kind", "state", "stage", "took", "of", "why not green")
+    columns = ("run", "kind", "state", "stage", "took", "the rest in", "of", "why not green")
     answer(as_json, {"items": found}, lambda: _list(columns, lines, found))
 
 
@@ -332,6 +339,15 @@ def _list(columns: tuple[str, ...], lines: list[tuple[Any, ...]], found: list[di
     for one in found:
         for line in one["commands"]:
             out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
+
+
+def _tiers(deps: Deps, run: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is left of a run that goes on, tier by tier, and when it will be through."""
+    return freshness.of_run(deps, run["id"]) if run["state"] in ("running", "paused") else []
+
+
+def _rest(run: dict[str, Any], zone: ZoneInfo) -> str:
+    return "\n".join(f"{one['tier']}: {promise(one, zone)}" for one in run["tiers"])
 
 
 def _state(run: dict[str, Any]) -> str:
@@ -359,6 +375,8 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
             run = run_cases.wait(wired.deps, run_id, show=screen)
     with reading(wired.deps.engine) as tx:
         # As it is now: what the report names may have been put again since.
+        tiers = _tiers(wired.deps, run)
+        run |= {"tiers": tiers, "rest": _rest({"tiers": tiers}, wired.deps.zone)}
         run |= {"cause": _cause(run), "failures": failures.of_run(tx, wired.deps, run_id)}
     answer(as_json, run, lambda: _print(run))
     raise SystemExit(_EXIT.get(run["state"], 0))
@@ -370,8 +388,10 @@ def _print(run: dict[str, Any]) -> None:
         out.print(waits, soft_wrap=True)
     rows = [(kind, *counts.values()) for kind, counts in sorted(run["counts"].items())]
     table("objects", ("kind", "planned", "done", "failed", "superseded"), rows, empty="nothing had to be sent")
+    if run["rest"]:
+        out.print(run["rest"], soft_wrap=True)
     _print_failures(run["failures"])
-    if run["state"] in (*sync_runs.ENDED, ASKS):
+    if run["state"] in (*sync_runs.ENDED, ASKS) or run["held_until_ms"] is not None:
         show_end(run)
     elif questions.waits_for(run):
         out.print(questions.waits_for(run), highlight=False, soft_wrap=True)

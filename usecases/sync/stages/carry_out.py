@@ -20,11 +20,12 @@ from db.planning import Chosen
 from db.tables import AnyRow
 from domain.plans import Operation
 from domain.settlement import Verb
+from usecases import off_peak
 from usecases.sync import layout
 from usecases.sync.planning import CoursePlan
-from usecases.sync.stages import choose
+from usecases.sync.stages import choose, pace
 from usecases.sync.stages.base import Done, More, Running, Step
-from usecases.sync.stages.drain import POLL_MS, any_left
+from usecases.sync.stages.drain import POLL_MS, any_left, note_of
 from usecases.sync.turns import scope_of
 
 DELETES, UPDATES, CREATES = 1, 2, 4
@@ -134,6 +135,7 @@ def _put(on: Running, stage: AnyRow, bit: int) -> None:
             new_id=deps.new_id,
             fence=on.fence,
             priority=on.run.priority,
+            held_from=off_peak.held_from(on.deps),
         )
         on.progress(stage.position, cursor=cursor)
         on.ring_lanes(touched)
@@ -150,13 +152,14 @@ def _wait(on: Running, stage: AnyRow) -> Step:
     with reading(on.deps.engine) as tx:
         counts = [of for kind, of in run_counts.totals(tx, run_id=on.run_id).items() if kind in _KINDS]
     open_ = any_left(on, _KINDS)
-    # Everything that was put before this stage is closed, so what is open is of this stage.
+    # What was put before this stage is closed or held, so what is open is of this stage.
     left = sum(of["planned"] - of["done"] - of["failed"] - of["superseded"] for of in counts)
     on.progress(stage.position, done=max(0, min(stage.total, stage.total - left)))
+    pace.note(on)
     if open_:
         return More(POLL_MS)
     failed = sum(of["failed"] for of in counts)
-    return Done(f"{failed} failed so far" if failed else None)
+    return Done(note_of(on, f"{failed} failed so far" if failed else None))
 
 
 def settle(on: Running) -> None:

@@ -4,14 +4,17 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, select
 
-from db import jobs, run_counts
+from db import holding, jobs, run_counts
 from db.clock import now_ms
 from db.engine import reading
 from db.tables import AnyRow
 from db.tables import lanes as lane_table
+from usecases import off_peak
+from usecases.sync.stages import pace
 from usecases.sync.stages.base import CREDENTIALS_REMEDY, Done, More, RunFailed, Running, Step
 
 POLL_MS = 400
+HELD_POLL_MS = 5_000
 _KINDS = {
     "accounts": "users",
     "calendars": "calendar",
@@ -31,9 +34,31 @@ def await_lanes(on: Running, stage: AnyRow) -> Step:
     open_ = any_left(on, [kind])
     closed = counts["done"] + counts["failed"] + counts["superseded"]
     on.progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
+    pace.note(on)
     if open_:
         return More(POLL_MS)
-    return Done(f"{counts['failed']} failed" if counts["failed"] else None)
+    return Done(note_of(on, f"{counts['failed']} failed" if counts["failed"] else None, kind=kind))
+
+
+def note_of(on: Running, note: str | None, *, kind: str | None = None) -> str | None:
+    """What stands beside a stage that is over although some of it waits for off-peak hours."""
+    tenant = on.deps.tenant
+    with reading(on.deps.engine) as tx:
+        if not holding.any_held(tx, tenant=tenant, run_id=on.run_id):
+            return note
+        held = holding.count(tx, tenant=tenant, run_id=on.run_id, kind=kind)
+        clock = off_peak.clock_of(tx, tenant=tenant)
+    words = [note or "", f"{held:,} held until {clock}" if held else ""]
+    return ", ".join(filter(None, words)) or None
+
+
+def held_until(on: Running) -> int | None:
+    """When what is held of the run is let go, in ms; None when nothing is."""
+    tenant = on.deps.tenant
+    with reading(on.deps.engine) as tx:
+        if not holding.any_held(tx, tenant=tenant, run_id=on.run_id):
+            return None
+        return off_peak.begin_ms(tx, tenant=tenant)
 
 
 def any_left(on: Running, kinds: Collection[str] = frozenset(_KINDS.values())) -> bool:

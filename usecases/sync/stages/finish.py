@@ -4,23 +4,43 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import accounts, failure_lists, run_counts
+from db import accounts, failure_lists, run_counts, sync_runs
 from db.tables import AnyRow, mirror
 from usecases import failures
 from usecases.sync import verify_runs
-from usecases.sync.stages import drain
+from usecases.sync.stages import drain, pace
 from usecases.sync.stages.base import Done, More, Running, Step
 
 
 def report(on: Running, stage: AnyRow) -> Step:
     """Nothing is left to do; the report itself is written with the end of the run.
 
-    A calendar that somebody deleted in the middle is asked for again after its stage: the run waits for that too.
+    A calendar that somebody deleted in the middle is asked for again after its stage: the run waits for that too. So it does for
+    what is held until the off-peak hours; meanwhile it stands aside.
     """
     if drain.any_left(on):
+        pace.note(on)
         return More(drain.POLL_MS)
+    until = drain.held_until(on)
+    if until is not None:
+        pace.note(on, at_once=on.run.held_until is None)
+        _stand_aside(on, stage, until)
+        return More(drain.HELD_POLL_MS)
+    pace.note(on, at_once=True)
     on.progress(stage.position, done=1, total=1)
     return Done()
+
+
+def _stand_aside(on: Running, stage: AnyRow, until: int) -> None:
+    """Only held jobs are left: the run goes on to be running, and keeps no other run waiting."""
+    if on.run.held_until is None or on.run.held_until < until:
+        note = drain.note_of(on, None)
+
+        def work(tx: Connection) -> None:
+            sync_runs.change_run(tx, on.run_id, held_until=until)
+            sync_runs.change_stage(tx, on.run_id, stage.position, note=note)
+
+        on.unit(work)
 
 
 def outcome(on: Running, tx: Connection) -> tuple[str, dict[str, Any]]:

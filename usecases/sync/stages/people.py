@@ -13,6 +13,7 @@ from db.imports import PEOPLE, READ
 from db.planning import Chosen
 from db.tables import AnyRow
 from remote.sources.base import Readable, SourceRow, TimetableSource
+from usecases import off_peak
 from usecases.sync import importing, layout, sources
 from usecases.sync.people_rows import PeopleRows
 from usecases.sync.stages import choose, drain
@@ -143,6 +144,7 @@ def put_permissions(on: Running, stage: AnyRow) -> Step:
             new_id=on.deps.new_id,
             fence=on.fence,
             priority=on.run.priority,
+            held_from=off_peak.held_from(on.deps),
         )
         on.progress(stage.position, cursor=cursor)
         on.ring_lanes(lanes)

@@ -7,6 +7,7 @@ from db.engine import in_unit
 from db.planning import Chosen
 from db.tables import AnyRow
 from observability.failpoints import failpoint
+from usecases import off_peak
 from usecases.sync import layout
 from usecases.sync.stages import choose
 from usecases.sync.stages.base import Done, More, Running, Step
@@ -29,6 +30,7 @@ def put_operations(on: Running, stage: AnyRow) -> Step:
             new_id=deps.new_id,
             fence=on.fence,
             priority=on.run.priority,
+            held_from=off_peak.held_from(on.deps),
         )
         failpoint("plan.after_unit")
         done += sum(len(plan.operations) for plan in plans)
