@@ -3,6 +3,21 @@
 from db.tables.api import answers
 from db.tables.base import AnyRow, metadata
 from db.tables.history import audit, failure_families, failures
+from db.tables.identity import (
+    api_keys,
+    checkin_settings,
+    config_history,
+    identity_providers,
+    login_attempts,
+    login_roles,
+    login_states,
+    logins,
+    revoked_tokens,
+    roles,
+    system_configs,
+    token_families,
+    user_configs,
+)
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
@@ -15,15 +30,23 @@ from db.tables.wps import members, mirror, walk_calendars, walks
 __all__ = [
     "AnyRow",
     "answers",
+    "api_keys",
     "audit",
     "change_buffer",
+    "checkin_settings",
+    "config_history",
     "discrepancies",
     "enrolments",
     "failure_families",
     "failures",
+    "identity_providers",
     "imports",
     "jobs",
     "lanes",
+    "login_attempts",
+    "login_roles",
+    "login_states",
+    "logins",
     "meetings",
     "members",
     "metadata",
@@ -32,6 +55,8 @@ __all__ = [
     "periods",
     "pins",
     "quarantine",
+    "revoked_tokens",
+    "roles",
     "rolls",
     "rooms",
     "run_changes",
@@ -43,10 +68,13 @@ __all__ = [
     "schedule_slots",
     "schedules",
     "sessions",
+    "system_configs",
     "tenants",
     "terms",
     "ticks",
+    "token_families",
     "touched",
+    "user_configs",
     "users",
     "verifications",
     "walk_calendars",
