@@ -124,7 +124,6 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(length=60), nullable=False),
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("provider", sa.String(length=60), nullable=False),
-        sa.Column("nonce", sa.String(length=40), nullable=False),
         sa.Column("verifier", sa.Text(), nullable=False),
         sa.Column("redirect_uri", sa.String(length=500), nullable=False),
         sa.Column("back_to", sa.String(length=500), nullable=False),
