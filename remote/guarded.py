@@ -25,6 +25,20 @@ _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-
 _PORTS: Final = {"https": 443, "http": 80}
 # Of these, a part is an IPv4 address that the packet reaches in the end.
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# Not all of these are "not global" to every version of Python; clouds have services behind the first.
+_NEVER: Final = tuple(
+    ipaddress.ip_network(one)
+    for one in (
+        "192.0.0.0/24",
+        "100.64.0.0/10",
+        "192.88.99.0/24",
+        "198.18.0.0/15",
+        "::/96",
+        "2001::/23",
+        "2001:db8::/32",
+        "fec0::/10",
+    )
+)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
@@ -98,7 +112,12 @@ def is_public(text: str) -> bool:
         address: Address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast and not one.is_reserved for one in _meant(address))
+    return all(_is_public(one) for one in _meant(address))
+
+
+def _is_public(address: Address) -> bool:
+    listed = any(address.version == one.version and address in one for one in _NEVER)
+    return address.is_global and not address.is_multicast and not address.is_reserved and not listed
 
 
 def _meant(address: Address) -> Iterator[Address]:

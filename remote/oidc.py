@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
+from authlib.deprecate import AuthlibDeprecationWarning
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -22,7 +23,9 @@ from joserfc.jwk import KeySet
 from remote.guarded import AddressRefused, AnswerTooLarge, Guard, GuardedTransport, guarded_client
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it announces its move to another HTTP library at import
+    warnings.simplefilter(
+        "ignore", AuthlibDeprecationWarning
+    )  # it announces its move to another HTTP library at import
     from authlib.integrations.base_client import OAuthError
     from authlib.integrations.httpx_client import OAuth2Client
 
