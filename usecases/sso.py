@@ -10,6 +10,7 @@ or the person with that number; no other.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -215,9 +216,16 @@ def finish(
 
 
 def come_back(
-    deps: Deps, *, state: str, binding: str, to: str, error: str = "", now_ms: int | None = None, **values: Any
+    deps: Deps,
+    *,
+    state: str,
+    binding: str,
+    to: str,
+    error: str = "",
+    now_ms: int | None = None,
+    also: Callable[[Connection, AnyRow], None] = lambda _tx, _row: None,
 ) -> AnyRow:
-    """Use a state up, in the browser that began it; `values` are written with the step `to`. Raises `NotAuthenticated`."""
+    """Use a state up, in the browser that began it; `also` is done in the same transaction. Raises `NotAuthenticated`."""
     with reading(deps.engine) as tx:
         now = db_now_ms(tx) if now_ms is None else now_ms
     tenant, state_id = opened(deps, binding, now_ms=now)
@@ -227,8 +235,11 @@ def come_back(
 
     def work(tx: Connection) -> AnyRow | None:
         row = login_states.get(tx, tenant=tenant, state_id=state_id)
-        moved = login_states.move(tx, tenant=tenant, state_id=state_id, step=login_states.BEGUN, to=step, **values)
-        return row if moved else None
+        if row is None or not login_states.move(tx, tenant=tenant, state_id=state_id, step=login_states.BEGUN, to=step):
+            return None
+        if not error and now < row.ends_ms:
+            also(tx, row)
+        return row
 
     row = in_unit(deps.engine, work)
     if row is None or now >= row.ends_ms:
