@@ -17,11 +17,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from db import jobs, login_states, logins
+from db import login_states, logins
+from db import tasks as task_rows
 from db.clock import now_ms as db_now_ms
 from db.engine import in_unit, reading
-from db.jobs import Task
 from db.tables.base import AnyRow
+from db.tasks import Task
 from domain.calendars import DirectoryUser
 from domain.tokens import CALLBACK_MS
 from observability.log import get_logger
@@ -64,7 +65,7 @@ def came_back(deps: Deps, *, state: str, binding: str, code: str, error: str = "
         sealed = seal(code[:500], encryption_keys=deps.encryption_keys, place=at)
         looking = login_states.LOOKING
         login_states.move(tx, tenant=row.tenant_id, state_id=row.id, step=looking, to=looking, code=sealed)
-        task_id = jobs.put_task(
+        task_id = task_rows.put_task(
             tx,
             tenant=row.tenant_id,
             queue=_QUEUE,
@@ -116,11 +117,11 @@ def look_up(deps: Deps, task: Task) -> None:
         row = login_states.get(tx, tenant=task.tenant, state_id=state_id)
         now = db_now_ms(tx)
     if row is None or row.step != login_states.LOOKING or row.code is None or now >= row.ends_ms + CALLBACK_MS:
-        in_unit(deps.engine, lambda tx: jobs.finish_task(tx, task))
+        in_unit(deps.engine, lambda tx: task_rows.finish_task(tx, task))
         return
     on = deps.remote.transport.admit(lane=LANE, max_wait_ms=_AGAIN_MS)
     if isinstance(on, Parked):
-        in_unit(deps.engine, lambda tx: jobs.defer_task(tx, task, wait_ms=on.wait_ms))
+        in_unit(deps.engine, lambda tx: task_rows.defer_task(tx, task, wait_ms=on.wait_ms))
         return
     time.sleep(on.wait_ms / 1000)
     bearer = _bearer(deps, task, row)
@@ -144,7 +145,7 @@ def _bearer(deps: Deps, task: Task, row: AnyRow) -> str | None:
     except (WpsThrottled, WpsNotSent) as error:
         wait_ms = getattr(error, "retry_after_ms", 0) or _AGAIN_MS
         why = str(error)[:300]
-        in_unit(deps.engine, lambda tx: jobs.defer_task(tx, task, wait_ms=wait_ms, reason=why))
+        in_unit(deps.engine, lambda tx: task_rows.defer_task(tx, task, wait_ms=wait_ms, reason=why))
     except WpsMisconfigured as error:
         _end(deps, task, row, reason=f"code:{error.code}")
     return None
@@ -156,7 +157,7 @@ def _end(deps: Deps, task: Task, row: AnyRow, *, found: DirectoryUser | None = N
         to = login_states.FAILED if login_id is None else login_states.KNOWN
         values = {"login_id": login_id, "reason": why[:40] or None, "code": None}
         login_states.move(tx, tenant=row.tenant_id, state_id=row.id, step=login_states.LOOKING, to=to, **values)
-        jobs.finish_task(tx, task)
+        task_rows.finish_task(tx, task)
 
     in_unit(deps.engine, work)
     log.info("identity.wps_looked_up", tenant=row.tenant_id, known=found is not None, reason=reason)

@@ -17,7 +17,8 @@ import structlog
 from click.testing import CliRunner
 from sqlalchemy import Engine, select
 
-from db import audit, jobs
+from db import audit
+from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.tables import metadata
 from domain.tenancy import Role
@@ -224,7 +225,7 @@ def test_a_secret_planted_in_every_input_is_found_nowhere(database: Engine, writ
         except Exception as error:
             said.append(f"{type(error).__name__}: {error}")
             log.get_logger("test").exception("attempt.failed", error=error)
-    in_unit(database, lambda tx: jobs.put_task(
+    in_unit(database, lambda tx: task_rows.put_task(
         tx, tenant="main", queue="sync", kind="run", target="t", payload="{}", run_id=None, new_id=deps.new_id
     ))  # fmt: skip
     ((task_id, _),) = tasks.due_tasks(deps, kinds={"run"})

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from db import jobs, people
+from db import people
 from db.configs import Place
 from db.engine import in_unit, reading, unit
-from db.tables.identity import login_states, logins
+from db.tables import jobs, login_states, logins
 from domain.configs import Level
 from domain.timetable import Person
 from tests.integration.drain_rig import World
@@ -158,4 +158,4 @@ def test_wps_that_is_throttled_or_away_is_asked_again(deps: Deps, here: World) -
 
 
 def make_due(tx: Any) -> None:
-    tx.execute(jobs.jobs.update().values(run_at=0))
+    tx.execute(jobs.update().values(run_at=0))
