@@ -92,7 +92,7 @@ def test_roles_are_given_taken_and_made(console: Console) -> None:
     assert console("roles", "remove", "dean")["had"] == 1
     assert console("users", "disable", "lin")["changed"] and not console("users", "disable", "lin")["changed"]
     assert console("users", "enable", "lin")["changed"]
-    assert console("users", "sign-out", "lin")["ended"] == 0
+    assert console("users", "signout", "lin")["ended"] == 0
     did = [one["action"] for one in console("audit")["items"]]
     assert did == [
         "user.sign_out", "user.enable", "user.disable", "role.remove", "user.role", "role.save", "user.add"

@@ -153,7 +153,7 @@ def enable_user(name: str, as_json: bool) -> None:
     _set_state(name, active=True, as_json=as_json)
 
 
-@users.command("sign-out")
+@users.command("signout")
 @click.argument("name")
 @json_option
 @command
