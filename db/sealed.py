@@ -43,7 +43,7 @@ EVERYWHERE = (
     Where(tenants, "settings", "id", "id", within="source_sealed"),
     Where(runs, "scope", "tenant_id", "id", within="sealed"),
 )
-"""Every column that holds secrets of others. One that is not here keeps its key for ever."""
+"""Every column that holds secrets of others. One that is not here keeps its key for ever; answers of the API go after a day."""
 
 
 def walk(connection: Connection, where: Where) -> Iterator[Found]:
