@@ -76,6 +76,7 @@ class Settings:
     sentry_dsn: str = ""
     log_level: str = "INFO"
     failpoints: str = ""
+    private_hosts: str = ""  # host:port of the campus that configured addresses may lead to
     tenant: str = "main"
     tenant_zone: str = "Asia/Shanghai"
     zone: ZoneInfo = field(init=False, compare=False)
@@ -348,6 +349,14 @@ def _tenant(text: str) -> str:
     return text
 
 
+def _hosts(text: str) -> str:
+    for one in text.split(","):
+        host, colon, port = one.strip().rpartition(":")
+        if not host or not colon or not port.isdigit() or not 0 < int(port) <= 65535:
+            raise ValueError("use host:port, joined by commas, as in sso.campus.example:443")
+    return text
+
+
 def _failpoints(text: str) -> str:
     failpoints.parse(text)
     return text
@@ -396,6 +405,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "sentry_dsn": _sentry,
     "log_level": _one_of(*LOG_LEVELS),
     "failpoints": _failpoints,
+    "private_hosts": _hosts,
     "tenant": _tenant,
     "tenant_zone": _zone,
 }

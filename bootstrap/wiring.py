@@ -17,6 +17,8 @@ from domain.ids import uuid7
 from domain.lanes import Times
 from ratelimit.limiter import Limits
 from ratelimit.redis_limiter import RedisLimiter
+from remote.guarded import Guard
+from remote.oidc import OidcClient
 from remote.wps.client import WpsClient
 from remote.wps.credentials import Credentials
 from remote.wps.transport import Transport
@@ -91,6 +93,7 @@ def wire(settings: Settings, *, ring: Callable[[str], None], need_redis: bool = 
         ring=ring,
         data_dir=settings.data_dir,
         encryption_keys=settings.encryption_keys,
+        oidc=OidcClient(Guard(settings.private_hosts.split(","))),
     )
     return Wired(deps, client)
 

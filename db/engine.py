@@ -53,6 +53,7 @@ def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engin
     engine = create_engine(
         url,
         isolation_level="READ COMMITTED",
+        hide_parameters=True,  # an error of the driver ends in logs, and values of rows do not belong there
         pool_size=pool_size,
         max_overflow=16,
         pool_reset_on_return=None,  # `reading` and `unit` leave no transaction open
@@ -92,6 +93,7 @@ def _sqlite(url: str, pool_size: int) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=32,
+        hide_parameters=True,
         connect_args={"timeout": _BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
     )
     parsed = make_url(url)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, exists, func, select, update
 
-from db.tables import enrolments, rolls, users
+from db.tables import enrolments, offerings, rolls, users
+from db.tables.base import AnyRow
 from db.upsert import insert_missing, upsert
 from domain.timetable import Person
 
@@ -126,3 +127,21 @@ def named_by_nobody(connection: Connection, *, tenant: str, kind: str, after: st
         .limit(limit)
     )
     return list(rows)
+
+
+def somebody_with_classes(connection: Connection, *, tenant: str, kind: str) -> AnyRow | None:
+    """The first listed person, by code, whom a roll names."""
+    on_a_roll = exists().where(
+        rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code
+    )
+    where = (users.c.tenant_id == tenant, users.c.kind == kind, users.c.listed.is_(True), on_a_roll)
+    found: AnyRow | None = connection.execute(select(users).where(*where).order_by(users.c.code).limit(1)).one_or_none()
+    return found
+
+
+def some_college(connection: Connection, *, tenant: str) -> str | None:
+    """The first college, by name, that has courses."""
+    where = (offerings.c.tenant_id == tenant, offerings.c.college != "")
+    statement = select(offerings.c.college).where(*where).order_by(offerings.c.college).limit(1)
+    found: str | None = connection.execute(statement).scalar()
+    return found

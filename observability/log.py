@@ -11,48 +11,40 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-REDACTED: Final = "[redacted]"
+from observability.redaction import REDACTED as REDACTED
+from observability.redaction import is_secret_name as is_secret_name
+from observability.redaction import redacted, scrubbed
 
-_SECRET_WORDS: Final = ("token", "secret", "authorization", "password", "passwd", "cookie", "credential", "signature")
-_SECRET_ENDINGS: Final = ("_key", "_keys", "apikey", "appkey")
-_SECRET_NAMES: Final = frozenset({"key", "keys", "dsn", "sentry_dsn"})
-# Names that sound secret and hold none of it; the sync cursor is an opaque page mark, the open key a job's target.
-_HARMLESS: Final = frozenset({"open_key", "session_key", "token_expires_at_ms", "token_age_ms"})
-_DEEPEST: Final = 6
+_UNTOUCHED: Final = (
+    "_record",
+    "_from_structlog",
+    "exc_info",
+    "ts",
+    "level",
+    "logger",
+)  # what the formatter itself needs
 _LOUD: Final = {"httpx": "WARNING", "httpcore": "WARNING", "alembic": "WARNING"}  # a line for each call, or each table
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a field called `name` is taken to hold a secret."""
-    plain = name.lower().replace("-", "_")
-    if plain in _HARMLESS:
-        return False
-    return plain in _SECRET_NAMES or plain.endswith(_SECRET_ENDINGS) or any(word in plain for word in _SECRET_WORDS)
-
-
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A processor: replaces the values of secret names, in nested mappings and lists too."""
-    return cast(EventDict, _redacted(event, depth=0))
+    """A processor: replaces what stands under secret names or looks like a secret, in nested mappings and lists too."""
+    kept = {name: event[name] for name in _UNTOUCHED if name in event}
+    return cast(EventDict, {**cast(dict[str, Any], redacted(dict(event))), **kept})
 
 
-def _redacted(value: object, *, depth: int) -> object:
-    if depth > _DEEPEST:
-        return "[too deep]"
-    if isinstance(value, Mapping):
-        return {
-            name: REDACTED if is_secret_name(str(name)) and inner else _redacted(inner, depth=depth + 1)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_redacted(inner, depth=depth + 1) for inner in value]
-    return value
+def _scrub_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A traceback ends with the words of the exception, which may quote what somebody sent."""
+    for name in ("exception", "stack"):
+        if isinstance(event.get(name), str):
+            event[name] = scrubbed(event[name])
+    return event
 
 
 def _one_line(_logger: WrappedLogger, _method: str, event: MutableMapping[str, Any]) -> EventDict:
@@ -102,10 +94,14 @@ def configure(level: str = "INFO", *, pretty: bool | None = None, out: TextIO | 
 def _last_steps(*, readable: bool) -> list[Processor]:
     first: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if readable:
-        return [*first, structlog.dev.ConsoleRenderer(colors=True, timestamp_key="ts")]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=True, timestamp_key="ts", exception_formatter=structlog.dev.plain_traceback
+        )
+        return [*first, structlog.processors.format_exc_info, _scrub_traceback, renderer]
     return [
         *first,
         structlog.processors.format_exc_info,
+        _scrub_traceback,
         structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
     ]
 

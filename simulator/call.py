@@ -95,8 +95,15 @@ class Call:
         self._headers = headers
         self._body = body
         self._parameters: dict[str, list[str]] | None = None
+        self.person: str | None = None
         self.list_lag_s = 0.0
         self.choose_some: Callable[[int], list[int]] | None = None
+
+    def person_id(self) -> str:
+        """Whose token came with the call; for those that an app cannot make."""
+        if self.person is None:
+            raise Refused(errors.OAUTH_INSUFFICIENT_SCOPE, "this call needs the token of a person")
+        return self.person
 
     def external_ids(self) -> bool:
         """Whether user ids are the directory's; for the endpoints that declare X-Kso-Id-Type."""

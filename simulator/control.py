@@ -8,6 +8,7 @@
 | `POST /_sim/clock` | `{"advance_s": 7200}` | `{"now_s": …}` |
 | `GET /_sim/settings`, `POST /_sim/settings` | `latency_ms`, `rate`, `burst` (those to change) | the settings |
 | `POST /_sim/people` | `{"people": [{"ex_user_id", "user_name", "status"}]}`: adds, changes | `{"users": n}` |
+| `POST /_sim/sign-in` | `{"ex_user_id": …}`: who is signed in at the browser; null: nobody | `{"signed_in": …}` |
 | `POST /_sim/directory` | none: reads the people's files again | `{"users": n}` |
 | `POST /_sim/reset` | none: forgets calendars and log, reads the people again | sizes |
 
@@ -51,6 +52,7 @@ class Control:
             "clock": self._set_clock,
             "settings": self._set_settings,
             "people": self._set_people,
+            "sign-in": self._sign_in,
             "directory": self._read_directory,
             "reset": self._reset,
         }
@@ -122,6 +124,11 @@ class Control:
             name = str(person.get("user_name", number))
             self._state.commit({"op": "person", "ex_user_id": number, "user_name": name, "status": status})
         return {"users": len(self._state.people)}
+
+    def _sign_in(self, service: Service, body: Any) -> Any:
+        number = body.get("ex_user_id") if isinstance(body, dict) else None
+        service.authorization.signed_in = None if number is None else str(number)
+        return {"signed_in": service.authorization.signed_in}
 
     def _read_directory(self, _: Service, __: Any) -> Any:
         if self._directory is not None:

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, unquote
 from simulator import calendars, errors, events, permissions, signing, users
 from simulator.call import Answer, Call, encode_json, failure, html_page
 from simulator.errors import Refused
+from simulator.oauth import AUTH_PATH, Authorization
 from simulator.state import State
-from simulator.tokens import LIFETIME_S, Tokens
+from simulator.tokens import LIFETIME_S, REFRESH_LIFETIME_S, Tokens
 from simulator.wire import Request
 
 Handler = Callable[[State, Call], Answer]
@@ -38,8 +39,13 @@ _ROUTES: dict[tuple[str, str], Handler] = {
     ("GET", "users"): users.list_all,
     ("POST", "users/by_ex_user_ids"): users.by_ex_user_ids,
     ("POST", "users/batch_read"): users.batch_read,
+    ("GET", "users/current"): users.current,
+    ("GET", "users/current_id"): users.current_id,
     ("GET", "users/{}"): users.get,
 }
+
+
+_FOR_PEOPLE = (users.current, users.current_id)
 
 
 def _tree() -> dict[str, Any]:
@@ -84,6 +90,7 @@ class Api:
         self._app_key = app_key
         self._signature_required = signature_required
         self._tokens = Tokens(app_id, app_key)
+        self.authorization = Authorization(state, app_id)
         self._order = random.Random(seed)  # noqa: S311 - reproducible, not secret
 
     def handle(
@@ -94,14 +101,19 @@ class Api:
         try:
             if path == TOKEN_PATH and request.method == "POST":
                 return self._give_token(request)
+            if path == AUTH_PATH and request.method == "GET":
+                return self.authorization.page(query)
             if not self._is_signed(request):
                 return html_page(403)
-            self._tokens.check(request.headers.get(b"authorization"), self._state.now_s())
+            person = self._tokens.check(request.headers.get(b"authorization"), self._state.now_s())
             found = find(request.method, path)
             if found is None:
                 raise Refused(errors.NOT_FOUND, f"{request.method} {path} is not a call of this service")
             handler, ids = found
             call = Call(ids, query, request.headers, request.body, self._order.shuffle)
+            if person is not None and handler not in _FOR_PEOPLE:
+                raise Refused(errors.OAUTH_INSUFFICIENT_SCOPE, "the token of a person has no such scope")
+            call.person = person
             call.list_lag_s = list_lag_s
             call.choose_some = choose_some
             return handler(self._state, call)
@@ -130,10 +142,22 @@ class Api:
         grant = form.get("grant_type")
         if not grant:
             raise Refused(errors.OAUTH_INVALID_REQUEST, "grant_type is required")
-        if grant != ["client_credentials"]:
+        if grant not in (["client_credentials"], ["authorization_code"]):
             raise Refused(errors.OAUTH_UNSUPPORTED_GRANT)
         if form.get("client_id") != [self._app_id] or form.get("client_secret") != [self._app_key]:
             raise Refused(errors.OAUTH_INVALID_CLIENT)
-        token = self._tokens.issue(self._state.now_s())
-        flat = {"access_token": token, "expires_in": LIFETIME_S, "token_type": "bearer"}
-        return Answer(200, 0, encode_json(flat).encode())
+        now_s = self._state.now_s()
+        if grant == ["client_credentials"]:
+            token = self._tokens.issue(now_s)
+            flat = {"access_token": token, "expires_in": LIFETIME_S, "token_type": "bearer"}
+            return Answer(200, 0, encode_json(flat).encode())
+        code, address = (form.get(name, [""])[0] for name in ("code", "redirect_uri"))
+        person = self.authorization.redeem(code, address)
+        more = {
+            "access_token": self._tokens.issue(now_s, person.id),
+            "expires_in": LIFETIME_S,
+            "token_type": "bearer",
+            "refresh_token": f"refresh-{person.id}-{code}",
+            "refresh_expires_in": REFRESH_LIFETIME_S,
+        }
+        return Answer(200, 0, encode_json(more).encode())

@@ -18,6 +18,7 @@ from simulator.call import Answer, encode_json, failure, html_page
 from simulator.clock import Clock
 from simulator.faults import Fault, Faults
 from simulator.log import CallLog, Entry
+from simulator.oauth import AUTH_PATH
 from simulator.quotas import RateLimit
 from simulator.routes import TOKEN_PATH, Api
 from simulator.wire import Connection, Request
@@ -53,6 +54,7 @@ class Service:
         control: Callable[[Request, Connection], None],
     ) -> None:
         self._api = api
+        self.authorization = api.authorization
         self._clock = clock
         self._control = control
         self.log = log
@@ -67,7 +69,7 @@ class Service:
             self._control(request, connection)
             return
         exchange = self._begin(request, connection)
-        if not request.target.startswith(TOKEN_PATH) and not self.rate.take(request.start_s):
+        if not request.target.startswith((TOKEN_PATH, AUTH_PATH)) and not self.rate.take(request.start_s):
             exchange.entry.fault = "rate"
             self._answer(exchange, _throttled(self.rate.retry_after_s, errors.TOO_MANY_REQUESTS, 429))
             return

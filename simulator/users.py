@@ -14,6 +14,7 @@ from simulator.state import State
 
 _STATUS = array_of(one_of(STATUSES), least=1, most=quotas.STATUSES_MAX)
 _JOINED_S = 1_700_000_000
+COMPANY_ID = "simulated-university"
 
 
 def _as_json(person: Person) -> dict[str, Any]:
@@ -77,6 +78,19 @@ def list_all(state: State, call: Call) -> Answer:
             break
         data["items"].append(_with_type(person))
     return success(data)
+
+
+def current(state: State, call: Call) -> Answer:
+    """GET /v7/users/current, with a person's token"""
+    person = state.people.by_id[call.person_id()]
+    kind = {"type": "company_user", "type_v2": "company_member"}
+    known = {"id": person.id, "ex_user_id": person.ex_user_id, "user_name": person.user_name}
+    return success({**known, "avatar": "", "company_id": COMPANY_ID, **kind})
+
+
+def current_id(_: State, call: Call) -> Answer:
+    """GET /v7/users/current_id, with a person's token"""
+    return success({"user_id": call.person_id(), "company_id": COMPANY_ID})
 
 
 def get(state: State, call: Call) -> Answer:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from domain.lanes import Times
 from ratelimit.limiter import Limiter
+from remote.oidc import OidcClient
 from remote.wps.client import WpsClient
 from remote.wps.transport import Transport
 
@@ -62,4 +63,5 @@ class Deps:
     ring: Callable[[str], None]  # wakes a worker for a task id, or for "lanes"
     data_dir: Path
     encryption_keys: str = field(default="", repr=False)
+    oidc: OidcClient = field(default_factory=OidcClient)
     stopping: Event = field(default_factory=Event)

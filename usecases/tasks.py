@@ -10,6 +10,7 @@ from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.tasks import ClaimLost, Task
 from observability.failpoints import failpoint
+from observability.redaction import scrubbed
 from usecases.deps import Deps
 
 __all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry", "urgent_lanes"]
@@ -52,7 +53,7 @@ def _end_run_of_dead(tx: Connection, job_id: str) -> None:
 def retry(deps: Deps, task: Task, error: Exception) -> None:
     """Leave the task for another try, later each time."""
     wait_ms = round(_FIRST_RETRY_MS * 2 ** (task.attempts - 1) * random.uniform(0.5, 1))  # noqa: S311 (jitter)
-    reason = f"{type(error).__name__}: {error}"[:300]
+    reason = scrubbed(f"{type(error).__name__}: {error}")[:300]
     in_unit(deps.engine, lambda tx: task_rows.defer_task(tx, task, wait_ms=wait_ms, reason=reason))
 
 

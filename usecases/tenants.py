@@ -1,24 +1,18 @@
 """Tenants: their zone, settings and the WPS app that speaks for them, its key encrypted."""
 
-import base64
 import json
-import os
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, select, update
 
 from db.clock import now_ms
 from db.tables import tenants
+from usecases.sealing import CannotDecrypt, place_of, seal, unseal
 
 
 class UnknownTenant(Exception):
     """There is no such tenant: the database was never migrated, or the name is wrong."""
-
-
-class CannotDecrypt(Exception):
-    """The key that encrypted a tenant's credentials is not among the encryption keys."""
 
 
 def seed(connection: Connection, *, tenant: str, zone: str, app_id: str, app_key: str, encryption_keys: str) -> None:
@@ -93,27 +87,6 @@ def change_settings(connection: Connection, *, tenant: str, **values: Any) -> No
     )
 
 
-def seal(text: str, *, encryption_keys: str, place: str) -> str:
-    """AES-256-GCM under the first key, bound to `place` so that a value cannot be moved to another row."""
-    key_id, key = _keys(encryption_keys)[0]
-    nonce = os.urandom(12)
-    sealed = AESGCM(key).encrypt(nonce, text.encode(), place.encode())
-    return f"{key_id}.{base64.b64encode(nonce + sealed).decode()}"
-
-
-def unseal(sealed: str, *, encryption_keys: str, place: str) -> str:
-    """The text of `seal`. Raises `CannotDecrypt`."""
-    key_id, _, body = sealed.partition(".")
-    raw = base64.b64decode(body)
-    for known, key in _keys(encryption_keys):
-        if known == key_id:
-            try:
-                return AESGCM(key).decrypt(raw[:12], raw[12:], place.encode()).decode()
-            except Exception as error:
-                raise CannotDecrypt(f"{place} does not open with key {key_id}") from error
-    raise CannotDecrypt(f"{place} was encrypted with key {key_id}, which OBSYNC_ENCRYPTION_KEYS does not have")
-
-
 def _opens_to(sealed: str, text: str, encryption_keys: str, tenant: str) -> bool:
     try:
         return unseal(sealed, encryption_keys=encryption_keys, place=_place(tenant)) == text
@@ -122,12 +95,4 @@ def _opens_to(sealed: str, text: str, encryption_keys: str, tenant: str) -> bool
 
 
 def _place(tenant: str) -> str:
-    return f"{tenant}/tenants/wps_app_key/{tenant}"
-
-
-def _keys(text: str) -> list[tuple[str, bytes]]:
-    found = []
-    for part in text.split(","):
-        key_id, _, body = part.strip().partition(":")
-        found.append((key_id, base64.b64decode(body)))
-    return found
+    return place_of(tenant, "tenants", "wps_app_key", tenant)

@@ -15,8 +15,9 @@ from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
+from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
-from usecases.tenants import CannotDecrypt, UnknownTenant
+from usecases.tenants import UnknownTenant
 from usecases.terms import TermRefused, UnknownTerm
 
 

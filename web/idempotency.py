@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from db import answers
 from db.engine import in_unit
 from observability.failpoints import failpoint
-from usecases import tenants
+from usecases import sealing
 from web.envelope import Answer, success
 from web.errors import ApiError, Detail
 from web.site import deps, scope
@@ -93,7 +93,7 @@ def _claim(key: str) -> _Claimed | Answer:
         raise ApiError("KEY_REUSED", Detail(HEADER, key))
     if found.answer is None:
         raise ApiError("KEY_IN_USE", Detail(HEADER, key), headers={"Retry-After": "2"})
-    stored = json.loads(tenants.unseal(found.answer, encryption_keys=here.encryption_keys, place=_place(key)))
+    stored = json.loads(sealing.unseal(found.answer, encryption_keys=here.encryption_keys, place=_place(key)))
     return Answer(stored["data"], stored["status"], stored["page"], stored["etag"], stored["headers"])
 
 
@@ -114,7 +114,7 @@ def _write(tx: Connection, claimed: _Claimed, answer: Answer) -> None:
     here = deps()
     said = {"data": answer.data, "status": answer.status, "page": answer.page, "etag": answer.etag}
     text = json.dumps({**said, "headers": dict(answer.headers)}, ensure_ascii=False)
-    sealed = tenants.seal(text, encryption_keys=here.encryption_keys, place=_place(claimed.key))
+    sealed = sealing.seal(text, encryption_keys=here.encryption_keys, place=_place(claimed.key))
     answers.store(tx, tenant=here.tenant, user=scope().user, key=claimed.key, claim=claimed.claim, answer=sealed)
 
 

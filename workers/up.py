@@ -7,6 +7,7 @@ What dies is started again, with back-off, and said. Stopping sends each leader 
 
 import contextlib
 import fcntl
+import secrets
 import shlex
 import shutil
 import socket
@@ -25,7 +26,7 @@ from db.migrate import current
 from db.sync_runs import RunActive
 from domain.runs import ASKS, RESTS, Command
 from simulator.campus import generate, read_summary
-from usecases import tenants
+from usecases import demo, tenants
 from usecases.deps import Deps
 from usecases.sync import run_commands, runs
 from workers import embedded, procfile
@@ -128,6 +129,7 @@ class Up:
             state = self._sync(campus)
             if self._options.once:
                 return state
+            self._demo_logins()
             self._addresses()
             while True:
                 self._poll()
@@ -276,6 +278,20 @@ class Up:
                 f"WPS holds {live.get('calendar', 0):,} calendars and {live.get('event', 0):,} events; "
                 f"{people:,} people have no WPS account (`obsync quarantine people`)"
             )
+
+    def _demo_logins(self) -> None:
+        """Something to sign in with; where WPS is real, those of an earlier trial are switched off."""
+        deps = wire(self.settings, ring=lambda _what: None).deps
+        try:
+            if not self._simulated:
+                demo.remove(deps)
+                return
+            password = f"demo-{secrets.token_urlsafe(9)}"
+            self._say(f"demo logins, all with the password [bold]{password}[/] (anew at each start)")
+            for one in demo.logins_per_role(deps, password=password):
+                self._say(f"  {one.name:<16} {one.role:<18} {one.who}")
+        finally:
+            deps.engine.dispose()
 
     def _addresses(self) -> None:
         replaced = "" if self._http_port == self._wanted_port else f"  (port {self._wanted_port} is taken)"

@@ -111,12 +111,16 @@ class TokenSource:
         with self._swapping:
             self._token = token
 
+    def of_person(self, deadline: Deadline, code: str, redirect_uri: str) -> str:
+        """The token of a person who has come back from the authorization page. Raises like `get`."""
+        given = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
+        return self._ask(given, deadline, secret=code).value
+
     def _fetch(self, deadline: Deadline) -> _Token:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self._credentials.app_id,
-            "client_secret": self._credentials.app_key,
-        }
+        return self._ask({"grant_type": "client_credentials"}, deadline)
+
+    def _ask(self, given: dict[str, str], deadline: Deadline, *, secret: str = "") -> _Token:
+        form = {**given, "client_id": self._credentials.app_id, "client_secret": self._credentials.app_key}
         # The life of a token counts from before the request, so that a slow answer does not stretch it.
         asked_at_s = self._monotonic()
         try:
@@ -126,9 +130,9 @@ class TokenSource:
         except ExchangeError as error:
             kind = Kind.TIMEOUT if error.timed_out else Kind.NETWORK
             raise WpsNotSent(_CALL, http_status=error.status, message=error.detail, kind=kind) from None
-        return self._read(answer, asked_at_s)
+        return self._read(answer, asked_at_s, secret)
 
-    def _read(self, answer: RawAnswer, asked_at_s: float) -> _Token:
+    def _read(self, answer: RawAnswer, asked_at_s: float, secret: str) -> _Token:
         body = read_object(answer.body)
         value, life_s = body.get("access_token"), body.get("expires_in")
         if (
@@ -140,12 +144,12 @@ class TokenSource:
         ):
             renew_after_s = max(life_s - _EARLY_S, life_s / 2)
             return _Token(value, asked_at_s + renew_after_s, asked_at_s + life_s)
-        raise self._refusal(answer, body)
+        raise self._refusal(answer, body, secret)
 
-    def _refusal(self, answer: RawAnswer, body: dict[str, object]) -> WpsError:
+    def _refusal(self, answer: RawAnswer, body: dict[str, object], secret: str) -> WpsError:
         code = body.get("code")
         code = code if isinstance(code, int) else None
-        text = redacted(str(body.get("msg", "no token in the answer")), self._credentials.app_key)
+        text = redacted(str(body.get("msg", "no token in the answer")), self._credentials.app_key, secret)
         kind = kind_of(http_status=answer.status, code=code)
         if kind is Kind.THROTTLED:
             wait_ms = parse_retry_after(answer.retry_after, now=self._clock(), date_header=answer.date)

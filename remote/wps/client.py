@@ -23,6 +23,7 @@ from remote.wps.paging import (
 from remote.wps.payloads import (
     BadPayload,
     calendar_in,
+    current_user_in,
     dump,
     event_in,
     event_out,
@@ -161,6 +162,10 @@ class WpsClient:
         _check_length(ex_ids)
         body = {"ex_user_ids": list(ex_ids), "status": _PRESENT}
         return self._ask_list(on, _post("users.by_ex_user_ids", path("users", "by_ex_user_ids"), body), user_in)
+
+    def current_user(self, on: Admitted, *, bearer: str) -> DirectoryUser:
+        """Whose token `bearer` is. His status is not told: it is blank."""
+        return self._ask(on, Call("users.current", "GET", path("users", "current"), bearer=bearer), current_user_in)
 
     def _ask(self, on: Admitted, call: Call, read: Callable[[object], T]) -> T:
         data = self._transport.call(on, call)

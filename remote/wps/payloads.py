@@ -85,6 +85,14 @@ def user_in(raw: object) -> DirectoryUser:
     )
 
 
+def current_user_in(raw: object) -> DirectoryUser:
+    """Whoever a person's own token belongs to."""
+    found = _object(raw, "user")
+    return DirectoryUser(
+        id=_id(found, "id"), ex_id=_text(found, "ex_user_id"), name=_text(found, "user_name"), status=""
+    )
+
+
 def items_in(raw: object) -> list[object]:
     """The `items` of an answer's data; null stands for none, a missing list is no answer."""
     found = _object(raw, "data")

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from observability.failpoints import failpoint
 from observability.log import get_logger
@@ -95,6 +95,7 @@ class Call:
     body: bytes = b""
     list_write: bool = False
     done_when: frozenset[Kind] = frozenset()
+    bearer: str = field(default="", repr=False)  # the token of a person, in place of the app's
 
 
 class AdmissionSpent(ValueError):
@@ -119,6 +120,7 @@ class Transport:
     ) -> None:
         """`budget_s` bounds a whole call; `clock` tells aware UTC. `label_lanes` adds a header with the lane's name,
         for a simulator's log. Raises ValueError for a bad address."""
+        self._base_url = base_url.rstrip("/")
         self._credentials = credentials
         self._limiter = limiter
         self._key = limiter_key
@@ -183,7 +185,7 @@ class Transport:
 
     def _call(self, on: Admitted, call: Call) -> object:
         deadline = Deadline(self._budget_s, monotonic=self._monotonic)
-        token = self._token(on, deadline)
+        token = call.bearer or self._token(on, deadline)
         headers = self._headers(call, token, on.lane)
         started_s = self._monotonic()
         try:
@@ -207,6 +209,24 @@ class Transport:
         """Get a token, which spends nothing and belongs to no lane. Raises WpsMisconfigured when WPS does not know the
         app or its key, WpsThrottled and WpsNotSent when it cannot be asked now."""
         self._tokens.get(Deadline(self._budget_s, monotonic=self._monotonic))
+
+    def authorize_url(self, *, redirect_uri: str, scope: str, state: str) -> str:
+        """The page of WPS that asks a person whether he comes in as himself. Nothing is called."""
+        query = {
+            "client_id": self._credentials.app_id,
+            "response_type": "code",
+            "redirect_uri": redirect_uri,
+            "scope": scope,
+            "state": state,
+        }
+        return f"{self._base_url}/oauth2/auth?{urlencode(query)}"
+
+    def user_token(self, *, code: str, redirect_uri: str) -> str:
+        """The token of the person who came back with `code`; it is kept nowhere. Like the app's own it spends nothing.
+
+        Raises WpsMisconfigured where the code is not good (any more), WpsThrottled, and WpsNotSent for all else.
+        """
+        return self._tokens.of_person(Deadline(self._budget_s, monotonic=self._monotonic), code, redirect_uri)
 
     def close(self) -> None:
         """Close all connections."""
@@ -249,7 +269,7 @@ class Transport:
             return envelope.data
         if kind in call.done_when and answer.status < 500:
             return None
-        if kind is Kind.AUTH:
+        if kind is Kind.AUTH and not call.bearer:
             self._tokens.drop(token)
         error = self._error(call, answer, envelope, token)
         wait_ms = parse_retry_after(answer.retry_after, now=self._clock(), date_header=answer.date)

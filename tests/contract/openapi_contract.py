@@ -23,7 +23,10 @@ DOCUMENT: Final = Path(__file__).resolve().parents[3] / "shared" / "wps" / "open
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _SIGNING: Final = frozenset({"x-kso-date", "x-kso-authorization"})
-_TOKEN_FORM: Final = frozenset({"grant_type", "client_id", "client_secret"})
+_TOKEN_FORMS: Final = {
+    "client_credentials": frozenset({"grant_type", "client_id", "client_secret"}),
+    "authorization_code": frozenset({"grant_type", "client_id", "client_secret", "code", "redirect_uri"}),
+}
 _TOKEN_ANSWER: Final = {
     "type": "object",
     "required": ["access_token", "expires_in", "token_type"],
@@ -31,6 +34,8 @@ _TOKEN_ANSWER: Final = {
         "access_token": {"type": "string", "minLength": 1},
         "expires_in": {"type": "integer", "minimum": 1},
         "token_type": {"type": "string"},
+        "refresh_token": {"type": "string", "minLength": 1},  # these two with the token of a person
+        "refresh_expires_in": {"type": "integer", "minimum": 1},
     },
 }
 
@@ -63,11 +68,19 @@ class Contract:
         self._codes = frozenset(document["components"]["schemas"]["error_code"]["enum"])
         flows = document["components"]["securitySchemes"]["app"]["flows"]
         self._token = f"POST {urlsplit(flows['clientCredentials']['tokenUrl']).path}"
+        people = (
+            document["components"]["securitySchemes"].get("delegated", {}).get("flows", {}).get("authorizationCode")
+        )
+        self._page = f"GET {urlsplit(people['authorizationUrl']).path}" if people else None
         self._operations = [
             Operation(f"{method.upper()} {path}", tuple(path.split("/")), spec)
             for path, methods in document["paths"].items()
             for method, spec in methods.items()
         ]
+
+    def _is_page(self, seen: Seen) -> bool:
+        """The page where a person signs in is for browsers: the document has its address and nothing else of it."""
+        return self._page is not None and f"{seen.method} {seen.target.partition('?')[0]}" == self._page
 
     def name_of(self, method: str, target: str) -> str | None:
         """`GET /v7/calendars/{calendar_id}`; None for a call the document does not have."""
@@ -80,6 +93,8 @@ class Contract:
     def request(self, seen: Seen) -> list[str]:
         """What is wrong with a request."""
         name = self.name_of(seen.method, seen.target)
+        if self._is_page(seen):
+            return []
         if name is None:
             return [f"{seen.method} {seen.target} is not a call of the document"]
         if name == self._token:
@@ -94,6 +109,8 @@ class Contract:
         """What is wrong with the answer to a request."""
         name = self.name_of(seen.method, seen.target)
         where = f"{name or seen.target} answered {status}"
+        if self._is_page(seen):
+            return []
         if _media_type(content_type) != _JSON:
             return [f"{where}: content type {content_type!r}"]
         try:
@@ -213,7 +230,8 @@ def _token_request(seen: Seen) -> Iterator[str]:
         return
     pairs = parse_qsl(seen.body.decode(), keep_blank_values=True)
     form = dict(pairs)
-    if len(form) != len(pairs) or form.keys() != _TOKEN_FORM or not all(form.values()):
+    wanted = _TOKEN_FORMS.get(form.get("grant_type", ""))
+    if wanted is None:
+        yield f"grant_type is none of {', '.join(_TOKEN_FORMS)}"
+    elif len(form) != len(pairs) or form.keys() != wanted or not all(form.values()):
         yield f"the form has {[name for name, _ in pairs]}"
-    elif form["grant_type"] != "client_credentials":
-        yield "grant_type is not client_credentials"

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
 from remote.wps.client import WINDOW_MAX_MS, WpsClient
@@ -277,12 +279,14 @@ def test_the_wire_is_heard_in_both_directions(tmp_path: Path) -> None:
     assert after == found  # a fault is not an answer, and what others do wrong and is refused is theirs
 
 
+BACK = "https://obsync.example/auth/wps"
 CALLS = {
     "create_calendar": "POST /v7/calendars/create",
     "get_calendar": "GET /v7/calendars/{calendar_id}",
     "calendars_page": "GET /v7/calendars",
     "update_calendar": "POST /v7/calendars/{calendar_id}/update",
     "delete_calendar": "POST /v7/calendars/{calendar_id}/delete",
+    "current_user": "GET /v7/users/current",
     "users_by_ex_ids": "POST /v7/users/by_ex_user_ids",
     "add_members": "POST /v7/calendars/{calendar_id}/permissions/batch_create",
     "members_page": "GET /v7/calendars/{calendar_id}/permissions",
@@ -323,6 +327,10 @@ def _make_every_call(port: int) -> None:
     def on() -> Any:
         return admitted(transport)
 
+    there = transport.authorize_url(redirect_uri=BACK, scope="kso.user_base.read", state="x")
+    back = httpx.get(f"{there}&login=s1", trust_env=False).headers["location"]
+    bearer = transport.user_token(code=parse_qs(urlsplit(back).query)["code"][0], redirect_uri=BACK)
+    assert wps.current_user(on(), bearer=bearer).ex_id == "s1"
     made = wps.create_calendar(on(), name="线性代数 ·abcdefg")
     at = made.id
     wps.update_calendar(on(), at, name="高等数学 ·abcdefg")

@@ -104,3 +104,46 @@ def test_a_line_break_in_an_event_cannot_forge_a_second_one() -> None:
         structlog.reset_defaults()
         logging.getLogger().handlers[:] = []
     assert len(out.getvalue().splitlines()) == 1
+
+
+PLANTED = {
+    "a JWT": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZWkifQ.c2lnbmF0dXJl",
+    "an API key": "ob_main_0123456789ab_" + "ab" * 32,
+    "a password hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
+    "a telephone number": "13812345678",
+    "an identity number": "11010519491231002X",
+}
+QUOTED = (
+    "mysql://root:Planted99@db/x", "password=Planted99", '{"client_secret": "Planted99"}', "Authorization: Bearer Planted99",
+    "{'refresh_token': 'Planted99'}", "?code_verifier=Planted99&x=1", "lat=39.Planted99", "Basic Planted99==",
+)  # fmt: skip
+
+
+def test_a_secret_in_a_sentence_is_redacted_by_what_it_looks_like(written: Written) -> None:
+    """Errors quote what somebody sent; a name that would warn us is not always there."""
+    logger = log.get_logger("a")
+    for text in (*PLANTED.values(), *QUOTED):
+        logger.info(f"refused {text}", detail=f"said {text}!", many=[{"x": (text,)}], error=ValueError(text))
+        logging.getLogger("lib").warning("saw %s", text)
+        try:
+            raise ValueError(f"cannot use {text}")
+        except ValueError:
+            logger.exception("broke")
+    for secret in (*PLANTED.values(), "Planted99"):
+        assert secret not in written.getvalue()
+
+
+def test_what_is_no_secret_stays_readable(written: Written) -> None:
+    """A log in which everything is redacted is read by nobody."""
+    text = (
+        "run 0190c3d2-8f6e-7000-8000-000000000000 of 2024-2025-1: 线性代数 at 1725000000000, student 2024010203, key: 7"
+    )
+    log.get_logger("a").info(text, open_key="main/event/1", token_epoch=3, count=13)
+    (record,) = written.records()
+    assert (record["event"], record["open_key"], record["token_epoch"], record["count"]) == (
+        text,
+        "main/event/1",
+        3,
+        13,
+    )
+    assert record["level"] == "info" and record["logger"] == "a"

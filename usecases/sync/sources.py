@@ -16,7 +16,7 @@ from db.engine import reading
 from remote.sources.address import absolute, has_password, scheme_of, shown
 from remote.sources.base import BadSource, TimetableSource
 from remote.sources.registry import open_source
-from usecases import tenants
+from usecases import sealing, tenants
 from usecases.deps import Deps
 
 SEALED: Final = "sealed"
@@ -65,7 +65,7 @@ def to_scope(deps: Deps, chosen: Chosen) -> dict[str, Any]:
     if chosen.mapping:
         scope["mapping"] = dict(chosen.mapping)
     if has_password(chosen.address):
-        scope[SEALED] = tenants.seal(chosen.address, encryption_keys=deps.encryption_keys, place=_place(deps))
+        scope[SEALED] = sealing.seal(chosen.address, encryption_keys=deps.encryption_keys, place=_place(deps))
     return scope
 
 
@@ -74,8 +74,8 @@ def of_scope(deps: Deps, scope: Mapping[str, Any]) -> Chosen:
     address = str(scope.get("source", ""))
     if sealed := scope.get(SEALED):
         try:
-            address = tenants.unseal(str(sealed), encryption_keys=deps.encryption_keys, place=_place(deps))
-        except tenants.CannotDecrypt as error:
+            address = sealing.unseal(str(sealed), encryption_keys=deps.encryption_keys, place=_place(deps))
+        except sealing.CannotDecrypt as error:
             remedy = "Check OBSYNC_ENCRYPTION_KEYS on this machine, or sync again with the whole address"
             raise BadSource(address, f"its password cannot be read ({error})", remedy) from error
     return Chosen(address, scope.get("mapping") or {})

@@ -7,6 +7,7 @@ from workers.cli.campus import campus
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
 from workers.cli.freshness import freshness
+from workers.cli.keys import keys, secrets
 from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
@@ -17,6 +18,7 @@ from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
 from workers.cli.terms import terms
 from workers.cli.up import up
+from workers.cli.users import roles, users
 from workers.cli.verify import repair, verify
 from workers.cli.worker import worker
 
@@ -27,7 +29,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, freshness, import_, lanes, limit, migrate, off_peak, plan, quarantine, repair, runs,
-    schedules, sync, terms, up, verify, worker,
+    audit, campus, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan, quarantine, repair,
+    roles, runs, schedules, secrets, sync, terms, up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

@@ -25,7 +25,8 @@ from domain.runs import ASKS, PAUSED
 from domain.scopes import BadScope
 from observability.log import configure
 from remote.sources.base import BadSource
-from usecases.tenants import CannotDecrypt, UnknownTenant
+from usecases.sealing import CannotDecrypt
+from usecases.tenants import UnknownTenant
 from usecases.terms import TermRefused, UnknownTerm
 
 F = TypeVar("F", bound=Callable[..., Any])

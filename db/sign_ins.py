@@ -1,0 +1,136 @@
+"""Sign-ins and what their tokens have become: families of refresh tokens, tokens taken back, guesses at passwords."""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from db.tables.base import AnyRow
+from db.tables.identity import login_attempts, logins, revoked_tokens, token_families
+from db.upsert import insert_missing
+from domain.lockout import Attempts
+
+_PAGE = 500
+
+
+def begin(connection: Connection, **row: Any) -> None:
+    """A new family with its first refresh token."""
+    connection.execute(token_families.insert(), [{"uses": 0, "revoked_ms": None, "reason": None, **row}])
+
+
+def standing(connection: Connection, *, tenant: str, login_id: str, family: str, jti: str) -> AnyRow | None:
+    """What the database says of a token: state and epoch of its login, when its family was revoked, and whether the token
+    was itself. None: there is no such login or family."""
+    taken = (revoked_tokens.c.tenant_id == logins.c.tenant_id) & (revoked_tokens.c.jti == jti)
+    mine = (token_families.c.tenant_id == logins.c.tenant_id) & (token_families.c.id == family)
+    statement = (
+        select(
+            logins.c.name,
+            logins.c.code,
+            logins.c.state,
+            logins.c.token_epoch,
+            token_families.c.revoked_ms,
+            token_families.c.ends_ms,
+            revoked_tokens.c.jti.label("taken_back"),
+        )
+        .select_from(
+            logins.join(token_families, mine & (token_families.c.login_id == logins.c.id)).outerjoin(
+                revoked_tokens, taken
+            )
+        )
+        .where(logins.c.tenant_id == tenant, logins.c.id == login_id)
+    )
+    found: AnyRow | None = connection.execute(statement).one_or_none()
+    return found
+
+
+def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:
+    """Put the token `fresh` in the place of `used`; False where `used` is not the family's current one. Of any number who
+    try it together, one hits the row."""
+    hit = connection.execute(
+        update(token_families)
+        .where(token_families.c.tenant_id == tenant, token_families.c.id == family)
+        .where(token_families.c.current == used, token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > now)
+        .values(current=fresh, uses=token_families.c.uses + 1, used_ms=now)
+    )
+    return hit.rowcount == 1
+
+
+def family(connection: Connection, *, tenant: str, family_id: str) -> AnyRow | None:
+    """One sign-in."""
+    statement = select(token_families).where(token_families.c.tenant_id == tenant, token_families.c.id == family_id)
+    found: AnyRow | None = connection.execute(statement).one_or_none()
+    return found
+
+
+def revoke_family(connection: Connection, *, tenant: str, family_id: str, reason: str, now: int) -> bool:
+    """End a sign-in with all its tokens; False where it had ended."""
+    return _revoke(connection, tenant, token_families.c.id == family_id, reason, now) == 1
+
+
+def revoke_all(connection: Connection, *, tenant: str, login_id: str, reason: str, now: int) -> int:
+    """End all sign-ins of a login. Returns how many there were."""
+    return _revoke(connection, tenant, token_families.c.login_id == login_id, reason, now)
+
+
+def _revoke(connection: Connection, tenant: str, where: Any, reason: str, now: int) -> int:
+    hit = connection.execute(
+        update(token_families)
+        .where(token_families.c.tenant_id == tenant, token_families.c.revoked_ms.is_(None), where)
+        .values(revoked_ms=now, reason=reason)
+    )
+    return int(hit.rowcount)
+
+
+def of_login(connection: Connection, *, tenant: str, login_id: str, now: int, limit: int = 50) -> list[AnyRow]:
+    """The sign-ins of a login that have not ended, newest first."""
+    statement = (
+        select(token_families)
+        .where(token_families.c.tenant_id == tenant, token_families.c.login_id == login_id)
+        .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > now)
+        .order_by(token_families.c.created_ms.desc())
+        .limit(limit)
+    )
+    return list(connection.execute(statement))
+
+
+def take_back(connection: Connection, *, tenant: str, jti: str, reason: str, ends_ms: int) -> bool:
+    """Refuse one token from now on; False where it was already. Of several who use up a ticket together, one gets True."""
+    row = {"tenant_id": tenant, "jti": jti, "reason": reason, "ends_ms": ends_ms}
+    if connection.dialect.name == "sqlite":
+        return insert_missing(connection, revoked_tokens, [row]) == 1
+    before = select(revoked_tokens.c.jti).where(revoked_tokens.c.tenant_id == tenant, revoked_tokens.c.jti == jti)
+    if connection.execute(before.with_for_update()).first() is not None:
+        return False
+    connection.execute(revoked_tokens.insert(), [row])  # a clash is another one's, and repeats the unit
+    return True
+
+
+def attempts(connection: Connection, *, tenant: str, key: str) -> tuple[Attempts, bool]:
+    """The guesses under a key, locked, and whether the account has come in from there before."""
+    statement = select(login_attempts).where(login_attempts.c.tenant_id == tenant, login_attempts.c.key == key)
+    row = connection.execute(statement.with_for_update()).one_or_none()
+    if row is None:
+        return Attempts(), False
+    return Attempts(row.failures, row.next_ms, row.last_ms), bool(row.known)
+
+
+def save_attempts(connection: Connection, *, tenant: str, key: str, seen: Attempts, known: bool) -> None:
+    """Write what `attempts` will say next. A row that somebody else made meanwhile fails the unit, which is then repeated."""
+    values = {"failures": seen.failures, "next_ms": seen.next_ms, "last_ms": seen.last_ms, "known": known}
+    hit = connection.execute(
+        update(login_attempts).where(login_attempts.c.tenant_id == tenant, login_attempts.c.key == key).values(**values)
+    )
+    if hit.rowcount == 0:
+        connection.execute(login_attempts.insert(), [{"tenant_id": tenant, "key": key, **values}])
+
+
+def prune(connection: Connection, *, tenant: str, now: int, keep_ms: int, forget_ms: int) -> int:
+    """Remove what no decision needs any more: sign-ins that ended `keep_ms` ago, spent tokens past their end, old guesses."""
+    removed = 0
+    for table, where in (
+        (token_families, token_families.c.ends_ms < now - keep_ms),
+        (revoked_tokens, revoked_tokens.c.ends_ms < now - 60_000),
+        (login_attempts, (login_attempts.c.last_ms < now - forget_ms) & login_attempts.c.known.is_(False)),
+    ):
+        removed += int(connection.execute(delete(table).where(table.c.tenant_id == tenant, where)).rowcount)
+    return removed
