@@ -74,8 +74,7 @@ def _mirrored(values: Sequence[Any]) -> Mirrored:
     if values[_INTENT_AT] is not None:
         verb, hash_, rev, *times = values[_INTENT_AT:_REST_AT]
         intent = Intent(Verb(verb), hash_ or "", rev or 0, *times)
-    intent_ids, settle_at = values[_REST_AT:]
-    return Mirrored(*values[:_INTENT_AT], intent=intent, intent_ids=intent_ids, settle_at=settle_at)
+    return Mirrored(*[*values[:_INTENT_AT], intent, *values[_REST_AT:]])
 
 
 def mirrored_of(row: AnyRow) -> Mirrored:
@@ -197,7 +196,7 @@ def _wanted(values: Sequence[Any]) -> Wanted:
     *job, error_code, tier = values[: len(_JOB)]
     mirrored = values[len(_JOB) :]
     there = _mirrored(mirrored) if mirrored[0] is not None else None
-    return Wanted(*job, mirrored=there, error_code=error_code, tier=tier)
+    return Wanted(*[*job, there, error_code, tier])
 
 
 _QUEUED = (jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
