@@ -18,6 +18,7 @@ AS_IN_PRODUCTION = (
     "--log-bin=binlog",
     "--server-id=1",
     "--binlog-format=ROW",
+    "--binlog-row-image=MINIMAL",
     "--character-set-server=utf8mb4",
     "--collation-server=utf8mb4_bin",
     "--default-time-zone=+00:00",

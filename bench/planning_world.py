@@ -14,7 +14,7 @@ from db.engine import in_unit, reading
 from db.people import STUDENT, TEACHER
 from db.tables import jobs, mirror, users
 from db.timetable import Offering
-from domain.aggregation import Session
+from domain.aggregation import Session, session_id
 from domain.ids import key_of
 from domain.terms import Term
 from domain.timetable import local_ms
@@ -115,7 +115,7 @@ def _classes(shape: Shape) -> Iterator[timetable.SessionOf]:
             TERM,
             _id(course),
             Session(
-                id=key_of("session", _id(course), str(week), str(weekday), str(period)),
+                id=session_id(_id(course), "week", str(week), str(weekday), str(period)),
                 jxz=week,
                 zc=weekday,
                 periods=(period, period + 1),

@@ -173,10 +173,27 @@ def _newer(connection: Connection, puts: Sequence[Put], *, tenant: str, import_n
         by_term.setdefault(one.term, []).append(one.target)
     newer: dict[str, int] = {}
     for term, targets in by_term.items():
-        where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets))
-        before = select(mirror.c.target, mirror.c.import_no).where(*where, mirror.c.import_no > import_no)
-        newer |= {row.target: row.import_no for row in connection.execute(before)}
+        key = {"b_tenant": tenant, "b_term": term, "b_targets": targets, "b_import": import_no}
+        newer |= {row.target: row.import_no for row in connection.execute(_PUT_LATER, key)}
     return newer
+
+
+# Built once: to build a list of five hundred into a statement takes longer than to look for them.
+_PUT_LATER = select(mirror.c.target, mirror.c.import_no).where(
+    mirror.c.tenant_id == bindparam("b_tenant"),
+    mirror.c.term == bindparam("b_term"),
+    mirror.c.target.in_(bindparam("b_targets", expanding=True)),
+    mirror.c.import_no > bindparam("b_import"),
+)
+_OPEN_ROWS = (
+    select(jobs.c.id, jobs.c.target, jobs.c.desired_hash, jobs.c.state, jobs.c.run_id, jobs.c.lane)
+    .where(
+        jobs.c.tenant_id == bindparam("b_tenant"),
+        jobs.c.kind == bindparam("b_kind"),
+        jobs.c.open_key.in_(bindparam("b_targets", expanding=True)),
+    )
+    .with_for_update()
+)
 
 
 MIRRORED = ("calendar", "members", "event")
@@ -188,11 +205,7 @@ _NEW_MIRROR = {"state": "none", "generation": 0, "sent_hash": "", "list_max": 10
 def _open_rows(connection: Connection, puts: Sequence[Put], *, tenant: str) -> dict[str, AnyRow]:
     found: dict[str, AnyRow] = {}
     for kind, targets in _by_kind(puts).items():
-        rows = connection.execute(
-            select(jobs.c.id, jobs.c.target, jobs.c.desired_hash, jobs.c.state, jobs.c.run_id, jobs.c.lane)
-            .where(jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key.in_(targets))
-            .with_for_update()
-        )
+        rows = connection.execute(_OPEN_ROWS, {"b_tenant": tenant, "b_kind": kind, "b_targets": targets})
         found |= {row.target: row for row in rows}
     return found
 

@@ -5,12 +5,15 @@ can be settled; NULL when there are none. `parked_until`: nothing of the calenda
 the rows of events, because a list of a hundred would move two hundred entries of an index.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, func, or_, select, update
+from sqlalchemy.sql.functions import Function
 
+from db.clock import db_now_ms, now_ms
 from db.jobs import SCHEMA_VER
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
@@ -46,37 +49,38 @@ class Wanted:
     tier: int = 0
 
 
+_MIRRORED = (
+    mirror.c.target, mirror.c.kind, mirror.c.group_id, mirror.c.lane, mirror.c.state, mirror.c.remote_id, mirror.c.marker,
+    mirror.c.name, mirror.c.generation, mirror.c.sent_hash, mirror.c.from_ms, mirror.c.until_ms, mirror.c.list_max,
+    mirror.c.import_no,
+)  # fmt: skip
+_INTENT = (
+    mirror.c.intent_verb, mirror.c.intent_hash, mirror.c.intent_rev, mirror.c.intent_ms, mirror.c.intent_from_ms,
+    mirror.c.intent_until_ms,
+)  # fmt: skip
+_REST = (mirror.c.intent_ids, mirror.c.settle_at)
+_VALUES = (*_MIRRORED, *_INTENT, *_REST)
+_INTENT_AT, _REST_AT = len(_MIRRORED), len(_MIRRORED) + len(_INTENT)
+
+
+def _packed(*columns: ColumnElement[Any]) -> Function[str]:
+    """One JSON text of a row: drivers decode value by value, some of them in Python, and describe each column each time."""
+    return func.json_array(*columns, type_=Text())
+
+
+def _mirrored(values: Sequence[Any]) -> Mirrored:
+    """A row of `_VALUES`."""
+    intent = None
+    if values[_INTENT_AT] is not None:
+        verb, hash_, rev, *times = values[_INTENT_AT:_REST_AT]
+        intent = Intent(Verb(verb), hash_ or "", rev or 0, *times)
+    return Mirrored(*[*values[:_INTENT_AT], intent, *values[_REST_AT:]])
+
+
 def mirrored_of(row: AnyRow) -> Mirrored:
     """A row of the table as the value that settlement decides on."""
-    intent = None
-    if row.intent_verb is not None:
-        intent = Intent(
-            Verb(row.intent_verb),
-            row.intent_hash or "",
-            row.intent_rev or 0,
-            row.intent_ms,
-            row.intent_from_ms,
-            row.intent_until_ms,
-        )
-    return Mirrored(
-        target=row.target,
-        kind=row.kind,
-        group_id=row.group_id,
-        lane=row.lane,
-        state=row.state,
-        remote_id=row.remote_id,
-        marker=row.marker,
-        name=row.name,
-        generation=row.generation,
-        sent_hash=row.sent_hash,
-        from_ms=row.from_ms,
-        until_ms=row.until_ms,
-        list_max=row.list_max,
-        import_no=row.import_no,
-        intent=intent,
-        intent_ids=row.intent_ids,
-        settle_at=row.settle_at,
-    )
+    found = row._mapping
+    return _mirrored([found[column] for column in _VALUES])
 
 
 # Statements of the drain are built once: building one costs more than carrying it out.
@@ -91,7 +95,7 @@ _DOUBT = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"), s
 _FREE = update(mirror).where(*_KEY).values(parked_until=0, settle_at=None)
 _calendar = mirror.alias("calendar")
 _UNSETTLED = (
-    select(mirror)
+    select(_packed(mirror.c.term, mirror.c.group_id, *_VALUES))
     .where(
         # Few calendars are in doubt: found by their time. An index of the tenant, which SQLite prefers, has every row.
         mirror.c.tenant_id.concat("") == bindparam("b_tenant"),
@@ -104,7 +108,7 @@ _UNSETTLED = (
     .limit(1)
 )
 _NEXT_JOB = (
-    select(jobs.c.term.label("job_term"), jobs.c.group_id.label("job_group"), _calendar)
+    select(_packed(jobs.c.term, jobs.c.group_id, *(_calendar.c[one.name] for one in _VALUES)))
     .join(
         _calendar,
         (_calendar.c.tenant_id == jobs.c.tenant_id)
@@ -137,14 +141,13 @@ def due_group(
     """The next calendar of the lane, and its mirror row (None for look-ups, which have none): one to settle first, else
     the one of the most urgent due job. `busy` is left out."""
     where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": busy or _NONE_BUSY}
-    found = connection.execute(_UNSETTLED, where).one_or_none()
-    if found is not None:
-        return GroupRef(found.term, found.group_id, settle=True), mirrored_of(found)
-    found = connection.execute(_NEXT_JOB, where).one_or_none()
-    if found is None:
-        return None
-    calendar = mirrored_of(found) if found.target is not None else None
-    return GroupRef(found.job_term, found.job_group, settle=False), calendar
+    for statement, settle in ((_UNSETTLED, True), (_NEXT_JOB, False)):
+        found = connection.execute(statement, where).scalar()
+        if found is not None:
+            term, group_id, *values = json.loads(found)
+            calendar = _mirrored(values) if values[0] is not None else None
+            return GroupRef(term, group_id, settle), calendar
+    return None
 
 
 def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> Mirrored | None:
@@ -153,24 +156,13 @@ def read_one(connection: Connection, *, tenant: str, term: str, target: str) -> 
     return None if row is None else mirrored_of(row)
 
 
+_JOB = (
+    jobs.c.id, jobs.c.kind, jobs.c.target, jobs.c.group_id, jobs.c.term, jobs.c.rev, jobs.c.attempts, jobs.c.payload,
+    jobs.c.desired_hash, jobs.c.run_id, jobs.c.last_error, jobs.c.error_code, jobs.c.tier,
+)  # fmt: skip
 _ORDER = {"calendar": 0, "members": 1, "event": 2}
 _DUE_JOBS = (
-    select(
-        jobs.c.id,
-        jobs.c.kind.label("job_kind"),
-        jobs.c.target.label("job_target"),
-        jobs.c.group_id.label("job_group"),
-        jobs.c.term.label("job_term"),
-        jobs.c.rev,
-        jobs.c.attempts,
-        jobs.c.payload,
-        jobs.c.desired_hash,
-        jobs.c.run_id,
-        jobs.c.last_error,
-        jobs.c.error_code,
-        jobs.c.tier,
-        mirror,
-    )
+    select(_packed(*_JOB, *_VALUES))
     .join(
         mirror,
         (mirror.c.tenant_id == jobs.c.tenant_id) & (mirror.c.term == jobs.c.term) & (mirror.c.target == jobs.c.target),
@@ -195,45 +187,41 @@ def due_jobs(
 ) -> list[Wanted]:
     """The due jobs of one calendar in the order in which they go, with their mirror rows."""
     key = {"b_tenant": tenant, "b_lane": lane, "b_group": ref.group_id}
-    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit}).all()
-    return [
-        Wanted(
-            row.id,
-            row.job_kind,
-            row.job_target,
-            row.job_group,
-            row.job_term,
-            row.rev,
-            row.attempts,
-            row.payload,
-            row.desired_hash,
-            row.run_id,
-            row.last_error,
-            mirrored_of(row) if row.target is not None else None,
-            row.error_code,
-            row.tier,
-        )
-        for row in rows
-    ]
+    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit}).scalars()
+    return [_wanted(json.loads(row)) for row in rows]
+
+
+def _wanted(values: Sequence[Any]) -> Wanted:
+    """A row of `_JOB` and `_VALUES`."""
+    *job, error_code, tier = values[: len(_JOB)]
+    mirrored = values[len(_JOB) :]
+    there = _mirrored(mirrored) if mirrored[0] is not None else None
+    return Wanted(*[*job, there, error_code, tier])
 
 
 _QUEUED = (jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
 _STILL_WANTED = select(jobs.c.id, jobs.c.rev).where(*_QUEUED).order_by(jobs.c.id).with_for_update()
 _HOW_MANY_AT = (
-    select(func.count()).select_from(jobs).where(*_QUEUED, jobs.c.rev == bindparam("b_rev")).with_for_update()
+    select(func.count(), db_now_ms())
+    .select_from(jobs)
+    .where(*_QUEUED, jobs.c.rev == bindparam("b_rev"))
+    .with_for_update()
 )
 
 
-def still_wanted(connection: Connection, revs: Mapping[str, int]) -> set[str]:
-    """Which of the jobs (id → rev) are still queued at the rev that was read; their rows stay locked to the end of the unit."""
+def still_wanted(connection: Connection, revs: Mapping[str, int]) -> tuple[set[str], int]:
+    """Which of the jobs (id → rev) are still queued at the rev that was read, and the database's time.
+
+    Their rows stay locked to the end of the unit.
+    """
     ids, seen = sorted(revs), set(revs.values())
     if len(seen) == 1:
         # The usual case, without fetching a row for each: all are as they were read.
-        count = connection.execute(_HOW_MANY_AT, {"b_ids": ids, "b_rev": seen.pop()}).scalar_one()
+        count, now = connection.execute(_HOW_MANY_AT, {"b_ids": ids, "b_rev": seen.pop()}).one()
         if count == len(ids):
-            return set(ids)
-    rows = connection.execute(_STILL_WANTED, {"b_ids": ids})
-    return {row.id for row in rows if revs[row.id] == row.rev}
+            return set(ids), int(now)
+    rows = connection.execute(_STILL_WANTED, {"b_ids": ids}).all()
+    return {row.id for row in rows if revs[row.id] == row.rev}, now_ms(connection)
 
 
 def open_intents(connection: Connection, *, tenant: str, term: str, group_id: str) -> list[Mirrored]:

@@ -168,7 +168,7 @@ def heads(connection: Connection, *, tenant: str, term: str, offering_ids: Seque
             mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets)
         )
     )
-    return {target: Head(state, sent, name, intent is None) for target, state, sent, name, intent in rows}
+    return {target: Head(state, sent, name, intent is None) for target, state, sent, name, intent in rows.all()}
 
 
 def changed_courses(
@@ -282,7 +282,7 @@ def classes(
         .order_by(columns.id)
     )
     found: dict[str, list[SessionView]] = {}
-    for offering_id, id_, day, start_ms, end_ms, rooms, teachers in rows:
+    for offering_id, id_, day, start_ms, end_ms, rooms, teachers in rows.all():
         view = SessionView(id_, day, start_ms, end_ms, _rooms(rooms), _teachers(teachers))
         found.setdefault(offering_id, []).append(view)
     return found

@@ -26,10 +26,10 @@ def wanted_members(
         )
     )
     wanted: dict[str, dict[str, str]] = {}
-    for row in rows:
-        roll = wanted.setdefault(row.offering_id, {})
-        if row.kind == "teacher" or roll.get(row.wps_id) != WRITER:
-            roll[row.wps_id] = WRITER if row.kind == "teacher" else READER
+    for offering_id, kind, wps_id in rows.all():
+        roll = wanted.setdefault(offering_id, {})
+        if kind == "teacher" or roll.get(wps_id) != WRITER:
+            roll[wps_id] = WRITER if kind == "teacher" else READER
     return wanted
 
 

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
 from db.upsert import insert_missing, update_rows, upsert
-from domain.aggregation import CONSECUTIVE, RULES, Rules, Session
+from domain.aggregation import CONSECUTIVE, RULES, SCATTERED_CHARS, Rules, Session
 from domain.layouts import COURSE, LAYOUTS
 from domain.plans import SessionView, course_title, event_hash
 from domain.terms import OPEN, PeriodRow, PeriodTable, Term, later_status
 from domain.timetable import Calendar, Room, read_clock
 
 _MINUTE_S: Final = 60
+_IDS_A_QUESTION: Final = 500
 
 
 def load_zone(connection: Connection, tenant: str) -> ZoneInfo:
@@ -231,6 +232,23 @@ def save_sessions(
     ]
     changing = [column.name for column in sessions.columns if not column.primary_key]
     upsert(connection, sessions, rows, update=changing)
+
+
+def scattered(connection: Connection, offerings_of: Iterable[tuple[str, str]], *, tenant: str) -> set[str]:
+    """Those of the offerings (term, id) whose sessions have ids as they were made once: they keep them."""
+    by_term: dict[str, list[str]] = {}
+    for term, offering_id in offerings_of:
+        by_term.setdefault(term, []).append(offering_id)
+    found: set[str] = set()
+    for term, ids in sorted(by_term.items()):
+        for at in range(0, len(ids), _IDS_A_QUESTION):
+            mine = (sessions.c.tenant_id == tenant, sessions.c.term == term)
+            some = sessions.c.offering_id.in_(sorted(ids)[at : at + _IDS_A_QUESTION])
+            short = func.length(sessions.c.id) <= SCATTERED_CHARS
+            found |= set(
+                connection.execute(select(sessions.c.offering_id).where(*mine, some, short).distinct()).scalars()
+            )
+    return found
 
 
 def _event_hash(session: Session, title: str | None) -> str | None:

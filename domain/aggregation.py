@@ -30,6 +30,10 @@ _MOST_GAP_MS: Final = 35 * 60_000
 _MISSING: Final = 1 << 30
 _NOON_S: Final = 12 * 3600
 
+SCATTERED_CHARS: Final = 20
+"""Length of the ids that sessions once had; those of today are longer."""
+_TOGETHER_CHARS: Final = 6  # thirty bits: no two of some ten thousand courses of a term begin alike
+
 CONSECUTIVE: Final = "consecutive"
 HALF_DAY: Final = "half-day"
 RULES: Final = (CONSECUTIVE, HALF_DAY)
@@ -110,15 +114,21 @@ class _Slot:
 
 
 def aggregate(
-    rows: Iterable[Row], *, offering_id: str, rules: Rules, names: Mapping[str, str] | None = None
+    rows: Iterable[Row],
+    *,
+    offering_id: str,
+    rules: Rules,
+    names: Mapping[str, str] | None = None,
+    scattered: bool = False,
 ) -> list[Session]:
     """The sessions of the offering, by date and time; every row is in exactly one.
 
-    `names` gives names for teacher codes: used where a row has codes but no names.
+    `names` gives names for teacher codes: used where a row has codes but no names. `scattered`: the offering keeps ids as
+    they were made once, see `session_id`.
     """
     slots = sorted(_unite(rows, names or {}), key=lambda slot: slot.order)
     merged = [session for _, day in groupby(slots, key=lambda slot: slot.date) for session in _merge(list(day), rules)]
-    return _named(merged, offering_id)
+    return _named(merged, offering_id, scattered=scattered)
 
 
 def _unite(rows: Iterable[Row], names: Mapping[str, str]) -> Iterable[_Slot]:
@@ -183,15 +193,25 @@ def _joins(before: tuple[int, int | None], slot: _Slot, rules: Rules) -> bool:
     return not end_ms <= lunch_ms <= slot.start_ms
 
 
-def _named(slots: Iterable[_Slot], offering_id: str) -> list[Session]:
+def _named(slots: Iterable[_Slot], offering_id: str, *, scattered: bool) -> list[Session]:
     """Sessions with their ids. The slots come by date, so the earliest of equal keys is met first and keeps it."""
     taken: set[tuple[str, ...]] = set()
     sessions = []
     for slot in slots:
         key = next(key for key in _keys(slot) if key not in taken)
         taken.add(key)
-        sessions.append(_session(slot, key_of("session", offering_id, *key)))
+        id_ = session_id(offering_id, *key)
+        sessions.append(_session(slot, id_[-SCATTERED_CHARS:] if scattered else id_))
     return sessions
+
+
+def session_id(offering_id: str, *key: str) -> str:
+    """What a session goes by: the beginning of its offering's id, then twenty characters of its own.
+
+    So the sessions of a course, and the rows that are found by them, lie together in every index. Ids once were the last
+    part alone, and these are kept: another id is another event.
+    """
+    return offering_id[:_TOGETHER_CHARS] + key_of("session", offering_id, *key)
 
 
 def _keys(slot: _Slot) -> Iterator[tuple[str, ...]]:

@@ -39,6 +39,8 @@ def find_marker(description: str) -> str | None:
 
     A person with write access may add text below it; the event stays recognisable as long as the line itself is whole.
     """
+    if "⟦ob:" not in description:
+        return None
     for line in reversed(_lines(description)):
         if found := MARKER.fullmatch(line.strip()):
             return found.group(1)
@@ -53,7 +55,7 @@ def without_marker(description: str) -> str:
 def plain_text(description: str) -> str:
     """What the timetable wrote: `description` without marker lines and without the line that explains a restored event."""
     if "⟦" not in description and RESTORED_LINE not in description:
-        return "\n".join(_lines(description)).rstrip()
+        return (description if "\r" not in description else "\n".join(_lines(description))).rstrip()
     return "\n".join(line for line in _lines(without_marker(description)) if line.strip() != RESTORED_LINE).rstrip()
 
 
@@ -110,13 +112,10 @@ class EventBody:
             str(self.end_ms),
             self.location or "",
         )
-        digest = hashlib.blake2b(digest_size=16)
-        for part in parts:
-            raw = part.encode("utf-8", "surrogatepass")
-            # The length in front keeps ("ab", "c") apart from ("a", "bc").
-            digest.update(b"%d:" % len(raw))
-            digest.update(raw)
-        return digest.hexdigest()
+        raws = [part.encode("utf-8", "surrogatepass") for part in parts]
+        # The length in front keeps ("ab", "c") apart from ("a", "bc").
+        packed = b"".join([b"%d:%b" % (len(raw), raw) for raw in raws])
+        return hashlib.blake2b(packed, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +169,6 @@ class Page(Generic[T]):
 
 
 def _lines(text: str) -> list[str]:
+    if "\r" not in text:
+        return text.split("\n")
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -20,7 +20,7 @@ from bootstrap.wiring import wire
 from observability.log import get_logger
 from ratelimit.limiter import Limits
 from usecases.lanes import Holdings
-from usecases.sync.draining import call_threads
+from usecases.sync.draining import choosing_threads
 
 log = get_logger("worker")
 
@@ -45,7 +45,7 @@ def run_worker(name: str, settings: Settings) -> None:
     threads = settings.lane_threads if name == "lanes" else settings.job_threads
     holdings = Holdings(deps.engine, deps.times, deps.new_id)
     cap = ActiveCap(deps, Limits(settings.wps_rate, settings.wps_burst, settings.wps_max_in_flight))
-    executor = call_threads(threads)
+    executor = choosing_threads(threads)
     context.bind(context.Context(deps, holdings, executor, cap))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())

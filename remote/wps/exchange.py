@@ -6,6 +6,7 @@ deadline and up to a size, before and after decompression; how a failure is told
 
 from __future__ import annotations
 
+import re
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _KEEPALIVE_S: Final = 4.0
 
 _NO_ANSWER: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol)
+
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9/._~-]*(\?[A-Za-z0-9._~&=-]*)?")
+"""A target that nothing on the way writes differently, unless it goes up with dots."""
 
 _BEFORE_FIRST_BYTE: Final = "http11.send_request_headers.started"
 _ANSWER_BEGUN: Final = "http11.receive_response_headers.complete"
@@ -65,11 +69,17 @@ class Exchange:
             raise ValueError(f"not a service address: {base_url!r}")
         self._base = str(url).rstrip("/")
         self._prefix = url.raw_path.decode("ascii").rstrip("/")
-        self._client = httpx.Client(
-            transport=_PooledTransport(max_connections),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 — the deadline of each call bounds every socket operation instead
+        self._origin = (url.raw_scheme, url.raw_host, url.port)
+        self._host = (b"host", url.netloc)
+        # The pool by itself: it gets sockets that obey the call's deadline, and what httpx does for each request (cookies,
+        # redirects, authentication, proxies) is all that must not happen here. It takes longer than the request, too.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections,
+            keepalive_expiry=_KEEPALIVE_S,
+            retries=0,
+            network_backend=BoundedBackend(),
         )
 
     def send(
@@ -103,16 +113,8 @@ class Exchange:
             elif event == _ANSWER_BEGUN and lose_answer(False):
                 raise httpcore.ReadError("the answer was lost")
 
-        timeouts = {"pool": max(deadline.left_s(), 0.0)}
-        request = httpx.Request(
-            method,
-            self._base + target,
-            headers=headers,
-            content=body or None,
-            extensions={"trace": trace, "timeout": timeouts},
-        )
-        if request.url.raw_path != (self._prefix + target).encode("ascii", "replace"):
-            raise ValueError(f"not a normal request target: {target!r}")
+        request = self._request(method, target, headers, body)
+        request.extensions = {"trace": trace, "timeout": {"pool": max(deadline.left_s(), 0.0)}}
         try:
             with bounded(deadline):
                 answer = self._exchange(request)
@@ -133,16 +135,32 @@ class Exchange:
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._pool.close()
 
-    def _exchange(self, request: httpx.Request) -> RawAnswer:
-        response = self._client.send(request, stream=True)
+    def _request(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> httpcore.Request:
+        if not self._is_normal(target):
+            raise ValueError(f"not a normal request target: {target!r}")
+        raw = [self._host, *((name.encode("ascii"), value.encode("ascii")) for name, value in headers.items())]
+        if body or method == "POST":
+            raw.append((b"content-length", b"%d" % len(body)))
+        scheme, host, port = self._origin
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=(self._prefix + target).encode("ascii"))
+        return httpcore.Request(method, url, headers=raw, content=body)
+
+    def _is_normal(self, target: str) -> bool:
+        """Whether the target goes over the wire exactly as it was signed, wherever it comes by."""
+        if _PLAIN.fullmatch(target) and "/." not in target:
+            return True
+        return httpx.URL(self._base + target).raw_path == (self._prefix + target).encode("ascii", "replace")
+
+    def _exchange(self, request: httpcore.Request) -> RawAnswer:
+        response = self._pool.handle_request(request)
         try:
-            body = _read(response)
+            headers = {name.lower(): value for name, value in response.headers}
+            body = _read(response, headers.get(b"content-encoding", b"identity").decode("latin-1"))
         finally:
             response.close()
-        headers = response.headers
-        return RawAnswer(response.status_code, body, headers.get("retry-after"), headers.get("date"))
+        return RawAnswer(response.status, body, _text(headers.get(b"retry-after")), _text(headers.get(b"date")))
 
 
 class _BadAnswerError(Exception):
@@ -153,53 +171,15 @@ class _BadAnswerError(Exception):
         self.status = status
 
 
-class _PooledTransport(httpx.BaseTransport):
-    """httpx over a pool whose sockets obey the call's deadline (httpx's own transport cannot be given one)."""
-
-    def __init__(self, max_connections: int) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections,
-            keepalive_expiry=_KEEPALIVE_S,
-            retries=0,
-            network_backend=BoundedBackend(),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Errors of the pool go through as they are: Exchange.send is the only caller."""
-        url = request.url
-        outgoing = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.read(),
-            extensions=request.extensions,
-        )
-        incoming = self._pool.handle_request(outgoing)
-        return httpx.Response(incoming.status, headers=incoming.headers, stream=_Stream(incoming))
-
-    def close(self) -> None:
-        self._pool.close()
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
-class _Stream(httpx.SyncByteStream):
-    def __init__(self, incoming: httpcore.Response) -> None:
-        self._incoming = incoming
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._incoming.iter_stream()
-
-    def close(self) -> None:
-        self._incoming.close()
-
-
-def _read(response: httpx.Response) -> bytes:
-    status = response.status_code
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+def _read(response: httpcore.Response, encoding: str) -> bytes:
+    status, encoding = response.status, encoding.strip().lower()
     if encoding not in ("identity", "gzip", ""):
         raise _BadAnswerError(f"content encoding {encoding[:20]!r} was not asked for", status)
-    received = _capped(response.iter_raw(), status)
+    received = _capped(response.iter_stream(), status)
     return _unpacked(received, status) if encoding == "gzip" else received
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_what_was_read_is_sent_and_closed_only_while_it_is_wanted(database: Engi
     """A wish that came meanwhile must neither be overwritten by the older one nor be closed with it."""
     id_ = job(database, state=state, rev=rev)
     wanted = is_wanted(state=state, rev=rev, seen_rev=1)
-    assert (in_unit(database, lambda tx: mirror.still_wanted(tx, {id_: 1})) == {id_}) == wanted
+    assert (in_unit(database, lambda tx: mirror.still_wanted(tx, {id_: 1})[0]) == {id_}) == wanted
     in_unit(database, lambda tx: jobs.close(tx, [(id_, 1)], state="done"))
     with reading(database) as tx:
         finished = tx.execute(select(job_table.c.finished_ms).where(job_table.c.id == id_)).scalar()
@@ -166,3 +167,24 @@ def test_a_task_is_kept_and_finished_by_the_rules(database: Engine, state: str, 
     closed = row.state == "done" and row.finished_ms is not None
     again = row.state == "queued" and row.claim is None and claim is not None
     assert (closed, again) == (what is OnFinish.CLOSE, what is OnFinish.AGAIN)
+
+
+ODD = 'a "quoted" \\ back\\\\slash / \b\f\t\n\r\x1f\x7f \u2028 </x> ü 数学 😀 \\u0041 %s ? :x'
+
+
+def test_a_wish_is_read_as_it_was_put(database: Engine) -> None:
+    """A row travels as one JSON text, whatever it says."""
+    payload = json.dumps({"summary": ODD}, ensure_ascii=False)
+    id_ = job(database, payload=payload, last_error=ODD, run_id=None, tier=3)
+    with unit(database) as tx:
+        tx.execute(update(mirror_table).values(name=mirror_table.c.target, state="live", parked_until=0))
+    with reading(database) as tx:
+        now = now_ms(tx)
+        found = mirror.due_group(tx, tenant=TENANT, lane=LANE, now=now)
+        assert found is not None
+        ref, calendar = found
+        [one] = mirror.due_jobs(tx, tenant=TENANT, lane=LANE, ref=ref, now=now)
+    assert (one.job_id, one.payload, one.last_error, one.run_id, one.tier) == (id_, payload, ODD, None, 3)
+    assert json.loads(one.payload)["summary"] == ODD
+    assert calendar is not None and calendar.name == "cal:1"
+    assert one.mirrored is not None and (one.mirrored.marker, one.mirrored.intent) == ("m", None)

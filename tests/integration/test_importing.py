@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Table, and_, func, select
+from sqlalchemy import Connection, Engine, Table, and_, func, select, update
 
-from db.engine import reading
+from db.engine import reading, unit
 from db.imports import ImportOver
 from db.tables import enrolments, imports, meetings, offerings, quarantine, rolls, sessions, users
 from remote.sources.base import BadSource
@@ -290,6 +290,22 @@ def test_a_source_that_changes_while_it_is_read_is_refused(engine: Engine, copy:
     with pytest.raises(BadSource, match="changed while"):
         for _ in range(100):
             importing.step(engine, tenant="main", import_no=number, source=source, zone=ZONE, fence=free)
+
+
+def test_courses_keep_the_ids_their_sessions_once_had(engine: Engine, copy: Path) -> None:
+    """Another id is another event: an update of the product must not make a term's events anew."""
+    bring_in(engine, copy)
+    with reading(engine) as tx:
+        made = {(one.id, one.offering_id) for one in tx.execute(select(sessions.c.id, sessions.c.offering_id))}
+    assert all(id_.startswith(offering_id[:6]) and len(id_) == 26 for id_, offering_id in made)
+    former = min(offering_id for _, offering_id in made)
+    with unit(engine) as tx:
+        of_it = update(sessions).where(sessions.c.offering_id == former)
+        tx.execute(of_it.values(id=func.substr(sessions.c.id, 7)))
+    bring_in(engine, copy, run_id="again")
+    with reading(engine) as tx:
+        again = {(one.id, one.offering_id) for one in tx.execute(select(sessions.c.id, sessions.c.offering_id))}
+    assert again == {(id_[6:] if offering_id == former else id_, offering_id) for id_, offering_id in made}
 
 
 def test_an_older_import_cannot_overwrite_a_newer_one(engine: Engine, copy: Path) -> None:

@@ -111,6 +111,15 @@ def test_a_moved_class_stays_the_same_session() -> None:
     assert len({before.id, other_week.id, other_offering.id}) == 3
 
 
+def test_the_sessions_of_a_course_are_neighbours_in_an_index() -> None:
+    """Their ids begin as the course's does; a course with ids of before goes on with these."""
+    rows = [row(1, 3, "10:00", "10:45"), row(2, 3, "10:00", "10:45", jxz=2, date="2024-09-09")]
+    made = aggregate(rows, offering_id="abcdefghij", rules=RULES)
+    former = aggregate(rows, offering_id="abcdefghij", rules=RULES, scattered=True)
+    assert [one.id for one in made] == ["abcdef" + one.id for one in former]
+    assert len({one.id for one in former}) == 2
+
+
 def test_without_week_or_period_the_date_and_start_name_the_session() -> None:
     """Then a moved class cannot be told from a new one."""
     (first,) = sessions(row(1, 3, "10:00", "10:45", jxz=None))

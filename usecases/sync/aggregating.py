@@ -88,8 +88,9 @@ def made_of(connection: Connection, rows: Sequence[Any], *, tenant: str, zone: Z
         staff |= people.known(connection, some, tenant=tenant, kind=people.TEACHER)
     rules = timetable.load_rules(connection, tenant=tenant, zone=zone)
     page = Page([], [], [], more)
-    for _, group in groupby(rows, key=lambda row: row.offering_id):
-        _aggregate_one(list(group), staff, rules, page)
+    scattered = timetable.scattered(connection, {(row.term, row.offering_id) for row in rows}, tenant=tenant)
+    for id_, group in groupby(rows, key=lambda row: row.offering_id):
+        _aggregate_one(list(group), staff, rules, page, scattered=id_ in scattered)
     return page
 
 
@@ -113,7 +114,9 @@ def _whole_offerings(connection: Connection, *, tenant: str, import_no: int, aft
             return rows, bool(len(page) > len(same))
 
 
-def _aggregate_one(rows: list[Any], staff: Mapping[str, people.Known], rules: Rules, page: Page) -> None:
+def _aggregate_one(
+    rows: list[Any], staff: Mapping[str, people.Known], rules: Rules, page: Page, *, scattered: bool
+) -> None:
     first = rows[0]
     page.offerings.append(
         Offering(
@@ -126,7 +129,7 @@ def _aggregate_one(rows: list[Any], staff: Mapping[str, people.Known], rules: Ru
         )
     )
     names = {code: known.name for code, known in staff.items()}
-    made = aggregate(map(_row, rows), offering_id=first.offering_id, rules=rules, names=names)
+    made = aggregate(map(_row, rows), offering_id=first.offering_id, rules=rules, names=names, scattered=scattered)
     page.sessions.extend((first.term, first.offering_id, session) for session in made)
     codes = sorted({code for row in rows for code in split_list(row.ghs)})
     page.teachers.extend((first.term, first.offering_id, people.TEACHER, code) for code in codes)

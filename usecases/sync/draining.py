@@ -10,7 +10,7 @@ The result is written together with the next intent, so that a lane pays one com
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -171,16 +171,17 @@ class _Drain:
             return self._choose()
         failpoint("lanes.after_intent")
         guarded = replace(on, guard=self._guard(before))
-        future = self._executor.submit(send, self._deps.remote.client, guarded, ready)
+        # The choosing goes aside and not the call: nobody has to be woken between an answer and the next request.
+        chosen = self._executor.submit(self._choose, ready.ref.group_id)
         try:
-            chosen = self._choose(busy=ready.ref.group_id)
+            outcome = send(self._deps.remote.client, guarded, ready)
         finally:
-            outcome = future.result()
+            wait((chosen,))
         self.calls += 1
         self._holding.step()
         self._learnt.from_call(ready, outcome)
         self._finished = (ready, outcome)
-        return chosen
+        return chosen.result()
 
     def _admit(self) -> Admitted:
         found = self._deps.remote.transport.admit(
@@ -209,12 +210,12 @@ class _Drain:
             nonlocal before
             # The settlement wait counts from the time in the intent: so must the guard, however long the commit takes.
             before = time.monotonic()
-            paused, now = lanes.enter_at(tx, self._scope_held)
+            paused = lanes.enter(tx, self._scope_held)
             rest = self._record(tx, *finished) if finished is not None else GO_ON
             self._learnt.keep(tx)
             if paused or rest.ms:
                 return None, paused, rest
-            return recording.commit_intents(tx, self._scope, call, now=now), False, GO_ON
+            return recording.commit_intents(tx, self._scope, call), False, GO_ON
 
         ready, paused, rest = in_unit(self._deps.engine, work)
         self._completed()
@@ -382,6 +383,6 @@ def _rest_of_look(error: WpsError) -> Rest:
     return Rest(rest, f"cannot look: {error}"[:200])
 
 
-def call_threads(threads: int) -> ThreadPoolExecutor:
-    """Threads for the calls in flight: one for each lane that can be drained at once."""
-    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="wps-call")
+def choosing_threads(threads: int) -> ThreadPoolExecutor:
+    """Threads that choose while a call is in flight: one for each lane that can be drained at once."""
+    return ThreadPoolExecutor(max_workers=threads, thread_name_prefix="choosing")

@@ -38,13 +38,13 @@ class Scope:
     deps: Deps
 
 
-def commit_intents(connection: Connection, scope: Scope, call: Call, *, now: int) -> Call | None:
+def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | None:
     """Say in the mirror what is about to be sent; only for jobs still queued at the rev that was read.
 
-    `now` is the database's time in this unit. Returns the call with what is left of it, or None. The settlement time is
-    written now: if this process dies in the next moment, whoever comes next knows from when the outcome can be read off WPS.
+    Returns the call with what is left of it, or None. The settlement time is written now: if this process dies in the next
+    moment, whoever comes next knows from when the outcome can be read off WPS.
     """
-    fresh = mirror.still_wanted(connection, {one.job_id: one.rev for one in call.wanted})
+    fresh, now = mirror.still_wanted(connection, {one.job_id: one.rev for one in call.wanted})
     call = _only(call, fresh)
     if not call.wanted:
         return None
