@@ -188,6 +188,15 @@ def touch(connection: Connection, keys: Iterable[tuple[str, str]], *, tenant: st
     upsert(connection, touched, rows, update=("import_no",))
 
 
+def touch_anew(connection: Connection, keys: Iterable[tuple[str, str]], *, tenant: str, import_no: int) -> None:
+    """Let the sessions of these offerings (term, id), at most a page, be made anew as of an import, whatever was made so far."""
+    rows = [
+        {"tenant_id": tenant, "term": term, "offering_id": one, "import_no": import_no, "made_no": 0}
+        for term, one in sorted(set(keys))
+    ]
+    upsert(connection, touched, rows, update=("import_no", "made_no"))
+
+
 def touched_by(connection: Connection, ids: Iterable[str], *, tenant: str, import_no: int) -> set[str]:
     """Those of a page of offerings that this import touched."""
     where = (touched.c.tenant_id == tenant, touched.c.import_no == import_no)

@@ -16,6 +16,7 @@ from db.tables import (
     rolls,
     rooms,
     sessions,
+    teaching_changes,
     tenants,
     terms,
     users,
@@ -23,7 +24,7 @@ from db.tables import (
 from db.tables import jobs as job_table
 
 PAGE = 2_000
-_WHOLE = (tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, mirror, pins)
+_WHOLE = (tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, teaching_changes, mirror, pins)
 
 
 def copy_timetable(source: Connection, target: Engine, *, tenant: str) -> int:

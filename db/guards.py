@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
 
+from db.rolls import SUBSTITUTE
 from db.tables import discrepancies, enrolments, jobs, meetings, mirror, offerings, pins, rolls, sessions, terms
 from domain.guards import LaneLoss
 from domain.terms import OPEN
@@ -138,7 +139,7 @@ def _goes() -> ColumnElement[bool]:
         rolls.c.tenant_id == mirror.c.tenant_id,
         rolls.c.term == mirror.c.term,
         rolls.c.offering_id == sessions.c.offering_id,
-        rolls.c.kind.in_(("student", "teacher")),
+        rolls.c.kind.in_(("student", "teacher", SUBSTITUTE)),
         rolls.c.code == whose.c.source_id,
     )
     left = and_(mirror.c.source_id.is_not(None), not_(takes))

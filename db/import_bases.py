@@ -46,6 +46,33 @@ def half_applied(connection: Connection, *, tenant: str) -> Import | None:
     return None if row is None else imports.as_import(row)
 
 
+def any_unfinished(connection: Connection, *, tenant: str) -> bool:
+    """Whether a whole import was begun that may still become the latest one: of a run that waits for a person, say."""
+    open_ = (table.c.kind == imports.WHOLE, table.c.state.in_((imports.STAGING, imports.HELD)))
+    return connection.execute(select(table.c.import_no).where(table.c.tenant_id == tenant, *open_)).first() is not None
+
+
+def stand_on(connection: Connection, base: Import, *, tenant: str, run_id: str) -> int:
+    """A complete import that has all of `base`, the latest one, and is newer: what is put by it counts over what was put before.
+
+    Raises what `imports.begin` and `imports.complete` raise.
+    """
+    number = imports.begin(
+        connection,
+        tenant=tenant,
+        run_id=run_id,
+        source=imports.DECIDED,
+        files=base.files,
+        fingerprint="",
+        part=imports.READ,
+        kind=imports.DECIDED,
+    )
+    mine = (table.c.tenant_id == tenant, table.c.import_no == number)
+    connection.execute(update(table).where(*mine).values(base_no=base.staging_no))
+    imports.complete(connection, tenant=tenant, import_no=number, findings=0)
+    return number
+
+
 def set_planned(connection: Connection, *, tenant: str, import_no: int) -> None:
     """All of the staging that the import stands on was compared with the mirror: from here on, differences are enough."""
     staging_no = imports.load(connection, tenant=tenant, import_no=import_no).staging_no

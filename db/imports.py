@@ -16,6 +16,7 @@ _NOT_ENDED = (STAGING, HELD)
 READ = "read"  # the `part` of an import whose source has been read to the end
 APPLYING = "applying"  # the `part` of one whose changes are going into the staging it is based on
 WHOLE, CHANGES, PEOPLE = "whole", "changes", "people"
+DECIDED = "decided"  # of an import that reads nothing: people decided something about classes
 
 
 class ImportOver(Exception):

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from db.people import TEACHER
+from db.rolls import SUBSTITUTE
 from db.tables import mirror, offerings, rolls, sessions, users
 from domain.layouts import person_key
 from domain.plans import course_title
@@ -16,7 +17,9 @@ PAGE_PEOPLE = 6
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person in a term: all of its rolls as one, whatever kind. `taken` has (offering, whether as a teacher)."""
+    """A person in a term: all of its rolls as one, whatever kind. `taken` has (offering, whether as a teacher), `stood_in`
+    the offerings of which it has some classes only, as a substitute.
+    """
 
     term: str
     code: str
@@ -24,6 +27,7 @@ class Person:
     college: str
     wps_id: str
     taken: tuple[tuple[str, bool], ...]
+    stood_in: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -36,20 +40,28 @@ class Person:
         return self.name or self.code
 
     @property
+    def offerings(self) -> set[str]:
+        """Every offering that some class of this person is of."""
+        return {offering for offering, _ in self.taken}.union(self.stood_in)
+
+    @property
     def teaches(self) -> bool:
         """Whether it is on a roll as a teacher."""
-        return any(teacher for _, teacher in self.taken)
+        return bool(self.stood_in) or any(teacher for _, teacher in self.taken)
 
 
 def _has_classes(*more: ColumnElement[bool]) -> ColumnElement[bool]:
     """Whether a row of `users` is on a roll; `more` are conditions on the roll."""
-    same = (rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code)
     held = exists().where(
         sessions.c.tenant_id == rolls.c.tenant_id,
         sessions.c.term == rolls.c.term,
         sessions.c.offering_id == rolls.c.offering_id,
     )
-    return exists().where(*same, *more, held)
+    same = (rolls.c.tenant_id == users.c.tenant_id, rolls.c.code == users.c.code)
+    # Two questions, each answered by the index of `rolls`; one with OR inside is not.
+    own = exists().where(*same, rolls.c.kind == users.c.kind, *more, held)
+    stands_in = exists().where(*same, rolls.c.kind == SUBSTITUTE, *more, held)
+    return or_(own, and_(users.c.kind == TEACHER, stands_in))
 
 
 def people(
@@ -96,18 +108,22 @@ def _read(connection: Connection, codes: Sequence[str], *, tenant: str, term: st
         name, college, wps_id = known.get(row.code, ("", "", row.wps_id))
         known[row.code] = (name or row.name, college or row.college, wps_id)
     taken: dict[str, list[tuple[str, bool]]] = {}
+    stood_in: dict[str, list[str]] = {}
     listed = connection.execute(
         select(rolls.c.code, rolls.c.offering_id, rolls.c.kind)
-        .where(rolls.c.tenant_id == tenant, rolls.c.kind.in_(("student", TEACHER)), rolls.c.code.in_(codes))
+        .where(rolls.c.tenant_id == tenant, rolls.c.kind.in_(("student", TEACHER, SUBSTITUTE)), rolls.c.code.in_(codes))
         .where(rolls.c.term == term)
         .order_by(rolls.c.offering_id)
     )
     for code, offering_id, kind in listed:
-        taken.setdefault(code, []).append((offering_id, kind == TEACHER))
+        if kind == SUBSTITUTE:
+            stood_in.setdefault(code, []).append(offering_id)
+        else:
+            taken.setdefault(code, []).append((offering_id, kind == TEACHER))
     return [
-        Person(term, code, *known[code], tuple(taken[code]))
+        Person(term, code, *known[code], tuple(taken.get(code, ())), tuple(stood_in.get(code, ())))
         for code in sorted(codes)
-        if code in known and code in taken
+        if code in known and (code in taken or code in stood_in)
     ]
 
 

@@ -19,6 +19,7 @@ from db import pins as pin_rows
 from db.clock import now_ms
 from db.jobs import MIRRORED, OPEN
 from db.tables import AnyRow, failures, jobs, mirror, offerings, run_offerings, sessions, tenants, terms
+from domain.alterations import alteration_of
 from domain.pins import Pin
 from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
 from domain.settlement import Mirrored
@@ -277,13 +278,15 @@ def classes(
             columns.end_ms,
             columns.rooms,
             columns.teachers,
+            columns.altered,
         )
         .where(columns.tenant_id == tenant, columns.term == term, columns.offering_id.in_(offering_ids))
         .order_by(columns.id)
     )
     found: dict[str, list[SessionView]] = {}
-    for offering_id, id_, day, start_ms, end_ms, rooms, teachers in rows.all():
-        view = SessionView(id_, day, start_ms, end_ms, _rooms(rooms), _teachers(teachers))
+    for offering_id, id_, day, start_ms, end_ms, rooms, teachers, altered in rows.all():
+        said = alteration_of(altered)
+        view = SessionView(id_, day, start_ms, end_ms, _rooms(rooms), _teachers(teachers), said)
         found.setdefault(offering_id, []).append(view)
     return found
 

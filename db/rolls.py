@@ -1,11 +1,18 @@
 """The roll of an offering as WPS should see it: who reads its calendar, who writes."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, case, select
 
 from db.tables import mirror, rolls, users
 from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of
 
 READER, WRITER = "reader", "writer"
+SUBSTITUTE = "substitute"
+"""A kind of people on a roll, beside students and teachers: teachers who stand in for some of its classes."""
+
+
+def kind_of_user() -> ColumnElement[str]:
+    """As which kind of user a row of `rolls` is known: a substitute is one of the teachers."""
+    return case((rolls.c.kind == SUBSTITUTE, "teacher"), else_=rolls.c.kind)
 
 
 def wanted_members(
@@ -16,7 +23,9 @@ def wanted_members(
         select(rolls.c.offering_id, rolls.c.kind, users.c.wps_id)
         .join(
             users,
-            (users.c.tenant_id == rolls.c.tenant_id) & (users.c.kind == rolls.c.kind) & (users.c.code == rolls.c.code),
+            (users.c.tenant_id == rolls.c.tenant_id)
+            & (users.c.kind == kind_of_user())
+            & (users.c.code == rolls.c.code),
         )
         .where(
             rolls.c.tenant_id == tenant,
@@ -28,8 +37,8 @@ def wanted_members(
     wanted: dict[str, dict[str, str]] = {}
     for offering_id, kind, wps_id in rows.all():
         roll = wanted.setdefault(offering_id, {})
-        if kind == "teacher" or roll.get(wps_id) != WRITER:
-            roll[wps_id] = WRITER if kind == "teacher" else READER
+        if kind != "student" or roll.get(wps_id) != WRITER:
+            roll[wps_id] = READER if kind == "student" else WRITER
     return wanted
 
 

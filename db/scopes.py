@@ -244,3 +244,14 @@ def forget(connection: Connection, *, tenant: str, run_id: str, up_to: int, limi
         mine = tuple_(run_offerings.c.term, run_offerings.c.offering_id).in_(keys)
         connection.execute(delete(run_offerings).where(where, mine))
     return len(keys)
+
+
+def unchoose(connection: Connection, *, run_id: str, limit: int = 500) -> int:
+    """Forget what a run has chosen, without a word about what changes have touched. Returns how many, a page."""
+    where = run_offerings.c.run_id == run_id
+    rows = connection.execute(select(run_offerings.c.term, run_offerings.c.offering_id).where(where).limit(limit)).all()
+    keys = [tuple(row) for row in rows]
+    if keys:
+        mine = tuple_(run_offerings.c.term, run_offerings.c.offering_id).in_(keys)
+        connection.execute(delete(run_offerings).where(where, mine))
+    return len(keys)

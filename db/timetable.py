@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Table, delete, func, select, tuple_
+from sqlalchemy import Connection, Table, delete, func, select, tuple_, update
 
 from db.tables import offerings, periods, rolls, rooms, sessions, tenants, terms
 from db.upsert import insert_missing, update_rows, upsert
@@ -227,6 +227,9 @@ def save_sessions(
             "source_rows": len(session.lines),
             "import_no": import_no,
             "event_hash": _event_hash(session, titles.get(offering_id)),
+            "altered": session.alteration.as_json() if session.alteration is not None else None,
+            "cancelled": session.alteration is not None and session.alteration.cancelled,
+            "source_date": session.source_date or None,
         }
         for term, offering_id, session in sorted(made, key=lambda one: (one[0], one[2].id))
     ]
@@ -255,7 +258,7 @@ def _event_hash(session: Session, title: str | None) -> str | None:
     if title is None:
         return None
     shown = SessionView(
-        session.id, session.date, session.start_ms, session.end_ms, session.rooms, session.teachers
+        session.id, session.date, session.start_ms, session.end_ms, session.rooms, session.teachers, session.alteration
     )  # fmt: skip
     return event_hash(shown, summary=title)
 
@@ -303,6 +306,18 @@ def remove_unwritten_of(
     of = table.c.id if table is offerings else table.c.offering_id
     mine = (table.c.tenant_id == tenant, table.c.term == term, of.in_(offering_ids))
     connection.execute(delete(table).where(*mine, table.c.import_no < import_no))
+
+
+def age(connection: Connection, keys: Sequence[tuple[str, str]], *, tenant: str, import_no: int) -> None:
+    """What an import wrote of these offerings (term, id), a page, is from now on older than it: it is about to write them again,
+    and what it does not write again has to be seen to be gone."""
+    for table in (sessions, rolls):
+        for term in sorted({one for one, _ in keys}):
+            ids = [one for of, one in keys if of == term]
+            mine = (table.c.tenant_id == tenant, table.c.term == term, table.c.offering_id.in_(ids))
+            connection.execute(
+                update(table).where(*mine, table.c.import_no == import_no).values(import_no=import_no - 1)
+            )
 
 
 def tables_written_again() -> tuple[Table, ...]:

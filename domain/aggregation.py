@@ -21,6 +21,7 @@ from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from domain.alterations import Alteration
 from domain.ids import key_of
 from domain.text import split_list
 from domain.timetable import local_ms
@@ -62,7 +63,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One class. `periods` are its period numbers in order; `lines` the source rows it was made from, sorted."""
+    """One class. `periods` are its period numbers in order; `lines` the source rows it was made from, sorted.
+
+    `alteration` says how it differs from the source, None where it does not; `source_date` is its date there, blank where the
+    source has no such class.
+    """
 
     id: str
     jxz: int | None
@@ -74,6 +79,8 @@ class Session:
     rooms: tuple[Room, ...]
     teachers: tuple[str, ...]
     lines: tuple[int, ...]
+    alteration: Alteration | None = None
+    source_date: str = ""
 
     @property
     def jc_s(self) -> str:
@@ -241,4 +248,5 @@ def _session(slot: _Slot, session_id: str) -> Session:
         rooms=tuple(sorted(slot.rooms)),
         teachers=tuple(sorted(slot.names)),
         lines=tuple(sorted(slot.lines)),
+        source_date=slot.date,
     )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.alterations import Alteration, lines, titled
 from domain.calendars import EventBody
 from domain.settlement import Mirrored, Verb, verb_for
 
@@ -46,6 +47,7 @@ class SessionView:
     end_ms: int
     rooms: tuple[tuple[str, str, str], ...]
     teachers: tuple[str, ...]
+    alteration: Alteration | None = None
 
 
 def calendar_target(offering_id: str) -> str:
@@ -66,10 +68,14 @@ def course_title(*, name: str, kcbh: str, kkh: str) -> str:
 
 
 def event_of(session: SessionView, *, summary: str) -> EventBody:
-    """The event of a session, without its marker: rooms as one place, teachers as a line."""
+    """The event of a session, without its marker: rooms as one place, teachers as a line, and what was changed."""
     places = sorted({lq + room for _, lq, room in session.rooms if lq + room})
-    line = _cut(f"教师：{'、'.join(session.teachers)}", DESCRIPTION_CHARS) if session.teachers else ""
-    return EventBody(summary, line, session.start_ms, session.end_ms, _cut("、".join(places), PLACE_CHARS) or None)
+    text = f"教师：{'、'.join(session.teachers)}" if session.teachers else ""
+    if session.alteration is not None:
+        summary = titled(summary, session.alteration)
+        text = "\n".join([*filter(None, [text]), *lines(session.alteration, teachers=session.teachers)])
+    text = _cut(text, DESCRIPTION_CHARS)
+    return EventBody(summary, text, session.start_ms, session.end_ms, _cut("、".join(places), PLACE_CHARS) or None)
 
 
 def event_hash(session: SessionView, *, summary: str) -> str:
@@ -95,7 +101,9 @@ def desired_event(session: SessionView, *, summary: str) -> Desired:
         "end_ms": body.end_ms,
         "location": body.location,
     }
-    return Desired("event", event_target(session.id), body.content_hash(), _encode(want), f"{summary} {session.date}")
+    return Desired(
+        "event", event_target(session.id), body.content_hash(), _encode(want), f"{body.summary} {session.date}"
+    )
 
 
 def diff(

@@ -22,7 +22,7 @@ from db.tables.progress import pins, run_changes, run_counts, run_offerings, run
 from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
-from db.tables.timetable import offerings, rolls, sessions
+from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
 from db.tables.verification import discrepancies, verifications
 from db.tables.work import jobs, lanes
@@ -70,6 +70,7 @@ __all__ = [
     "schedules",
     "sessions",
     "system_configs",
+    "teaching_changes",
     "tenants",
     "terms",
     "throughput",

@@ -8,7 +8,7 @@ runs = table(
     "runs",
     Column("id", ID, primary_key=True),
     Column("tenant_id", TENANT, nullable=False),
-    Column("kind", String(12), nullable=False),  # full, incremental, users, import, verify, repair
+    Column("kind", String(12), nullable=False),  # full, incremental, users, change, import, verify, repair
     Column("trigger", String(12)),  # user, schedule; NULL = before it was written down
     Column("scope", Text, nullable=False),  # JSON
     Column("mutex", String(80)),  # NULL once ended

@@ -21,7 +21,7 @@ imports = table(
     Column("held", BigInteger, nullable=False),
     Column("findings", BigInteger, nullable=False),
     Column("sessions", BigInteger, nullable=False),
-    Column("kind", String(10), nullable=False, server_default="whole"),  # whole, changes, people
+    Column("kind", String(10), nullable=False, server_default="whole"),  # whole, changes, people, decided
     Column("base_no", BigInteger),  # the whole import whose staging it goes on with; NULL = its own
     Column("buffer_no", BigInteger),  # under which number its changes wait in `change_buffer`
     Column("watermark", String(60)),  # the newest `sj` of the source, taken before it was read

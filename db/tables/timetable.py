@@ -1,8 +1,8 @@
 """What is taught when, and to whom."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Text
 
-from db.tables.base import HASH, LANE, NAME, TENANT, TERM, instant, table
+from db.tables.base import HASH, ID, LANE, NAME, TENANT, TERM, instant, table
 
 offerings = table(
     "offerings",
@@ -35,6 +35,9 @@ sessions = table(
     Column("source_rows", Integer, nullable=False),
     Column("import_no", BigInteger, nullable=False),
     Column("event_hash", HASH),  # of the event it asks for; NULL = not worked out, the planner does
+    Column("altered", Text),  # JSON: how it differs from the source, and what that says; NULL = not at all
+    Column("cancelled", Boolean, nullable=False, server_default="0"),  # its event stays, and nobody comes
+    Column("source_date", String(10)),  # its date in the source; NULL = the source has no such class, or as `date`
     Index(None, "tenant_id", "term", "offering_id"),
 )
 
@@ -47,4 +50,34 @@ rolls = table(
     Column("code", NAME, primary_key=True),
     Column("import_no", BigInteger, nullable=False),
     Index(None, "tenant_id", "kind", "code"),
+)
+
+# What people decided about classes: domain/teaching_changes.py. Rows are never removed; `db.teaching_changes` reads them.
+teaching_changes = table(
+    "teaching_changes",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("id", ID, primary_key=True),
+    Column("term", TERM, nullable=False),
+    Column("offering_id", HASH, nullable=False),  # blank: every offering of the term (exchange_day)
+    Column("session_id", HASH, nullable=False),  # blank likewise; of a make-up the session that it makes
+    Column("type", String(12), nullable=False),  # moved cancelled restored make_up substitute room_change exchange_day
+    Column("state", String(10), nullable=False),  # applied, absorbed (the source says so by now), withdrawn
+    Column("batch_id", ID, nullable=False),  # what was decided together
+    Column("day", String(10)),  # exchange_day: the day whose classes are meant
+    Column("date", String(10)),  # when it is held; of an exchange day NULL = not at all
+    instant("start_ms"),
+    instant("end_ms"),
+    Column("rooms", Text),  # JSON list of [campus, building, room]
+    Column("teachers", Text),  # JSON list of [code, name]
+    Column("before", Text),  # JSON: the class as the source had it then
+    Column("source_id", HASH),  # the session of the source that has taken the id of the class
+    Column("reason", String(500), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("run_id", ID),  # the run that carried it to WPS first
+    instant("at_ms", nullable=False),  # no two of a tenant are equal: the later one counts
+    instant("ended_ms"),  # when it was absorbed or withdrawn
+    Column("ended_by", String(120)),  # who withdrew it
+    Index(None, "tenant_id", "offering_id"),
+    Index(None, "tenant_id", "batch_id"),
+    Index(None, "tenant_id", "term", "at_ms"),
 )

@@ -9,20 +9,21 @@ An import that is not the latest any more writes nothing: every unit checks that
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from db import imports, people, timetable
+from db import imports, people, rolls, timetable
 from db.engine import in_unit, reading
 from db.timetable import Offering, RollEntry, SessionOf
 from domain.aggregation import Row, Rules, aggregate
 from domain.lane_of import Belonging, college_of, most_named
 from domain.text import split_list
 from usecases.sync.importing import PAGE_ROWS, PAUSE_S, STEP_ROWS, Fence
+from usecases.sync.overlaying import Decided, decided
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Page:
     sessions: list[SessionOf]
     teachers: list[RollEntry]
     more: bool
+    decided: Decided = field(default_factory=Decided)
 
 
 def _read(connection: Connection, *, tenant: str, import_no: int, after: str, zone: ZoneInfo) -> Page:
@@ -87,7 +89,8 @@ def made_of(connection: Connection, rows: Sequence[Any], *, tenant: str, zone: Z
         some = codes[first : first + PAGE_ROWS]
         staff |= people.known(connection, some, tenant=tenant, kind=people.TEACHER)
     rules = timetable.load_rules(connection, tenant=tenant, zone=zone)
-    page = Page([], [], [], more)
+    offering_ids = sorted({row.offering_id for row in rows})
+    page = Page([], [], [], more, decided(connection, offering_ids, tenant=tenant, zone=zone))
     scattered = timetable.scattered(connection, {(row.term, row.offering_id) for row in rows}, tenant=tenant)
     for id_, group in groupby(rows, key=lambda row: row.offering_id):
         _aggregate_one(list(group), staff, rules, page, scattered=id_ in scattered)
@@ -118,21 +121,23 @@ def _aggregate_one(
     rows: list[Any], staff: Mapping[str, people.Known], rules: Rules, page: Page, *, scattered: bool
 ) -> None:
     first = rows[0]
-    page.offerings.append(
-        Offering(
-            id=first.offering_id,
-            term=first.term,
-            kkh=first.kkh,
-            kcbh=first.kcbh,
-            name=most_named(Counter(row.kcmc for row in rows)),
-            college=college_of(_belonging(row, staff) for row in rows),
-        )
+    offering = Offering(
+        id=first.offering_id,
+        term=first.term,
+        kkh=first.kkh,
+        kcbh=first.kcbh,
+        name=most_named(Counter(row.kcmc for row in rows)),
+        college=college_of(_belonging(row, staff) for row in rows),
     )
+    page.offerings.append(offering)
     names = {code: known.name for code, known in staff.items()}
     made = aggregate(map(_row, rows), offering_id=first.offering_id, rules=rules, names=names, scattered=scattered)
+    made = page.decided.laid_over(made, term=first.term, offering_id=first.offering_id, course=offering.title)
     page.sessions.extend((first.term, first.offering_id, session) for session in made)
     codes = sorted({code for row in rows for code in split_list(row.ghs)})
     page.teachers.extend((first.term, first.offering_id, people.TEACHER, code) for code in codes)
+    standing_in = {code for one in made if one.alteration is not None for code in one.alteration.substitutes}
+    page.teachers.extend((first.term, first.offering_id, rolls.SUBSTITUTE, code) for code in sorted(standing_in))
 
 
 def _belonging(row: Any, staff: Mapping[str, people.Known]) -> Belonging:
@@ -180,6 +185,8 @@ class Writer:
             self._unit(timetable.save_rolls, entries, **made)
         for entries in _batches(self._students(page.offerings)):
             self._unit(timetable.save_rolls, entries, **made)
+        if page.decided.verdicts:
+            self._unit(lambda connection, _, **how: page.decided.settle(connection, **how), (), **made)
 
     def _students(self, offerings: Sequence[Offering]) -> Iterator[RollEntry]:
         """Who takes these offerings; an enrolment that names no course code counts for every one of its number."""

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection, or_
 
 from db import personal, planning
 from db.engine import reading
 from db.personal import Person
-from db.planning import State
+from db.planning import Chosen, State
 from db.rolls import READER
 from db.tables import mirror as mirror_table
 from db.tables import rolls as roll_table
@@ -54,10 +54,20 @@ class PersonalPlanner(Planner):
         for following in self.terms(mirror_table, term):
             yield from self.foreign_pages(following, last if following == term else "", layout=COURSE)
 
-    def _people_pages(self, term: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+    def of_takers(
+        self, term: str, *, after: str, chosen: Chosen, codes: Sequence[str]
+    ) -> Iterator[tuple[str, list[CoursePlan]]]:
+        """Pages of plans, after the number `after`, for those who take what a run has chosen, and for these people."""
+        taking = or_(chosen.holds(roll_table.c.term, roll_table.c.offering_id), roll_table.c.code.in_(codes))
+        for cursor, plans in self._people_pages(term, after, among=[taking]):
+            yield json.loads(cursor)[2], plans
+
+    def _people_pages(
+        self, term: str, last: str, *, among: Sequence[ColumnElement[bool]] = ()
+    ) -> Iterator[tuple[str, list[CoursePlan]]]:
         while True:
             with reading(self.engine) as tx:
-                page = personal.people(tx, tenant=self.tenant, term=term, after=last)
+                page = personal.people(tx, tenant=self.tenant, term=term, after=last, among=among)
                 plans = [plan for plan in self._plans_of(tx, term, page) if plan.is_needed]
             if not page:
                 return
@@ -107,7 +117,7 @@ class PersonalPlanner(Planner):
         groups = [own_calendar_target(one.id) for one in people]
         state = planning.state(tx, tenant=self.tenant, term=term, groups=groups)
         page = _Page(
-            self._classes(tx, term, sorted({offering for one in people for offering, _ in one.taken})),
+            self._classes(tx, term, sorted({offering for one in people for offering in one.offerings})),
             state if dead else replace(state, dead={}),
             Names(tx, self, people),
             self.horizon(tx),
@@ -124,6 +134,17 @@ class PersonalPlanner(Planner):
         }
 
 
+def _taken(person: Person, page: _Page) -> list[Class]:
+    """The classes of a person: all of those it teaches or takes, and the single ones for which it stands in."""
+    own = {offering for offering, _ in person.taken}
+    found = [one for offering, _ in person.taken for one in page.classes.get(offering, ())]
+    for offering in person.stood_in:
+        for session, event in page.classes.get(offering, ()) if offering not in own else ():
+            if session.alteration is not None and person.code in session.alteration.substitutes:
+                found.append((session, event))
+    return found
+
+
 def _plan(person: Person, page: _Page) -> CoursePlan:
     target, members = own_calendar_target(person.id), members_target(person.id)
     there = page.state.mirrored.get(target, [])
@@ -131,7 +152,7 @@ def _plan(person: Person, page: _Page) -> CoursePlan:
     # What was sent by a lane is changed by that lane, even for somebody who is in another college by now.
     lane = (calendar and calendar.lane) or person.college or ANY_COLLEGE
     plan = CoursePlan(person.term, None, lane, [], calendar=target)
-    taken = [one for offering, _ in person.taken for one in page.classes.get(offering, ())]
+    taken = _taken(person, page)
     wanted: list[Desired] = []
     starts: dict[str, int] = {}
     if taken:

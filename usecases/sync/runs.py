@@ -3,6 +3,7 @@
     full:         prepare ─▶ aggregate, guard ─▶ users ─▶ calendars ─▶ events ─▶ finish
     incremental:  detect, guard ─▶ delete ─▶ update ─▶ add ─▶ status
     users:        extract ─▶ view ─▶ permissions ─▶ finish
+    change:       change ─▶ finish (see `stages.decide`)
     import:       prepare ─▶ aggregate ─▶ finish
     verify, repair: see `verify_runs`; undo: see `undoing`; archive: see `archiving`
 

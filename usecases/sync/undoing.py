@@ -39,6 +39,7 @@ _PINS = 500
 _NOT_UNDONE = {
     "import": "it sent nothing to WPS",
     "verify": "it only looked",
+    "change": "what people decided about classes is taken back by `obsync changes withdraw` or `obsync days undo`",
     "repair": "it only put back what had been sent before",
     KIND: "it took another run back; `obsync runs redo` lifts that",
 }
