@@ -16,8 +16,8 @@ from db.tables import sessions
 from tests.integration.drain_rig import World
 from tests.integration.runs_rig import Rows, Runs, course, runs_of
 from usecases import teaching_changes as cases
+from usecases.change_checks import Said, Time
 from usecases.sync import dry_runs
-from usecases.teaching_changes import Said, Time
 
 pytestmark = pytest.mark.integration
 

@@ -4,6 +4,9 @@ import click
 
 from workers.cli.audit import audit
 from workers.cli.campus import campus
+from workers.cli.changes import changes
+from workers.cli.classes import classes
+from workers.cli.days import days
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
 from workers.cli.freshness import freshness
@@ -29,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan, quarantine, repair,
-    roles, runs, schedules, secrets, sync, terms, up, users, verify, worker,
+    audit, campus, changes, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan,
+    quarantine, repair, roles, runs, schedules, secrets, sync, terms, up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

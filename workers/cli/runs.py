@@ -247,6 +247,11 @@ def sync(
     raise SystemExit(_EXIT[run["state"]])
 
 
+def end_with(run: dict[str, Any]) -> None:
+    """End the command as the run has ended."""
+    raise SystemExit(_EXIT[run["state"]])
+
+
 def say_what_it_replaces(deps: Deps, run_id: str) -> None:
     """A run that waited for an answer has ended with the start of this one."""
     replaced = run_commands.run_of(deps, run_id)["scope"].get("replaces")
@@ -304,6 +309,7 @@ def about(run: dict[str, Any]) -> str:
         run["scope"].get("source") or "",
         "" if only.is_everything else str(only),
         run["scope"].get("changes") or "",
+        run["scope"].get("what") or "",
     ]
     return " ".join(filter(None, said))
 

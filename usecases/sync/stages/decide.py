@@ -90,7 +90,7 @@ def _touch(on: Running) -> None:
 
 def _rows(on: Running) -> list[AnyRow]:
     with reading(on.deps.engine) as tx:
-        return teaching_changes.by_ids(tx, on.scope()["changes"], tenant=on.deps.tenant)
+        return teaching_changes.by_ids(tx, on.scope()["decided"], tenant=on.deps.tenant)
 
 
 def _concerned(on: Running) -> Iterator[list[tuple[str, str]]]:
