@@ -257,17 +257,11 @@ def begin_run(tx: Connection, deps: Deps, ids: Sequence[str], *, what: str) -> t
     """A run that carries these changes to WPS, before everything else. Returns its id and its task's."""
     run_id = deps.new_id()
     sync_runs.hold_order(tx, tenant=deps.tenant)
-    sync_runs.begin(
-        tx,
-        tenant=deps.tenant,
-        run_id=run_id,
-        kind=KIND,
-        scope={"what": what, "decided": list(ids)},
-        mutex=run_id,
-        stages=STAGES[KIND],
-        priority=sync_runs.URGENT,
-    )
-    return run_id, run_tasks.put(tx, deps, run_id)
+    scope = {"what": what, "decided": list(ids)}
+    task_id = run_tasks.begin(
+        tx, deps, run_id, kind=KIND, scope=scope, stages=STAGES[KIND], priority=sync_runs.URGENT
+    )  # fmt: skip
+    return run_id, task_id
 
 
 def _audit(tx: Connection, deps: Deps, said: Said, action: str, thing: str, before: Any, after: Any) -> None:
