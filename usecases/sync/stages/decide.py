@@ -30,6 +30,7 @@ KIND = "change"
 STAGES = (("change", "decided"), ("change", "sent"))
 _KINDS = ("calendar", "members", "event")
 _PUT = "put"
+_READS = ("prepare", "aggregate", "detect")
 
 
 def make_sessions(on: Running, stage: AnyRow) -> Step:
@@ -68,8 +69,8 @@ def _touch(on: Running) -> None:
         latest = imports.latest_complete(tx, tenant)
         if latest is None:
             raise RunFailed("There is no timetable. Run `obsync sync SOURCE` first")
-        # One that waits for a person would be overtaken by a newer number, and lost.
-        kept = import_bases.any_unfinished(tx, tenant=tenant)
+        # One that waits for a person, or is paused, would be overtaken by a newer number, and lost.
+        kept = import_bases.any_unfinished(tx, tenant=tenant) or _is_half_read(tx, tenant)
         base = imports.load(tx, tenant=tenant, import_no=latest)
         now = latest if kept else import_bases.stand_on(tx, base, tenant=tenant, run_id=on.run_id)
         sync_runs.change_run(tx, on.run_id, import_no=now)
@@ -86,6 +87,12 @@ def _touch(on: Running) -> None:
             scopes.choose(tx, keys, run_id=on.run_id)
 
         in_unit(on.deps.engine, touch)
+
+
+def _is_half_read(tx: Connection, tenant: str) -> bool:
+    """Whether a run that is paused, or asks, has an import that is not through to its sessions."""
+    going = sync_runs.going_on(tx, tenant=tenant, kinds=("full", "import", "incremental"))
+    return any(one.started_ms is not None and one.stage in _READS for one in going)
 
 
 def _rows(on: Running) -> list[AnyRow]:
