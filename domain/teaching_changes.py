@@ -27,7 +27,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from domain.aggregation import Room, Session
+from domain.aggregation import Room, Session, session_id
 from domain.alterations import (
     CANCELLED,
     EXCHANGE_DAY,
@@ -41,7 +41,6 @@ from domain.alterations import (
     Original,
     places,
 )
-from domain.ids import key_of
 from domain.terms import PeriodTable, Term
 from domain.timetable import local_ms
 
@@ -137,7 +136,7 @@ class Overlaid:
 
 def make_up_id(offering_id: str, change_id: str) -> str:
     """The session id of a make-up class."""
-    return key_of("session", offering_id, MAKE_UP, change_id)
+    return session_id(offering_id, MAKE_UP, change_id)
 
 
 def overlay(sessions: Iterable[Session], changes: Iterable[Change], around: Around) -> Overlaid:
@@ -149,8 +148,8 @@ def overlay(sessions: Iterable[Session], changes: Iterable[Change], around: Arou
     by_session: dict[str, list[Change]] = {}
     for one in mine:
         by_session.setdefault(one.session_id, []).append(one)
-    for session_id in sorted(found.keys() | by_session.keys()):
-        about = _Class(found.get(session_id), by_session.get(session_id, []), around)
+    for known in sorted(found.keys() | by_session.keys()):
+        about = _Class(found.get(known), by_session.get(known, []), around)
         made += about.session()
         verdicts |= about.verdicts
     verdicts |= {change_id: replace(verdicts[change_id], source_id=one) for change_id, one in took.items()}

@@ -56,7 +56,7 @@ def test_a_class_is_found_and_decided_about(console: Console) -> None:
     (one,) = console("classes", "--teacher", "t1", "--day", FIRST.isoformat())["items"]
     assert (one["course"], one["changed"], one["first_of_day"]) == ("代数", [], True)
     assert len(console("classes", "--course", "代", "--room", "一教101", "--term", TERM)["items"]) == 2
-    short, later = one["id"][:8], (FIRST + timedelta(days=2)).isoformat()
+    short, later = one["id"][:16], (FIRST + timedelta(days=2)).isoformat()
     words = ("--to", later, "--start", "14:00", "--room", "二教5", "--reason", "出差", "--no-wait")
     moved = console("changes", "move", short, *words)
     assert [item["type"] for item in moved["items"]] == ["room_change", "moved"] and moved["conflicts"] == []
