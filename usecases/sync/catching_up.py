@@ -14,9 +14,9 @@ from db import changes, import_bases, imports, timetable
 from db.engine import in_unit, reading
 from db.imports import Import
 from remote.sources.base import ChangeSet, TimetableSource
+from usecases.sync.bulk import PAGE_ROWS, Fence
 from usecases.sync.change_rows import ChangeRows
 from usecases.sync.change_sets import apply_page
-from usecases.sync.importing import PAGE_ROWS, Fence
 
 
 def catch_up(

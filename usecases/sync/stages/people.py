@@ -15,6 +15,7 @@ from db.tables import AnyRow
 from remote.sources.base import Readable, SourceRow, TimetableSource
 from usecases import off_peak
 from usecases.sync import importing, layout, sources
+from usecases.sync.bulk import PAGE_ROWS
 from usecases.sync.people_rows import PeopleRows
 from usecases.sync.stages import choose, drain
 from usecases.sync.stages.base import TURN_MS, Done, More, RunFailed, Running, Step
@@ -108,7 +109,7 @@ def _complete(on: Running, number: int, latest: int) -> None:
         on.fence(tx)
         return people.unlist_unseen(tx, tenant=deps.tenant, import_no=number)
 
-    while scope_of(on.run).is_everything and in_unit(deps.engine, mark) == importing.PAGE_ROWS:
+    while scope_of(on.run).is_everything and in_unit(deps.engine, mark) == PAGE_ROWS:
         pass
 
     def flip(tx: Connection) -> None:
