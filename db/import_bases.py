@@ -1,7 +1,7 @@
 """Imports that go on with the staging of an earlier one: changes, and lists of people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, select, update
 
@@ -75,6 +75,14 @@ def files_of_buffers(connection: Connection, *, tenant: str) -> dict[int, str]:
         select(table.c.import_no, table.c.buffer_no, table.c.files).where(table.c.tenant_id == tenant)
     )
     return {row.buffer_no or row.import_no: imports.file_named(json.loads(row.files), "meetings") for row in rows}
+
+
+def add_files(connection: Connection, more: Mapping[str, str], *, tenant: str, import_no: int) -> None:
+    """Name the files of parts that stand in for sources which were not read."""
+    known = imports.load(connection, tenant=tenant, import_no=import_no).files
+    where = (table.c.tenant_id == tenant, table.c.import_no == import_no)
+    said = json.dumps({**more, **known}, ensure_ascii=False)
+    connection.execute(update(table).where(*where).values(files=said))
 
 
 def set_watermark(connection: Connection, *, tenant: str, import_no: int, watermark: str | None) -> None:

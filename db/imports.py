@@ -168,6 +168,11 @@ def latest_complete(connection: Connection, tenant: str) -> int | None:
     return found
 
 
+def hold_tenant(connection: Connection, *, tenant: str) -> None:
+    """One at a time for the tenant, until the unit ends."""
+    connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update())
+
+
 def hold_latest(connection: Connection, *, tenant: str, import_no: int) -> None:
     """Raise ImportOver unless this is the newest complete import; it stays so until the unit ends."""
     connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update(read=True))

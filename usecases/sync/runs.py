@@ -78,6 +78,9 @@ def begin(
     closed or unknown (nothing is written then), and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
+    if changes is not None and chosen.members:
+        remedy = "Put it as changes.csv into the folder of its source"
+        raise BadSource(str(changes), "nobody knows which of the sources these changes are of", remedy)
     opened: Readable = chosen.open() if changes is None else ChangesFile(changes, read_mapping(chosen.mapping))
     try:
         opened.check()
@@ -105,6 +108,8 @@ def begin(
         )
         if changed:
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
+        if remember:
+            sources.remember_row(tx, deps, chosen)
         if also is not None:
             also(tx, run_id)
         return task_id

@@ -16,6 +16,7 @@ from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
+from workers.cli.sources import sources
 from workers.cli.terms import terms
 from workers.cli.up import up
 from workers.cli.users import roles, users
@@ -30,6 +31,6 @@ def main() -> None:
 
 for command in (
     audit, campus, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan, quarantine, repair,
-    roles, runs, schedules, secrets, sync, terms, up, users, verify, worker,
+    roles, runs, schedules, secrets, sources, sync, terms, up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)
