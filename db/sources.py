@@ -46,7 +46,8 @@ def put(connection: Connection, *, tenant: str, name: str, new: Mapping[str, Any
         "tenant_id": tenant, "name": name, "created_ms": now_ms(connection), "checked_ms": None, "answered_ms": None,
         "changed_ms": None, "mark": "", "error": None, "enabled": True, **new, **values,
     }  # fmt: skip
-    if insert_missing(connection, sources, [row]) != 1 and values:
+    insert_missing(connection, sources, [row])
+    if values:
         change(connection, tenant=tenant, name=name, **values)
 
 

@@ -89,13 +89,7 @@ def _put(tx: Connection, deps: Deps, name: str, wanted: Wanted, there: AnyRow | 
     number = there.source_no if there is not None else rows.next_number(tx, tenant=deps.tenant)
     if number > MOST_SOURCES:
         raise BadSource(name, f"a tenant can have had {MOST_SOURCES} sources in all", "Change one that is there")
-    columns = {"rank": number, **wanted.columns()}
-    if there is not None:
-        columns = wanted.columns()
-    rank = int(columns.pop("rank", there.rank if there is not None else number))
-    sources.put(
-        tx, deps, name=name, address=address, mapping=mapping, number=number, rank=rank, **{**columns, "rank": rank}
-    )
+    sources.put(tx, deps, name=name, address=address, mapping=mapping, number=number, columns=wanted.columns())
 
 
 def switch(deps: Deps, name: str, *, on: bool, actor: str) -> dict[str, Any]:

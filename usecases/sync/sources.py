@@ -188,7 +188,7 @@ def remember_row(connection: Connection, deps: Deps, chosen: Chosen) -> None:
     """The row of the source that is synced by its address; nothing where there are others."""
     if chosen.members or any(row.source_no for row in rows.all_of(connection, tenant=deps.tenant)):
         return
-    put(connection, deps, name=MAIN, address=chosen.address, mapping=chosen.mapping, number=0, rank=0)
+    put(connection, deps, name=MAIN, address=chosen.address, mapping=chosen.mapping, number=0, columns={})
 
 
 def put(
@@ -199,18 +199,17 @@ def put(
     address: str,
     mapping: Mapping[str, Any],
     number: int,
-    rank: int,
-    **values: Any,
+    columns: Mapping[str, Any],
 ) -> None:
-    """Write a source; `values` are other columns that change with it. Raises BadSource for an unknown kind of address."""
+    """Write a source; `columns` are others that change with it. Raises BadSource for an unknown kind of address."""
     said = {
         "kind": kind_of(address),
         "address": shown(address)[:500],
         "sealed": sealed(deps, address) if has_password(address) else None,
         "mapping": json.dumps(dict(mapping), ensure_ascii=False, sort_keys=True),
-        **values,
+        **columns,
     }
-    new = {"source_no": number, "rank": rank, "silent_h": _SILENT_H, "unchanged_h": _UNCHANGED_H}
+    new = {"source_no": number, "rank": number, "silent_h": _SILENT_H, "unchanged_h": _UNCHANGED_H}
     rows.put(connection, tenant=deps.tenant, name=name, new=new, **said)
 
 
