@@ -11,11 +11,13 @@ from db.tables import (
     imports,
     mirror,
     offerings,
+    opt_outs,
     periods,
     pins,
     rolls,
     rooms,
     sessions,
+    sources,
     tenants,
     terms,
     users,
@@ -23,7 +25,7 @@ from db.tables import (
 from db.tables import jobs as job_table
 
 PAGE = 2_000
-_WHOLE = (tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, mirror, pins)
+_WHOLE = (tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, mirror, pins, sources, opt_outs)
 
 
 def copy_timetable(source: Connection, target: Engine, *, tenant: str) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, select
 
+from db import opt_outs
 from db.people import TEACHER
 from db.tables import mirror, offerings, rolls, sessions, users
 from domain.layouts import person_key
@@ -42,14 +43,14 @@ class Person:
 
 
 def _has_classes(*more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a row of `users` is on a roll; `more` are conditions on the roll."""
+    """Whether a row of `users` is on a roll and has not opted out of its term; `more` are conditions on the roll."""
     same = (rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code)
     held = exists().where(
         sessions.c.tenant_id == rolls.c.tenant_id,
         sessions.c.term == rolls.c.term,
         sessions.c.offering_id == rolls.c.offering_id,
     )
-    return exists().where(*same, *more, held)
+    return exists().where(*same, *more, held, ~opt_outs.out(rolls.c.tenant_id, rolls.c.term, rolls.c.code))
 
 
 def people(
@@ -99,7 +100,7 @@ def _read(connection: Connection, codes: Sequence[str], *, tenant: str, term: st
     listed = connection.execute(
         select(rolls.c.code, rolls.c.offering_id, rolls.c.kind)
         .where(rolls.c.tenant_id == tenant, rolls.c.kind.in_(("student", TEACHER)), rolls.c.code.in_(codes))
-        .where(rolls.c.term == term)
+        .where(rolls.c.term == term, ~opt_outs.out(rolls.c.tenant_id, rolls.c.term, rolls.c.code))
         .order_by(rolls.c.offering_id)
     )
     for code, offering_id, kind in listed:

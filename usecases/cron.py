@@ -32,7 +32,7 @@ class BadCron(Exception):
 
 def checked(text: str, *, zone: tzinfo, now_ms: int) -> str:
     """The text with single blanks. Raises `BadCron` when a part of it cannot be read or is never due."""
-    parts = [" ".join(part.split()) for part in _parts(text)]
+    parts = [" ".join(part.split()) for part in text.split(";")]
     joined = "; ".join(parts)
     if len(joined) > LONGEST:
         raise BadCron(joined[:40] + "…", f"it is longer than {LONGEST} characters")

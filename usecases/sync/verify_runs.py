@@ -54,7 +54,7 @@ def begin(deps: Deps, *, kind: str, scope: Mapping[str, Any], also: Callable[[Co
     """Start a run of kind `verify` or `repair`. Returns its id.
 
     `scope`: `sample` (so many calendars, those seen longest ago), `only` (touched: what was sent to since the last look),
-    `fields` (compare field by field), `repairs` (a repair follows where something was found). `also` writes in the same transaction,
+    `fields` (compare field by field), `repairs` (a repair follows where something was found). `also` writes in the same unit,
     given the run's id; such a run is one that a schedule began. Raises `RunActive` while another one looks.
     """
     run_id = deps.new_id()

@@ -12,6 +12,7 @@ from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
 from workers.cli.off_peak import off_peak
+from workers.cli.people import people
 from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan, quarantine, repair,
+    audit, campus, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, people, plan, quarantine, repair,
     roles, runs, schedules, secrets, sources, sync, terms, up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)
