@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, delete, func, select, update
 
 from bootstrap.settings import Settings
 from bootstrap.wiring import Wired, new_id, wire
@@ -64,6 +64,7 @@ def wired(database: Engine, valkey: Valkey, data_dir: Path) -> Iterator[Wired]:
             encryption_keys=settings.encryption_keys,
         )
         schedules.seed(tx, tenant=settings.tenant)
+        tx.execute(delete(table).where(table.c.name != NAME))
     made = wire(settings, ring=lambda _: None)
     begin(made.deps, at=NOON)
     yield made
