@@ -330,14 +330,14 @@ def _begin_look(deps: Deps, slot: _Slot, row: AnyRow) -> None:
 def recovered(deps: Deps, why: str) -> bool:
     """WPS or a worker came back: have a look at what was touched, soon. Many of them within minutes are one look.
 
-    False where the schedule is switched off, or a look is due already.
+    False where the schedule is switched off or has not begun, or a look is due already.
     """
 
     def work(tx: Connection) -> str | None:
         row = schedules.get(tx, tenant=deps.tenant, name=RECOVERY, lock=True)
-        if row is None or not row.enabled:
-            return None
         now = database_now_ms(tx)
+        if row is None or not row.enabled or row.since_ms > now:
+            return None
         slot_ms = (now // _RECOVERY_MS + 1) * _RECOVERY_MS
         return _make(deps, tx, RECOVERY, Decision(slot_ms, True, why), wait_ms=slot_ms - now)
 

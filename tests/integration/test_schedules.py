@@ -336,7 +336,8 @@ def test_a_new_tenant_is_left_alone_for_an_hour(deps: Deps) -> None:
         schedules.seed(tx, tenant=deps.tenant)
         now = now_ms(tx)
     assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + HOUR_MS - MINUTE_MS) == 0
-    assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + 2 * HOUR_MS + MINUTE_MS) == 1
+    # Those of each hour; whether one of the night is among them depends on the time of day.
+    assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + 2 * HOUR_MS + MINUTE_MS) >= 3
 
 
 # --- what a slot starts

@@ -86,6 +86,8 @@ def test_a_look_field_by_field_sees_what_a_wrong_hash_hides(term: Term) -> None:
 def test_every_recovery_is_followed_by_one_look(term: Term) -> None:
     """An outage or a dead worker is when what we believe and what is true may have parted."""
     deps = term.here.deps
+    assert not schedules.recovered(deps, "a new tenant is left alone for an hour")
+    in_unit(deps.engine, lambda tx: schedule_rows.change(tx, tenant=TENANT, name=RECOVERY, since_ms=0))
     assert schedules.recovered(deps, "WPS answers again")
     schedules.recovered(deps, "lane 数学学院 was taken over")
     with reading(deps.engine) as tx:
