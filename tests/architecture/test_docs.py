@@ -23,7 +23,7 @@ PICTURES = sources.PROJECT / "docs" / "pictures"
 _FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
-_COMMAND = re.compile(r"obsync ((?:[a-z]+ ?)+)")
+_COMMAND = re.compile(r"obsync ((?:[a-z]+(?:-[a-z]+)* ?)+)")
 _OPTION = re.compile(r"(?<!\S)--[a-z-]+")
 _MAKE = re.compile(r"\bmake ([a-z]+)\b")
 
@@ -118,7 +118,7 @@ def commands(group: click.Group = main, *before: str) -> Iterator[tuple[tuple[st
 
 def test_the_readme_lists_exactly_the_commands_there_are() -> None:
     """A command that is not listed is not found; one that is listed and gone is a reader's wasted hour."""
-    listed = [row[0].strip("`") for row in rows(README, r"`obsync [a-z ]+`")]
+    listed = [row[0].strip("`") for row in rows(README, r"`obsync [a-z -]+`")]
     assert sorted(listed) == sorted("obsync " + " ".join(words) for words, _ in commands())
 
 
