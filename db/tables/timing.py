@@ -14,7 +14,9 @@ schedules = table(
     Column("zone", String(10), nullable=False),  # utc, tenant
     Column("policy", String(10), nullable=False),  # run_once, skip, each
     Column("enabled", Boolean, nullable=False),
-    Column("windows", Text),  # JSON list of {from_min, to_min, every_min}: in these hours of the day they stand for the cron
+    Column(
+        "windows", Text
+    ),  # JSON list of {from_min, to_min, every_min}: in these hours of the day they stand for the cron
     Column("max_queued", Integer),  # a slot is skipped while more lane jobs wait; NULL = never for that
     Column("backs_off", String(60), nullable=False, server_default=""),  # other signs of load: throttled, breaker, run
     Column("busy_every_min", Integer),  # under load no more often than this; NULL = not at all

@@ -71,9 +71,7 @@ def begin(deps: Deps, *, kind: str, scope: Mapping[str, Any], also: Callable[[Co
 def _begin(tx: Connection, deps: Deps, run_id: str, *, kind: str, scope: Mapping[str, Any], trigger: str) -> str:
     """The run and its task, whose id is returned."""
     stages = VERIFY_STAGES if kind == "verify" else REPAIR_STAGES
-    return run_tasks.begin(
-        tx, deps, run_id, kind=kind, scope=dict(scope), stages=stages, mutex=MUTEX, trigger=trigger
-    )
+    return run_tasks.begin(tx, deps, run_id, kind=kind, scope=dict(scope), stages=stages, mutex=MUTEX, trigger=trigger)
 
 
 def follow_up(tx: Connection, deps: Deps, run: AnyRow, report_: Mapping[str, Any]) -> str | None:
