@@ -306,7 +306,8 @@ class _Slot:
 
     def end(self, state: str, reason: str) -> None:
         in_unit(self.deps.engine, self.ending(state, reason=reason))
-        log.warning("schedules.slot", name=self.name, slot_ms=self.slot_ms, state=state, reason=reason)
+        say = log.info if state == "started" else log.warning
+        say("schedules.slot", name=self.name, slot_ms=self.slot_ms, state=state, reason=reason)
 
 
 def _begin_look(deps: Deps, slot: _Slot, row: AnyRow) -> None:

@@ -180,7 +180,9 @@ def _await(deps: Deps, name: str, slot_ms: int) -> dict[str, Any]:
 
 
 def _print(slot: dict[str, Any]) -> None:
-    if slot["state"] == "started":
+    if slot["state"] == "started" and slot["run_id"] is None:
+        out.print(f"done: {slot['reason']}")
+    elif slot["state"] == "started":
         out.print(f"run {slot['run_id']} started; `obsync runs show {slot['run_id']} --follow`")
     elif slot["state"] == "waiting":
         out.print("no worker has taken it yet; it stays: see `obsync schedules show`")
