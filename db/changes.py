@@ -106,13 +106,16 @@ def stale_buffers(connection: Connection, *, tenant: str) -> list[int]:
 # --- staging ----------------------------------------------------------------------------------------------------------
 
 
-def staged_of(connection: Connection, *, tenant: str, import_no: int, offering_ids: Sequence[str]) -> list[StagedRow]:
-    """Every staged meeting of the offerings, held ones included."""
+def staged_of(
+    connection: Connection, *, tenant: str, import_no: int, offering_ids: Sequence[str], source_no: int
+) -> list[StagedRow]:
+    """Every staged meeting that a source has of the offerings, held ones included."""
     rows = connection.execute(
         select(meetings).where(
             meetings.c.tenant_id == tenant,
             meetings.c.import_no == import_no,
             meetings.c.offering_id.in_(sorted(offering_ids)),
+            meetings.c.source_no == source_no,
         )
     )
     return [dict(row._mapping) for row in rows]
@@ -136,6 +139,7 @@ def replace_meetings(
     *,
     tenant: str,
     import_no: int,
+    source_no: int,
     gone: Sequence[StagedRow],
     fresh: Sequence[Mapping[str, Any]],
 ) -> None:
@@ -149,19 +153,28 @@ def replace_meetings(
             delete(meetings).where(*mine, meetings.c.offering_id == offering_id, meetings.c.line.in_(of))
         )
     if fresh:
-        rows = [{**row, "tenant_id": tenant, "import_no": import_no} for row in fresh]
+        same = {"tenant_id": tenant, "import_no": import_no, "source_no": source_no}
+        rows = [{**row, **same} for row in fresh]
         connection.execute(meetings.insert(), sorted(rows, key=lambda row: (row["offering_id"], row["line"])))
 
 
 def replace_enrolments(
-    connection: Connection, *, tenant: str, import_no: int, term: str, kkh: str, rows: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    *,
+    tenant: str,
+    import_no: int,
+    source_no: int,
+    term: str,
+    kkh: str,
+    rows: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Let these be all enrolments of a number. True when that changes anything."""
+    """Let these be all enrolments that a source has of a number. True when that changes anything."""
     mine = (
         enrolments.c.tenant_id == tenant,
         enrolments.c.import_no == import_no,
         enrolments.c.term == term,
         enrolments.c.kkh == kkh,
+        enrolments.c.source_no == source_no,
     )
     there = {(row.kcbh, row.code) for row in connection.execute(select(enrolments).where(*mine))}
     wanted = {(row["kcbh"], row["code"]): row for row in rows}
@@ -171,7 +184,7 @@ def replace_enrolments(
         connection.execute(delete(enrolments).where(*mine, some))
     fresh = [wanted[key] for key in sorted(wanted.keys() - there)]
     if fresh:
-        same = {"tenant_id": tenant, "import_no": import_no, "term": term, "kkh": kkh}
+        same = {"tenant_id": tenant, "import_no": import_no, "source_no": source_no, "term": term, "kkh": kkh}
         connection.execute(enrolments.insert(), [{**same, **row} for row in fresh])
     return bool(gone or fresh)
 

@@ -11,11 +11,13 @@ from db.tables import (
     imports,
     mirror,
     offerings,
+    opt_outs,
     periods,
     pins,
     rolls,
     rooms,
     sessions,
+    sources,
     teaching_changes,
     tenants,
     terms,
@@ -24,7 +26,10 @@ from db.tables import (
 from db.tables import jobs as job_table
 
 PAGE = 2_000
-_WHOLE = (tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, teaching_changes, mirror, pins)
+_WHOLE = (
+    tenants, terms, periods, rooms, users, imports, offerings, sessions, rolls, teaching_changes, mirror, pins, sources,
+    opt_outs,
+)  # fmt: skip
 
 
 def copy_timetable(source: Connection, target: Engine, *, tenant: str) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
-from db.tables import AnyRow, discrepancies, mirror, terms, verifications
+from db.tables import AnyRow, discrepancies, jobs, mirror, terms, verifications
 from db.upsert import insert_missing, upsert
 from domain.terms import ARCHIVED
 
@@ -283,6 +283,30 @@ def longest_unseen(connection: Connection, *, tenant: str, limit: int) -> list[L
     seen = func.coalesce(verifications.c.verified_ms, 0)
     rows = connection.execute(_live(tenant).order_by(seen, mirror.c.term, mirror.c.target).limit(limit))
     return [LiveCalendar(*row) for row in rows]
+
+
+def touched_since_seen(connection: Connection, *, tenant: str, since_ms: int) -> list[LiveCalendar]:
+    """The live calendars to which something was sent since that instant, and since they were looked at last."""
+    # Ids begin with the time at which a job was made: a range of the key instead of the whole table.
+    first = f"{max(0, since_ms):012x}"
+    sent = exists().where(
+        jobs.c.id >= f"{first[:8]}-{first[8:]}",
+        jobs.c.tenant_id == tenant,
+        jobs.c.term == mirror.c.term,
+        jobs.c.group_id == mirror.c.target,
+        jobs.c.state == "done",
+        jobs.c.kind.in_(("calendar", "members", "event")),
+        jobs.c.finished_ms >= since_ms,
+        jobs.c.finished_ms >= func.coalesce(verifications.c.verified_ms, 0),
+    )
+    rows = connection.execute(_live(tenant).where(sent).order_by(mirror.c.term, mirror.c.target))
+    return [LiveCalendar(*row) for row in rows]
+
+
+def any_in(connection: Connection, *, tenant: str, states: Sequence[str]) -> bool:
+    """Whether any discrepancy is in one of these states."""
+    where = (discrepancies.c.tenant_id == tenant, discrepancies.c.state.in_(states))
+    return connection.execute(select(discrepancies.c.id).where(*where).limit(1)).first() is not None
 
 
 def calendars_with_discrepancies(connection: Connection, *, tenant: str) -> list[LiveCalendar]:

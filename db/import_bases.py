@@ -1,11 +1,11 @@
 """Imports that go on with the staging of an earlier one: changes, and lists of people."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, select, update
 
-from db import imports
+from db import imports, tables
 from db.imports import Import
 from db.tables import imports as table
 
@@ -32,6 +32,9 @@ def rebase(connection: Connection, at: Import, *, tenant: str, to_no: int) -> Im
     base_no = imports.load(connection, tenant=tenant, import_no=to_no).staging_no
     mine = (table.c.tenant_id == tenant, table.c.import_no == at.import_no, table.c.state == imports.STAGING)
     connection.execute(update(table).where(*mine).values(import_no=number, base_no=base_no, part=imports.APPLYING))
+    import_sources = tables.import_sources
+    parts = (import_sources.c.tenant_id == tenant, import_sources.c.import_no == at.import_no)
+    connection.execute(update(import_sources).where(*parts).values(import_no=number))
     return imports.load(connection, tenant=tenant, import_no=number)
 
 
@@ -98,7 +101,15 @@ def files_of_buffers(connection: Connection, *, tenant: str) -> dict[int, str]:
     rows = connection.execute(
         select(table.c.import_no, table.c.buffer_no, table.c.files).where(table.c.tenant_id == tenant)
     )
-    return {row.buffer_no or row.import_no: json.loads(row.files).get("meetings", "") for row in rows}
+    return {row.buffer_no or row.import_no: imports.file_named(json.loads(row.files), "meetings") for row in rows}
+
+
+def add_files(connection: Connection, more: Mapping[str, str], *, tenant: str, import_no: int) -> None:
+    """Name the files of parts that stand in for sources which were not read."""
+    known = imports.load(connection, tenant=tenant, import_no=import_no).files
+    where = (table.c.tenant_id == tenant, table.c.import_no == import_no)
+    said = json.dumps({**more, **known}, ensure_ascii=False)
+    connection.execute(update(table).where(*where).values(files=said))
 
 
 def set_watermark(connection: Connection, *, tenant: str, import_no: int, watermark: str | None) -> None:

@@ -19,6 +19,13 @@ WHOLE, CHANGES, PEOPLE = "whole", "changes", "people"
 DECIDED = "decided"  # of an import that reads nothing: people decided something about classes
 
 
+def file_named(files: Mapping[str, str], part: str, source_no: int | None = None) -> str:
+    """The file that a part was read from; of several sources that of one of them, or the first where none is asked for."""
+    if source_no is not None:
+        return files.get(f"{part}@{source_no}") or files.get(part, "")
+    return next((file for name, file in files.items() if name.partition("@")[0] == part), "")
+
+
 class ImportOver(Exception):
     """The import is not (or no longer) the one to work on: failed, complete, or overtaken by a newer one."""
 
@@ -50,6 +57,7 @@ class Import:
     base_no: int | None
     buffer_no: int | None
     watermark: str | None
+    source_no: int = 0
 
     @property
     def staging_no(self) -> int:
@@ -78,6 +86,7 @@ def begin(
     part: str,
     kind: str = WHOLE,
     watermark: str | None = None,
+    source_no: int = 0,
 ) -> int:
     """A new import in state staging; returns its number, higher than any before. Raises UnknownTenant."""
     import_no = next_number(connection, tenant)
@@ -102,6 +111,7 @@ def begin(
             base_no=None,
             buffer_no=import_no if kind == CHANGES else None,
             watermark=watermark,
+            source_no=source_no,
             planned=False,
             error=None,
             started_ms=now_ms(connection),
@@ -126,7 +136,7 @@ def as_import(row: Row[Any]) -> Import:
     """A row of the table as a value."""
     return Import(
         row.import_no, row.run_id, row.fingerprint, row.state, row.part, row.cursor, row.rows_in, row.staged,
-        row.rejected, row.held, json.loads(row.files), row.kind, row.base_no, row.buffer_no, row.watermark,
+        row.rejected, row.held, json.loads(row.files), row.kind, row.base_no, row.buffer_no, row.watermark, row.source_no,
     )  # fmt: skip
 
 
@@ -157,6 +167,11 @@ def latest_complete(connection: Connection, tenant: str) -> int | None:
         select(func.max(imports.c.import_no)).where(imports.c.tenant_id == tenant, imports.c.state == COMPLETE)
     ).scalar_one()
     return found
+
+
+def hold_tenant(connection: Connection, *, tenant: str) -> None:
+    """One at a time for the tenant, until the unit ends."""
+    connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update())
 
 
 def hold_latest(connection: Connection, *, tenant: str, import_no: int) -> None:
@@ -275,7 +290,7 @@ def add_meetings(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
 
 def add_enrolments(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Stage enrolments, at most 500; one that is there already stays."""
-    ordered = sorted(rows, key=lambda row: (row["term"], row["kkh"], row["kcbh"], row["code"]))
+    ordered = sorted(rows, key=lambda row: (row["term"], row["kkh"], row["kcbh"], row["code"], row["source_no"]))
     insert_missing(connection, enrolments, ordered)
 
 
@@ -389,7 +404,7 @@ def discardable(connection: Connection, *, tenant: str, import_no: int) -> list[
 
 _STAGES: Mapping[Table, tuple[str, ...]] = {
     meetings: ("offering_id", "line"),
-    enrolments: ("term", "kkh", "kcbh", "code"),
+    enrolments: ("term", "kkh", "kcbh", "code", "source_no"),
 }
 
 

@@ -1,6 +1,6 @@
 """Lanes in the database: owner, fence, lease. The database alone decides who works a lane."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,8 +55,16 @@ def make(connection: Connection, *, tenant: str, names: Iterable[str]) -> None:
     insert_missing(connection, lanes, rows)
 
 
-def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, times: Times) -> Held | None:
-    """Take the lane, or take it over (then it rests and None is returned), or be refused (None)."""
+def claim(
+    connection: Connection,
+    *,
+    tenant: str,
+    lane: str,
+    claim_id: str,
+    times: Times,
+    took_over: Callable[[], None] = lambda: None,
+) -> Held | None:
+    """Take the lane, or take it over (then it rests, `took_over` is told, and None is returned), or be refused (None)."""
     where = (lanes.c.tenant_id == tenant, lanes.c.lane == lane)
     row = connection.execute(select(lanes).where(*where).with_for_update()).one_or_none()
     if row is None:
@@ -71,6 +79,7 @@ def claim(connection: Connection, *, tenant: str, lane: str, claim_id: str, time
         connection.execute(
             update(lanes).where(*where).values(owner=None, fence=rests.fence, not_before=rests.not_before)
         )
+        took_over()
         return None
     mine = taken(state, claim=claim_id, now=now, times=times)
     connection.execute(

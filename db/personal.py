@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
+from db import opt_outs
 from db.people import TEACHER
 from db.rolls import SUBSTITUTE
 from db.tables import mirror, offerings, rolls, sessions, users
@@ -51,16 +52,17 @@ class Person:
 
 
 def _has_classes(*more: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a row of `users` is on a roll; `more` are conditions on the roll."""
+    """Whether a row of `users` is on a roll and has not opted out of its term; `more` are conditions on the roll."""
     held = exists().where(
         sessions.c.tenant_id == rolls.c.tenant_id,
         sessions.c.term == rolls.c.term,
         sessions.c.offering_id == rolls.c.offering_id,
     )
     same = (rolls.c.tenant_id == users.c.tenant_id, rolls.c.code == users.c.code)
+    inside = ~opt_outs.out(rolls.c.tenant_id, rolls.c.term, rolls.c.code)
     # Two questions, each answered by the index of `rolls`; one with OR inside is not.
-    own = exists().where(*same, rolls.c.kind == users.c.kind, *more, held)
-    stands_in = exists().where(*same, rolls.c.kind == SUBSTITUTE, *more, held)
+    own = exists().where(*same, rolls.c.kind == users.c.kind, *more, held, inside)
+    stands_in = exists().where(*same, rolls.c.kind == SUBSTITUTE, *more, held, inside)
     return or_(own, and_(users.c.kind == TEACHER, stands_in))
 
 
@@ -112,7 +114,7 @@ def _read(connection: Connection, codes: Sequence[str], *, tenant: str, term: st
     listed = connection.execute(
         select(rolls.c.code, rolls.c.offering_id, rolls.c.kind)
         .where(rolls.c.tenant_id == tenant, rolls.c.kind.in_(("student", TEACHER, SUBSTITUTE)), rolls.c.code.in_(codes))
-        .where(rolls.c.term == term)
+        .where(rolls.c.term == term, ~opt_outs.out(rolls.c.tenant_id, rolls.c.term, rolls.c.code))
         .order_by(rolls.c.offering_id)
     )
     for code, offering_id, kind in listed:

@@ -6,7 +6,7 @@ times in one import, by its place among them: a line added at the top of a file 
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,8 +174,8 @@ class Counts:
     findings: Counter[str]
 
 
-def counts(connection: Connection, *, tenant: str, import_no: int, reject_file: str) -> Counts:
-    """Open entries of one import: findings of every file, rejects of `reject_file` only."""
+def counts(connection: Connection, *, tenant: str, import_no: int, reject_files: Collection[str]) -> Counts:
+    """Open entries of one import: findings of every file, rejects of `reject_files` only."""
     rows = connection.execute(
         select(quarantine.c.kind, quarantine.c.reason, quarantine.c.file, func.count())
         .where(
@@ -189,7 +189,7 @@ def counts(connection: Connection, *, tenant: str, import_no: int, reject_file: 
     for kind, reason, file, count in rows:
         if kind == FINDING:
             found.findings[reason] += count
-        elif kind == REJECT and file == reject_file:
+        elif kind == REJECT and file in reject_files:
             found.rejects[reason] += count
     return found
 

@@ -1,7 +1,8 @@
 """The roll of an offering as WPS should see it: who reads its calendar, who writes."""
 
-from sqlalchemy import ColumnElement, Connection, case, select
+from sqlalchemy import ColumnElement, Connection, case, or_, select
 
+from db import opt_outs
 from db.tables import mirror, rolls, users
 from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of
 
@@ -18,7 +19,10 @@ def kind_of_user() -> ColumnElement[str]:
 def wanted_members(
     connection: Connection, *, tenant: str, term: str, offering_ids: list[str]
 ) -> dict[str, dict[str, str]]:
-    """offering → {WPS user: role} for the people of its roll whose WPS account is known; a teacher's role wins."""
+    """offering → {WPS user: role} for the people of its roll whose WPS account is known; a teacher's role wins.
+
+    Students who have opted out of the term are left out.
+    """
     rows = connection.execute(
         select(rolls.c.offering_id, rolls.c.kind, users.c.wps_id)
         .join(
@@ -32,6 +36,8 @@ def wanted_members(
             rolls.c.term == term,
             rolls.c.offering_id.in_(offering_ids),
             users.c.wps_id.is_not(None),
+            # Whoever writes a calendar keeps it for everybody.
+            or_(rolls.c.kind != "student", ~opt_outs.out(rolls.c.tenant_id, rolls.c.term, rolls.c.code)),
         )
     )
     wanted: dict[str, dict[str, str]] = {}

@@ -149,6 +149,19 @@ def queued_more_than(connection: Connection, *, tenant: str, limit: int) -> bool
     return int(connection.execute(select(func.count()).select_from(some)).scalar_one()) > limit
 
 
+def last_started(connection: Connection, *, tenant: str, name: str) -> int | None:
+    """When the newest slot that started something was due."""
+    where = (schedule_slots.c.tenant_id == tenant, schedule_slots.c.name == name, schedule_slots.c.state == "started")
+    found: int | None = connection.execute(select(func.max(schedule_slots.c.slot)).where(*where)).scalar()
+    return found
+
+
+def any_run(connection: Connection, *, tenant: str) -> bool:
+    """Whether a run has not ended."""
+    where = (runs.c.tenant_id == tenant, runs.c.mutex.is_not(None))
+    return connection.execute(select(runs.c.id).where(*where).limit(1)).first() is not None
+
+
 def was_synced(connection: Connection, *, tenant: str) -> bool:
     """Whether a full run ever went through, with or without dead letters."""
     ended = (runs.c.state.in_(("succeeded", "partially_succeeded")), runs.c.kind == "full")

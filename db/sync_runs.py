@@ -262,4 +262,4 @@ def _waits_for(connection: Connection, row: AnyRow) -> dict[str, Any] | None:
 
 def shown_scope(stored: str) -> dict[str, Any]:
     """A scope as people may see it."""
-    return {name: value for name, value in json.loads(stored).items() if name != "sealed"}
+    return {name: value for name, value in json.loads(stored).items() if name not in ("sealed", "members")}

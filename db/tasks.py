@@ -47,8 +47,12 @@ def put_task(
     payload: str,
     run_id: str | None,
     new_id: NewId,
+    wait_ms: int = 0,
 ) -> str:
-    """Ask for a task; while one with the same target is open, that one is asked again (its rev grows). Returns its id."""
+    """Ask for a task; while one with the same target is open, that one is asked again (its rev grows). Returns its id.
+
+    A new one is due in `wait_ms`.
+    """
     now = now_ms(connection)
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     row = connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
@@ -68,7 +72,7 @@ def put_task(
         "group_id": target,
         "payload": payload,
         "run_id": run_id,
-        "run_at": now,
+        "run_at": now + wait_ms,
         "created_ms": now,
     }
     connection.execute(jobs.insert(), [{**_NEW, **fresh}])

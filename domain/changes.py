@@ -33,6 +33,24 @@ _SAYS: Final = (
 
 
 _LINES: Final = 10**10
+_LINES_OF_SOURCE: Final = 10**8
+MOST_SOURCES: Final = _LINES // _LINES_OF_SOURCE - 1
+"""The highest number that a source may have, so that its lines stay below those of change sets."""
+
+
+def source_line(source_no: int, line: int) -> int:
+    """The line under which a row of a numbered source stands in a staging that several sources share."""
+    return source_no * _LINES_OF_SOURCE + line
+
+
+def line_source(line: int) -> int:
+    """The number of the source of a row, from its staged line without the buffer."""
+    return line % _LINES // _LINES_OF_SOURCE
+
+
+def line_in_source(line: int) -> int:
+    """The line in its own file of a row, from its staged line without the buffer."""
+    return line % _LINES_OF_SOURCE
 
 
 def staged_line(buffer_no: int, line: int) -> int:

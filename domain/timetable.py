@@ -29,6 +29,7 @@ NO_ROOM: Final = "no_room"
 
 HELD_DELETED: Final = "deleted"
 HELD_FROZEN: Final = "frozen_term"
+HELD_OTHER_SOURCE: Final = "other_source"  # the offering is that of a source that goes first
 HELD_NO_MONDAY: Final = "no_first_monday"
 HELD_NO_PERIODS: Final = "no_period_table"
 

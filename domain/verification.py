@@ -218,6 +218,35 @@ def _members(target: str, ours: Mapping[str, str], seen: Sequence[SeenMember]) -
     return found
 
 
+FIELDS = ("summary", "start_ms", "end_ms", "location")
+
+
+def fields_that_differ(theirs: SeenEvent, wanted: Mapping[str, object]) -> list[str]:
+    """The fields of an event that are not as wanted. No place and a blank one read the same."""
+    found = []
+    for name in FIELDS:
+        there, ours = getattr(theirs, name), wanted.get(name)
+        if there != ours and (there or ours):
+            found.append(name)
+    return found
+
+
+def field_by_field(
+    rows: Sequence[Mirrored], seen: Sequence[SeenEvent], wanted: Mapping[str, tuple[str, Mapping[str, object]]]
+) -> list[Difference]:
+    """Events that count as sent, and of which a field is not what the timetable asks for (target → hash and fields)."""
+    by_id = {one.id: one for one in seen}
+    found = []
+    for row in sorted(rows, key=lambda one: one.target):
+        here = by_id.get(row.remote_id or "")
+        hash_, fields = wanted.get(row.target, ("", {}))
+        if here is None or not _is_there(row) or row.sent_hash != hash_ or not _as_sent(row, here):
+            continue
+        if fields_that_differ(here, fields):
+            found.append(Difference(What.EVENT_EDITED, row.target, row.target, here.id, here))
+    return found
+
+
 class Action(StrEnum):
     """What a repair does about a difference."""
 

@@ -5,14 +5,19 @@ clock goes back and at the end of the gap on the day it goes forward; one that s
 follows elapsed time, so that nothing happens twice at one instant and no hour is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import islice
 
 from cronsim import CronSim, CronSimError
+
+from domain.schedules import Window, due_in, outside
 
 LONGEST = 200
 _FIELDS = 5
 _HOUR_MS = 3_600_000
+_TWO_DAYS_MS = 48 * _HOUR_MS
+_LOOKED_AT = 3_000  # due times of two days, each minute one
 _SPANS_MS = (_HOUR_MS, 24 * _HOUR_MS, 40 * 24 * _HOUR_MS)
 
 
@@ -37,16 +42,26 @@ def checked(text: str, *, zone: tzinfo, now_ms: int) -> str:
     return joined
 
 
-def next_due(text: str, *, zone: tzinfo, after_ms: int) -> int:
+def next_due(text: str, *, zone: tzinfo, after_ms: int, windows: Sequence[Window] = ()) -> int:
     """The first due time after `after_ms`. Raises `BadCron`."""
-    firsts = (next(_after(part, zone, after_ms), None) for part in text.split(";"))
+    firsts = [
+        next(outside(islice(_after(part, zone, after_ms), _LOOKED_AT), windows, zone), None) for part in _parts(text)
+    ]
+    firsts.append(next(due_in(windows, zone, after_ms=after_ms, until_ms=after_ms + _TWO_DAYS_MS), None))
     due = [first for first in firsts if first is not None]
     if not due:
         raise BadCron(text, "it is never due")
     return min(due)
 
 
-def newest_due(text: str, *, zone: tzinfo, after_ms: int, until_ms: int, most: int) -> list[int]:
+def _parts(text: str) -> list[str]:
+    """The expressions; none where the text is blank: such a schedule starts when something happens, or in its windows."""
+    return text.split(";") if text.strip() else []
+
+
+def newest_due(
+    text: str, *, zone: tzinfo, after_ms: int, until_ms: int, most: int, windows: Sequence[Window] = ()
+) -> list[int]:
     """The newest `most` due times in (after, until], ascending. Raises `BadCron`.
 
     Looks back an hour first, then further: after a month without a scheduler nobody wants to count its minutes.
@@ -54,7 +69,11 @@ def newest_due(text: str, *, zone: tzinfo, after_ms: int, until_ms: int, most: i
     found: list[int] = []
     for span_ms in (*_SPANS_MS, until_ms - after_ms):
         start_ms = max(after_ms, until_ms - span_ms)
-        found = sorted({slot for part in text.split(";") for slot in _between(part, zone, start_ms, until_ms)})
+        slots = {slot for part in _parts(text) for slot in _between(part, zone, start_ms, until_ms)}
+        slots = set(outside(slots, windows, zone))
+        if span_ms <= _SPANS_MS[-1]:  # further back there are more of them than anybody wants
+            slots |= set(due_in(windows, zone, after_ms=start_ms, until_ms=until_ms))
+        found = sorted(slots)
         if start_ms == after_ms or len(found) >= most:
             break
     return found[-most:]

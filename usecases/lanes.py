@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db import lanes
 from db.engine import in_unit
@@ -37,20 +37,42 @@ class Holding:
 class Holdings:
     """The lanes of this process. Thread-safe: drains add and drop, the keeper renews."""
 
-    def __init__(self, engine: Engine, times: Times, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        times: Times,
+        new_id: Callable[[], str],
+        *,
+        recovered: Callable[[str], object] = lambda _lane: None,
+    ) -> None:
+        """`recovered` is told of a lane that was taken over from an owner who died, after that is committed."""
         self._engine = engine
         self._times = times
         self._new_id = new_id
+        self._recovered = recovered
         self._lock = threading.Lock()
         self._all: dict[str, Holding] = {}
 
     def claim(self, tenant: str, lane: str) -> Holding | None:
         """Take the lane in the database, or None."""
         before, claim_id = time.monotonic(), self._new_id()
-        held = in_unit(
-            self._engine, lambda tx: lanes.claim(tx, tenant=tenant, lane=lane, claim_id=claim_id, times=self._times)
-        )
+        over: list[bool] = []
+
+        def work(tx: Connection) -> Held | None:
+            over.clear()
+            return lanes.claim(
+                tx,
+                tenant=tenant,
+                lane=lane,
+                claim_id=claim_id,
+                times=self._times,
+                took_over=lambda: over.append(True),
+            )
+
+        held = in_unit(self._engine, work)
         if held is None:
+            if over:
+                self._recovered(lane)
             return None
         failpoint("lanes.after_claim")
         holding = Holding(held, before + self._times.lease_ms / 1000, before)

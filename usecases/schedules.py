@@ -8,24 +8,42 @@ inserted by one of them only.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from sqlalchemy import Connection
 
 from db import schedules, tasks
+from db import sources as source_rows
 from db.clock import now_ms as database_now_ms
 from db.engine import in_unit, reading
 from db.sync_runs import RunActive
 from db.tables import AnyRow
 from db.tasks import Task
 from domain.runs import RESTS
-from domain.schedules import CANDIDATES, EACH, RUN_ONCE, Decision, decide, tick_is_late
+from domain.schedules import (
+    BREAKER,
+    CANDIDATES,
+    EACH,
+    RUN,
+    RUN_ONCE,
+    THROTTLED,
+    Decision,
+    Window,
+    backs_off,
+    decide,
+    minute_of_day,
+    read_windows,
+    tick_is_late,
+    windows_of,
+)
+from domain.schedules import QUEUE as QUEUE_SIGN
 from observability.failpoints import failpoint
 from observability.log import get_logger
+from ratelimit.limiter import LimiterAway
 from remote.sources.base import BadSource
-from usecases import cron, tenants
+from usecases import cron, named_sources, tenants
 from usecases.deps import Deps
 from usecases.sync import runs, sources
 from usecases.sync.stages.base import VISIBILITY_MS
@@ -38,21 +56,46 @@ QUEUE = "sync"
 SCHEDULER, KEEPER = "scheduler", "keeper"
 ZONES = UTC_ZONE, TENANT_ZONE = ("utc", "tenant")
 NAME = "incremental"
+RECOVERY = "verify-recovery"
 FIRST_AFTER_MS = 3_600_000  # a new tenant looks at its first sync in peace
+_RECOVERY_MS = 120_000  # what comes back within two minutes comes back once
 _TURN_MS = 5_000  # how long a slot that must not be left out waits before it asks for its turn again
 
-_DEFAULTS: tuple[dict[str, Any], ...] = (
-    {
-        "name": NAME,
-        "kind": "run",
-        "payload": json.dumps({"run": "incremental"}),
-        "cron": "0 * * * *",
+
+def _default(
+    name: str,
+    kind: str,
+    payload: dict[str, Any],
+    cron_: str,
+    *,
+    max_queued: int | None,
+    backs_off: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": kind,
+        "payload": json.dumps(payload),
+        "cron": cron_,
         "zone": TENANT_ZONE,
         "policy": RUN_ONCE,
         "enabled": True,
-        "max_queued": 1_000,
+        "windows": None,
+        "max_queued": max_queued,
+        "backs_off": ",".join(backs_off),
+        "busy_every_min": None,
         "last_slot": 0,
-    },
+    }
+
+
+_DEFAULTS: tuple[dict[str, Any], ...] = (
+    _default(NAME, "run", {"run": "incremental"}, "0 * * * *", max_queued=1_000, backs_off=(BREAKER,)),
+    _default("sources", "sources", {}, "*/15 * * * *", max_queued=None),
+    _default("verify-touched", "verify", {"only": "touched"}, "40 * * * *", max_queued=1_000, backs_off=(BREAKER,)),
+    _default("verify-nightly", "verify", {"only": "all"}, "15 2 * * *", max_queued=1_000, backs_off=(BREAKER,)),
+    _default(
+        "verify-weekly", "verify", {"only": "all", "fields": True}, "15 3 * * 0", max_queued=1_000, backs_off=(BREAKER,)
+    ),
+    _default(RECOVERY, "verify", {"only": "touched"}, "", max_queued=None, backs_off=(BREAKER,)),
 )
 
 
@@ -111,7 +154,13 @@ def _due(deps: Deps, row: AnyRow, now_ms: int) -> list[int]:
     if not row.enabled:
         return []
     zone, after_ms = _zone(deps, row.zone), max(row.since_ms, row.last_slot)
-    return cron.newest_due(row.cron, zone=zone, after_ms=after_ms, until_ms=now_ms, most=CANDIDATES)
+    return cron.newest_due(
+        row.cron, zone=zone, after_ms=after_ms, until_ms=now_ms, most=CANDIDATES, windows=_windows(row)
+    )
+
+
+def _windows(row: AnyRow) -> tuple[Window, ...]:
+    return windows_of(json.loads(row.windows)) if row.windows else ()
 
 
 def _decide(deps: Deps, tx: Connection, name: str, now_ms: int) -> list[str]:
@@ -127,7 +176,9 @@ def _decide(deps: Deps, tx: Connection, name: str, now_ms: int) -> list[str]:
     return [job_id for job_id in made if job_id is not None]
 
 
-def _make(deps: Deps, tx: Connection, name: str, decision: Decision, *, asked: bool = False) -> str | None:
+def _make(
+    deps: Deps, tx: Connection, name: str, decision: Decision, *, asked: bool = False, wait_ms: int = 0
+) -> str | None:
     """Insert the slot and, if it starts and nobody had inserted it, its task. Returns the task's id."""
     job_id = deps.new_id() if decision.starts else None
     inserted = schedules.insert_slot(
@@ -151,6 +202,7 @@ def _make(deps: Deps, tx: Connection, name: str, decision: Decision, *, asked: b
         payload=json.dumps(payload),
         run_id=None,
         new_id=lambda: job_id,
+        wait_ms=wait_ms,
     )
 
 
@@ -168,24 +220,59 @@ def act(deps: Deps, task: Task) -> None:
     with reading(deps.engine) as tx:
         row = schedules.get(tx, tenant=deps.tenant, name=slot.name)
         known = schedules.slot_of(tx, tenant=deps.tenant, name=slot.name, slot_ms=slot.slot_ms)
-        named = "source" in tenants.settings(tx, tenant=deps.tenant)
-        objection = None if row is None else _objection(tx, row, named=named, asked=asked["asked"])
+        objection = None if row is None else _objection(deps, tx, row, asked=asked["asked"])
     if row is None or known is None or known.state != "waiting":
         in_unit(deps.engine, lambda tx: tasks.finish_task(tx, task))
     elif objection is not None:
         slot.end("skipped", objection)
+    elif row.kind == "sources":
+        slot.end("started", named_sources.check_all(deps))
+    elif row.kind == "verify":
+        _begin_look(deps, slot, row)
     else:
         _begin_run(deps, slot, row)
 
 
-def _objection(tx: Connection, row: AnyRow, *, named: bool, asked: bool) -> str | None:
+def _objection(deps: Deps, tx: Connection, row: AnyRow, *, asked: bool) -> str | None:
     """Why the slot is left out, if it is. A person who asks for it knows about the load."""
-    if not named or not schedules.was_synced(tx, tenant=row.tenant_id):
-        return "no sync has succeeded yet"
-    if asked or row.max_queued is None:
+    if row.kind == "sources":
         return None
-    too_many = schedules.queued_more_than(tx, tenant=row.tenant_id, limit=row.max_queued)
-    return f"more than {row.max_queued} jobs wait in the lanes" if too_many else None
+    has_source = "source" in tenants.settings(tx, tenant=deps.tenant) or any(source_rows.all_of(tx, tenant=deps.tenant))
+    if not has_source or not schedules.was_synced(tx, tenant=row.tenant_id):
+        return "no sync has succeeded yet"
+    return None if asked else _load(deps, tx, row)
+
+
+def _load(deps: Deps, tx: Connection, row: AnyRow) -> str | None:
+    """Why it is left out under the load there is, if it is."""
+    signs = _signs(deps, tx, row)
+    started = schedules.last_started(tx, tenant=row.tenant_id, name=row.name)
+    since = None if started is None else database_now_ms(tx) - started
+    told = backs_off(signs, since_start_ms=since, busy_every_min=row.busy_every_min)
+    if told is not None and signs == {QUEUE_SIGN} and row.busy_every_min is None:
+        return f"more than {row.max_queued} jobs wait in the lanes"
+    return told
+
+
+def _signs(deps: Deps, tx: Connection, row: AnyRow) -> set[str]:
+    """The signs of load that this schedule minds. While the limiter's store is away nothing is known of WPS."""
+    minds = set(row.backs_off.split(",")) if row.backs_off else set[str]()
+    found = set[str]()
+    if row.max_queued is not None and schedules.queued_more_than(tx, tenant=row.tenant_id, limit=row.max_queued):
+        found.add(QUEUE_SIGN)
+    if RUN in minds and schedules.any_run(tx, tenant=row.tenant_id):
+        found.add(RUN)
+    if not minds & {THROTTLED, BREAKER}:
+        return found
+    limiter, key = deps.remote.limiter, deps.remote.limiter_key
+    try:
+        if BREAKER in minds and limiter.breaker(key).state != "closed":
+            found.add(BREAKER)
+        if THROTTLED in minds and limiter.state(key).rate_per_s < limiter.state(key).max_rate_per_s:
+            found.add(THROTTLED)
+    except LimiterAway:
+        log.warning("schedules.load_unknown", name=row.name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -219,7 +306,46 @@ class _Slot:
 
     def end(self, state: str, reason: str) -> None:
         in_unit(self.deps.engine, self.ending(state, reason=reason))
-        log.warning("schedules.slot", name=self.name, slot_ms=self.slot_ms, state=state, reason=reason)
+        say = log.info if state == "started" else log.warning
+        say("schedules.slot", name=self.name, slot_ms=self.slot_ms, state=state, reason=reason)
+
+
+def _begin_look(deps: Deps, slot: _Slot, row: AnyRow) -> None:
+    """A run that looks, and repairs what is simple when it has found something."""
+    said = json.loads(row.payload)
+    try:
+        run_id = runs.begin_look(
+            deps,
+            kind="verify",
+            only=said["only"],
+            fields=bool(said.get("fields")),
+            repairs=True,
+            also=lambda tx, run_id: slot.ending("started", run_id=run_id)(tx),
+        )
+    except RunActive as active:
+        slot.end("skipped", str(active))
+    else:
+        log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="started", run_id=run_id)
+
+
+def recovered(deps: Deps, why: str) -> bool:
+    """WPS or a worker came back: have a look at what was touched, soon. Many of them within minutes are one look.
+
+    False where the schedule is switched off or has not begun, or a look is due already.
+    """
+
+    def work(tx: Connection) -> str | None:
+        row = schedules.get(tx, tenant=deps.tenant, name=RECOVERY, lock=True)
+        now = database_now_ms(tx)
+        if row is None or not row.enabled or row.since_ms > now:
+            return None
+        slot_ms = (now // _RECOVERY_MS + 1) * _RECOVERY_MS
+        return _make(deps, tx, RECOVERY, Decision(slot_ms, True, why), wait_ms=slot_ms - now)
+
+    made = in_unit(deps.engine, work)
+    if made is not None:
+        log.info("schedules.recovered", reason=why)
+    return made is not None
 
 
 def _begin_run(deps: Deps, slot: _Slot, row: AnyRow) -> None:
@@ -270,7 +396,9 @@ def run_now(deps: Deps, name: str) -> int:
 
 
 def change(deps: Deps, name: str, **wanted: Any) -> None:
-    """Set `cron`, `zone`, `policy`, `enabled`, `max_queued`. Raises `UnknownSchedule`, `BadCron`.
+    """Set `cron`, `zone`, `policy`, `enabled`, `windows`, `max_queued`, `backs_off`, `busy_every_min`.
+
+    Raises `UnknownSchedule`, `BadCron`, `BadWindow`.
 
     What becomes due by a change of the times or by switching on counts from now: nothing is caught up for it.
     """
@@ -282,7 +410,12 @@ def change(deps: Deps, name: str, **wanted: Any) -> None:
         if "cron" in values:
             zone = _zone(deps, values.get("zone", row.zone))
             values["cron"] = cron.checked(values["cron"], zone=zone, now_ms=now)
-        times = any(key in values and values[key] != getattr(row, key) for key in ("cron", "zone"))
+        if "windows" in values:
+            read = read_windows(values["windows"])
+            values["windows"] = json.dumps([asdict(one) for one in read]) if read else None
+        if "backs_off" in values:
+            values["backs_off"] = ",".join(values["backs_off"])
+        times = any(key in values and values[key] != getattr(row, key) for key in ("cron", "zone", "windows"))
         if times or (values.get("enabled") and not row.enabled):
             values["since_ms"] = now
         schedules.change(tx, tenant=deps.tenant, name=name, **values)
@@ -328,12 +461,16 @@ def slot_now(deps: Deps, name: str, slot_ms: int) -> dict[str, Any]:
 
 
 def _as_dict(deps: Deps, tx: Connection, row: AnyRow, now: int) -> dict[str, Any]:
-    shown = ("name", "kind", "cron", "zone", "policy", "enabled", "max_queued", "since_ms")
+    shown = ("name", "kind", "cron", "zone", "policy", "enabled", "max_queued", "busy_every_min", "since_ms")
     last = schedules.slots_of(tx, tenant=deps.tenant, name=row.name, limit=1)
     return {
         **{name: getattr(row, name) for name in shown},
         "starts": json.loads(row.payload),
-        "next_slot_ms": _next(deps, row, now),
+        "windows": [one.said for one in _windows(row)],
+        "backs_off": [one for one in row.backs_off.split(",") if one],
+        "next_slot_ms": (following := _next(deps, row, now)),
+        "why": _why(deps, row, following),
+        "held_back": _load(deps, tx, row) if row.enabled else None,
         "last_slot": _slot_dict(last[0]) if last else None,
     }
 
@@ -342,9 +479,21 @@ def _next(deps: Deps, row: AnyRow, now: int) -> int | None:
     if not row.enabled:
         return None
     try:
-        return cron.next_due(row.cron, zone=_zone(deps, row.zone), after_ms=max(now, row.since_ms, row.last_slot))
+        after_ms = max(now, row.since_ms, row.last_slot)
+        return cron.next_due(row.cron, zone=_zone(deps, row.zone), after_ms=after_ms, windows=_windows(row))
     except cron.BadCron:
         return None
+
+
+def _why(deps: Deps, row: AnyRow, slot_ms: int | None) -> str:
+    """What makes the next slot due."""
+    if not row.enabled:
+        return "disabled"
+    if slot_ms is None:
+        return "after every recovery" if row.name == RECOVERY else "never"
+    minute = minute_of_day(slot_ms, _zone(deps, row.zone))
+    window = next((one for one in _windows(row) if one.holds(minute)), None)
+    return f"cron {row.cron}" if window is None else f"window {window.said.replace('=', ' every ')} min"
 
 
 def _slot_dict(row: AnyRow) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bootstrap.wiring import wire
 from observability.log import get_logger
 from ratelimit.limiter import Limits
 from usecases.lanes import Holdings
+from usecases.schedules import recovered
 from usecases.sync.draining import choosing_threads
 
 log = get_logger("worker")
@@ -43,7 +44,12 @@ def run_worker(name: str, settings: Settings) -> None:
     stopping = threading.Event()
     deps = replace(wired.deps, stopping=stopping)
     threads = settings.lane_threads if name == "lanes" else settings.job_threads
-    holdings = Holdings(deps.engine, deps.times, deps.new_id)
+    holdings = Holdings(
+        deps.engine,
+        deps.times,
+        deps.new_id,
+        recovered=lambda lane: recovered(deps, f"lane {lane} was taken over from a worker that died"),
+    )
     cap = ActiveCap(deps, Limits(settings.wps_rate, settings.wps_burst, settings.wps_max_in_flight))
     executor = choosing_threads(threads)
     context.bind(context.Context(deps, holdings, executor, cap))

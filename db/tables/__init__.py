@@ -21,6 +21,7 @@ from db.tables.identity import (
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
 from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
+from db.tables.sources import alarms, import_sources, opt_outs, sources
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
 from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
@@ -30,6 +31,7 @@ from db.tables.wps import members, mirror, walk_calendars, walks
 
 __all__ = [
     "AnyRow",
+    "alarms",
     "answers",
     "api_keys",
     "audit",
@@ -41,6 +43,7 @@ __all__ = [
     "failure_families",
     "failures",
     "identity_providers",
+    "import_sources",
     "imports",
     "jobs",
     "lanes",
@@ -53,6 +56,7 @@ __all__ = [
     "metadata",
     "mirror",
     "offerings",
+    "opt_outs",
     "periods",
     "pins",
     "quarantine",
@@ -69,6 +73,7 @@ __all__ = [
     "schedule_slots",
     "schedules",
     "sessions",
+    "sources",
     "system_configs",
     "teaching_changes",
     "tenants",

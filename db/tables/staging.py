@@ -25,6 +25,7 @@ imports = table(
     Column("base_no", BigInteger),  # the whole import whose staging it goes on with; NULL = its own
     Column("buffer_no", BigInteger),  # under which number its changes wait in `change_buffer`
     Column("watermark", String(60)),  # the newest `sj` of the source, taken before it was read
+    Column("source_no", Integer, nullable=False, server_default="0"),  # changes: of which of the tenant's sources
     Column("planned", Boolean, nullable=False, server_default="0"),  # all of it was compared with the mirror once
     Column("error", Text),
     instant("started_ms", nullable=False),
@@ -55,8 +56,9 @@ meetings = table(
     Column("start_ms", BigInteger),
     Column("end_ms", BigInteger),
     Column("sfdk", String(10), nullable=False),
-    Column("held", String(20)),  # no_period_table, no_first_monday, deleted, frozen_term; NULL = used
+    Column("held", String(20)),  # no_period_table, no_first_monday, deleted, frozen_term, other_source; NULL = used
     Column("row_hash", HASH, nullable=False),
+    Column("source_no", Integer, nullable=False, server_default="0"),
     UniqueConstraint("tenant_id", "import_no", "row_hash"),
 )
 
@@ -69,6 +71,7 @@ enrolments = table(
     Column("kkh", NAME, primary_key=True),
     Column("kcbh", NAME, primary_key=True),  # blank = every course of the offering number
     Column("code", NAME, primary_key=True),
+    Column("source_no", Integer, primary_key=True, server_default="0", autoincrement=False),
     Column("line", BigInteger, nullable=False),
 )
 

@@ -113,6 +113,17 @@ class TimetableSource(Readable, Protocol):
         ...
 
 
+def of_source(part: str, source_no: int) -> str:
+    """The name of a part of one of several sources: `meetings@2`. Number 0 is a source that stands alone as well."""
+    return f"{part}@{source_no}" if source_no else part
+
+
+def part_of(name: str) -> tuple[str, int]:
+    """(part, number of the source) of such a name."""
+    part, _, number = name.partition("@")
+    return part, int(number or 0)
+
+
 def newer_than(watermark: str | None, moment: str) -> bool:
     """Whether a row changed at `moment` (`sj`) is missing in what was read up to the watermark; unknown times count so."""
     if not watermark or not moment.strip():

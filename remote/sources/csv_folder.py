@@ -25,15 +25,17 @@ _WHOLE_AGAIN: Final = "Write the file again in full"
 class CsvFolder:
     """The adapter. Keeps one file open between pages, so that reading on does not begin at the top."""
 
-    def __init__(self, folder: Path, mapping: ColumnMapping = NOTHING) -> None:
+    def __init__(self, folder: Path, mapping: ColumnMapping = NOTHING, *, name: str | None = None) -> None:
+        """`name`: what people know the folder by, where that is not its path."""
         self._folder = folder
+        self._name = str(folder) if name is None else name
         self._mapping = mapping
         self._open: OpenCsv | None = None
 
     @property
     def name(self) -> str:
         """The folder's path."""
-        return str(self._folder)
+        return self._name
 
     def parts(self) -> tuple[str, ...]:
         """The parts whose file is there. Raises BadSource without a folder or without meetings."""
@@ -117,7 +119,7 @@ class CsvFolder:
             names = " and ".join(path.name for path in files)
             raise BadSource(self.name, f"{names} are both there", "Remove the one that is out of date")
         if not files:
-            raise BadSource(str(self._folder / f"{part}.csv"), "it is no longer there", "Put it back and import again")
+            raise BadSource(f"{self._name}/{part}.csv", "it is no longer there", "Put it back and import again")
         return files[0]
 
 

@@ -2,7 +2,8 @@
 
     {"meetings": {"kkh": "COURSE_NO", "xnxq": {"value": "2024-2025-1"}}}
 
-reads the column `COURSE_NO` as `kkh`, and puts the same term into every row. Columns that it does not name are read under
+reads the column `COURSE_NO` as `kkh`, and puts the same term into every row; `{"column": "COURSE_NO", "rules": […]}` also
+says what becomes of its values (see `rules`). Columns that it does not name are read under
 their own names, but one that another is put in place of is not read at all. Case does not matter.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 from domain.text import clean
 from remote.sources.base import PARTS, READ_COLUMNS, BadSource, check_once
+from remote.sources.rules import compiled
 
 _PLACE: Final = "mapping"
 _REMEDY: Final = 'Write it as {"meetings": {"kkh": "THEIR_COLUMN", "xnxq": {"value": "2024-2025-1"}}}'
@@ -23,6 +25,7 @@ class ColumnMapping:
 
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     constant: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
 
     def says(self, part: str) -> bool:
         """Whether it says anything of `part`."""
@@ -64,6 +67,7 @@ def read_mapping(said: Mapping[str, Any] | None) -> ColumnMapping:
     """The mapping that a setting says; None and an empty one map nothing. Raises BadSource naming what is wrong."""
     renamed: dict[str, dict[str, str]] = {}
     constant: dict[str, dict[str, str]] = {}
+    rules: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     if said is not None and not isinstance(said, Mapping):
         raise BadSource(_PLACE, "it is not an object", _REMEDY)
     for part, columns in (said or {}).items():
@@ -77,10 +81,22 @@ def read_mapping(said: Mapping[str, Any] | None) -> ColumnMapping:
                 renamed.setdefault(part, {})[ours] = clean(theirs).lower()
             elif isinstance(theirs, Mapping) and set(theirs) == {"value"} and isinstance(theirs["value"], str | int):
                 constant.setdefault(part, {})[ours] = str(theirs["value"])
+            elif _is_ruled(theirs):
+                if "column" in theirs:
+                    renamed.setdefault(part, {})[ours] = clean(theirs["column"]).lower()
+                rules.setdefault(part, {})[ours] = list(theirs["rules"])
             else:
                 problem = f"column {ours} of {part} is neither the name of a column nor a value for all rows"
                 raise BadSource(_PLACE, problem, _REMEDY)
-    return ColumnMapping(renamed, constant)
+    compiled(rules)
+    return ColumnMapping(renamed, constant, rules)
+
+
+def _is_ruled(theirs: object) -> bool:
+    if not isinstance(theirs, Mapping) or not {"rules"} <= set(theirs) <= {"rules", "column"}:
+        return False
+    column = theirs.get("column", "?")
+    return isinstance(theirs["rules"], list) and isinstance(column, str) and bool(clean(column))
 
 
 def _check_known(part: str, ours: str) -> None:

@@ -23,7 +23,7 @@ PICTURES = sources.PROJECT / "docs" / "pictures"
 _FENCE = re.compile(r"^ *```.*?^ *```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
-_COMMAND = re.compile(r"obsync ((?:[a-z](?:-?[a-z])* ?)+)")
+_COMMAND = re.compile(r"obsync ((?:[a-z]+(?:-[a-z]+)* ?)+)")
 _OPTION = re.compile(r"(?<!\S)--[a-z-]+")
 _MAKE = re.compile(r"\bmake ([a-z]+)\b")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, delete, func, select, update
 
 from bootstrap.settings import Settings
 from bootstrap.wiring import Wired, new_id, wire
@@ -64,6 +64,7 @@ def wired(database: Engine, valkey: Valkey, data_dir: Path) -> Iterator[Wired]:
             encryption_keys=settings.encryption_keys,
         )
         schedules.seed(tx, tenant=settings.tenant)
+        tx.execute(delete(table).where(table.c.name != NAME))
     made = wire(settings, ring=lambda _: None)
     begin(made.deps, at=NOON)
     yield made
@@ -335,7 +336,8 @@ def test_a_new_tenant_is_left_alone_for_an_hour(deps: Deps) -> None:
         schedules.seed(tx, tenant=deps.tenant)
         now = now_ms(tx)
     assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + HOUR_MS - MINUTE_MS) == 0
-    assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + 2 * HOUR_MS + MINUTE_MS) == 1
+    # Those of each hour; whether one of the night is among them depends on the time of day.
+    assert schedules.tick(deps, ran_by=SCHEDULER, now_ms=now + 2 * HOUR_MS + MINUTE_MS) >= 3
 
 
 # --- what a slot starts

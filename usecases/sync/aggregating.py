@@ -22,7 +22,7 @@ from db.timetable import Offering, RollEntry, SessionOf
 from domain.aggregation import Row, Rules, aggregate
 from domain.lane_of import Belonging, college_of, most_named
 from domain.text import split_list
-from usecases.sync.importing import PAGE_ROWS, PAUSE_S, STEP_ROWS, Fence
+from usecases.sync.bulk import PAGE_ROWS, PAUSE_S, STEP_ROWS, Fence
 from usecases.sync.overlaying import Decided, decided
 
 T = TypeVar("T")

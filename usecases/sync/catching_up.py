@@ -10,50 +10,68 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
-from db import changes, import_bases, imports, timetable
+from db import changes, import_bases, imports, sources, timetable
 from db.engine import in_unit, reading
 from db.imports import Import
+from db.sources import Part
 from remote.sources.base import ChangeSet, TimetableSource
+from usecases.sync.bulk import PAGE_ROWS, Fence
 from usecases.sync.change_rows import ChangeRows
 from usecases.sync.change_sets import apply_page
-from usecases.sync.importing import PAGE_ROWS, Fence
 
 
 def catch_up(
-    engine: Engine, *, tenant: str, import_no: int, source: TimetableSource, zone: ZoneInfo, fence: Fence
+    engine: Engine,
+    *,
+    tenant: str,
+    import_no: int,
+    source: TimetableSource,
+    zone: ZoneInfo,
+    fence: Fence,
+    part: Part | None = None,
 ) -> None:
     """Read what changed since the watermark of a whole import that is in staging and read to its end.
 
+    `part`: what the import has of this source, where it has several; the watermark is that of the part then.
     After a crash it begins again: applying changes twice is applying them once. Raises BadSource, what `fence` raises.
     """
     with reading(engine) as connection:
         at = imports.load(connection, tenant=tenant, import_no=import_no)
     newest = source.watermark()
-    found = source.changes(since=at.watermark)
+    found = source.changes(since=at.watermark if part is None else part.watermark)
     if found is None or at.state != imports.STAGING:
         return
-    _read(engine, at, tenant=tenant, found=found, zone=zone, fence=fence)
+    number = 0 if part is None else part.source_no
+    _read(engine, at, found, ChangeRows(tenant, whole=found.whole, source_no=number), zone=zone, fence=fence)
     while apply_page(
-        engine, tenant=tenant, import_no=import_no, staging_no=import_no, buffer_no=import_no, fence=fence
+        engine,
+        tenant=tenant,
+        import_no=import_no,
+        staging_no=import_no,
+        buffer_no=import_no,
+        fence=fence,
+        source_no=number,
     ):
         pass
 
     def work(connection: Connection) -> None:
         fence(connection)
-        import_bases.set_watermark(connection, tenant=tenant, import_no=import_no, watermark=newest)
+        if part is None:
+            import_bases.set_watermark(connection, tenant=tenant, import_no=import_no, watermark=newest)
+        else:
+            sources.note(connection, [replace(part, watermark=newest)], tenant=tenant, import_no=import_no)
 
     in_unit(engine, work)
 
 
-def _read(engine: Engine, at: Import, *, tenant: str, found: ChangeSet, zone: ZoneInfo, fence: Fence) -> None:
+def _read(engine: Engine, at: Import, found: ChangeSet, how: ChangeRows, *, zone: ZoneInfo, fence: Fence) -> None:
     """All changes into a buffer under the number of the import."""
     with reading(engine) as connection:
-        calendar = timetable.load_calendar(connection, tenant=tenant, zone=zone)
-    how = ChangeRows(tenant, whole=found.whole)
+        calendar = timetable.load_calendar(connection, tenant=how.tenant, zone=zone)
 
     def empty(connection: Connection) -> int:
         fence(connection)
-        return changes.discard(connection, tenant=tenant, buffer_no=at.import_no)
+        return changes.discard(connection, tenant=how.tenant, buffer_no=at.import_no)
 
     while in_unit(engine, empty):
         pass

@@ -13,7 +13,7 @@ from db import changes, quarantine, timetable
 from db.imports import Gain, Import
 from db.quarantine import HELD, Entry
 from domain import timetable as rows_of
-from domain.changes import ADD, DELETE, UPDATE, WHOLE, slot_of, staged_line
+from domain.changes import ADD, DELETE, UPDATE, WHOLE, slot_of, source_line, staged_line
 from domain.text import clean
 from domain.timetable import HELD_FROZEN, Calendar, Meeting, Refused
 from remote.sources.base import SourceRow
@@ -29,6 +29,7 @@ class ChangeRows:
 
     tenant: str
     whole: bool
+    source_no: int = 0
 
     def stage(self, at: Import, rows: Sequence[SourceRow], calendar: Calendar | None, file: str) -> Stage:
         """Read a page now; the result writes it."""
@@ -66,8 +67,10 @@ class _Page:
             self._closed[meeting.term] += 1
             self._last[meeting.term] = row
             return
-        line = staged_line(self._buffer_no, row.line)
-        content = staged_row(self._how.tenant, self._at.import_no, line, row_hash_of(row), meeting)
+        number = self._how.source_no
+        line = staged_line(self._buffer_no, source_line(number, row.line))
+        hash_ = row_hash_of(row, number)
+        content = staged_row(self._how.tenant, self._at.import_no, line, hash_, meeting, source_no=number)
         self._terms.add(meeting.term)
         slot = "" if op == WHOLE else slot_of(content)
         self._kept.append(_kept("meetings", meeting.term, meeting.kkh, row, op, content, slot=slot))
@@ -79,7 +82,8 @@ class _Page:
             self._kept.append(_kept("enrolments", term, clean(row.values.get("kkh")), row, WHOLE, {}))
             return
         read = rows_of.read_enrolment(row.values)
-        content = {"kcbh": read.kcbh, "code": read.code, "line": staged_line(self._buffer_no, row.line)}
+        line = staged_line(self._buffer_no, source_line(self._how.source_no, row.line))
+        content = {"kcbh": read.kcbh, "code": read.code, "line": line}
         self._kept.append(_kept("enrolments", read.term, read.kkh, row, WHOLE, content))
 
     def write(self, connection: Connection, *, rows_in: int) -> Gain:

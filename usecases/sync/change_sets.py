@@ -10,6 +10,7 @@ by halves, and twice is once.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -19,7 +20,7 @@ from db.engine import in_unit, reading
 from db.imports import Import
 from domain.changes import WHOLE, StagedRow, merge, slot_of
 from remote.sources.base import newer_than
-from usecases.sync.importing import PAGE_ROWS, PAUSE_S, Fence
+from usecases.sync.bulk import PAGE_ROWS, PAUSE_S, Fence
 
 Key = tuple[str, str]
 """Term and offering."""
@@ -46,6 +47,7 @@ def apply_page(
     buffer_no: int,
     fence: Fence,
     covered_until: str | None = None,
+    source_no: int = 0,
 ) -> int:
     """Let the next page of the buffer go into the staging. Returns how many rows that were; 0: the buffer is empty.
 
@@ -58,7 +60,7 @@ def apply_page(
 
     def work(connection: Connection) -> None:
         fence(connection)
-        there = _Staging(connection, tenant, staging_no)
+        there = _Staging(connection, tenant, staging_no, source_no)
         touched = there.replace([_newer(group, covered_until) for group in groups if group.part == changes.MEETINGS])
         for group in groups:
             if group.part == changes.ENROLMENTS:
@@ -80,10 +82,10 @@ def _newer(group: Group, covered_until: str | None) -> Group:
 class _Staging:
     """What stands in a staging, and what a page of changes makes of it."""
 
-    def __init__(self, connection: Connection, tenant: str, import_no: int) -> None:
+    def __init__(self, connection: Connection, tenant: str, import_no: int, source_no: int) -> None:
         self._connection = connection
+        self._of: Any = {"tenant": tenant, "import_no": import_no, "source_no": source_no}
         self._tenant = tenant
-        self._import_no = import_no
 
     def replace(self, groups: Sequence[Group]) -> set[Key]:
         """Returns the offerings of which something changed."""
@@ -94,9 +96,7 @@ class _Staging:
             found = merge(there.get((group.term, group.kkh, group.slot), []), group.changes)
             gone += found.gone
             fresh += found.fresh
-        changes.replace_meetings(
-            self._connection, tenant=self._tenant, import_no=self._import_no, gone=gone, fresh=fresh
-        )
+        changes.replace_meetings(self._connection, gone=gone, fresh=fresh, **self._of)
         return {(row["term"], row["offering_id"]) for row in (*gone, *fresh)}
 
     def _there(self, groups: Sequence[Group]) -> dict[tuple[str, str, str], list[StagedRow]]:
@@ -107,9 +107,7 @@ class _Staging:
             kkhs = [kkh for its, kkh in whole if its == term]
             known = changes.offerings_of(self._connection, tenant=self._tenant, term=term, kkhs=kkhs)
             ids.update(*known.values())
-        rows = changes.staged_of(
-            self._connection, tenant=self._tenant, import_no=self._import_no, offering_ids=sorted(ids)
-        )
+        rows = changes.staged_of(self._connection, offering_ids=sorted(ids), **self._of)
         found: dict[tuple[str, str, str], list[StagedRow]] = {}
         for row in rows:
             slot = "" if (row["term"], row["kkh"]) in whole else slot_of(row)
@@ -119,9 +117,7 @@ class _Staging:
     def enrol(self, group: Group) -> set[Key]:
         """Returns the offerings whose roll changed."""
         rows = [change.row for change in group.changes if change.row]
-        changed = changes.replace_enrolments(
-            self._connection, tenant=self._tenant, import_no=self._import_no, term=group.term, kkh=group.kkh, rows=rows
-        )
+        changed = changes.replace_enrolments(self._connection, term=group.term, kkh=group.kkh, rows=rows, **self._of)
         if not changed:
             return set()
         known = changes.offerings_of(self._connection, tenant=self._tenant, term=group.term, kkhs=[group.kkh])

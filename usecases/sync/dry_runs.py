@@ -16,10 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from db import accounts, discrepancies, guards, import_bases, imports
+from db import sources as source_parts
 from db.copying import copy_timetable
 from db.engine import in_unit, make_engine, reading
 from db.migrate import upgrade
 from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
+from remote.sources.united import United
 from usecases import tenants
 from usecases.deps import Deps
 from usecases.sync import aggregating, importing, layout, sources
@@ -128,6 +130,9 @@ def _read(there: Deps, source: Any) -> int:
     with reading(engine) as tx:
         first = imports.latest_complete(tx, tenant) is None
     number = importing.begin(engine, tenant=tenant, run_id=_RUN, source=source, fence=_free)
+    if isinstance(source, United):
+        parts = [source_parts.Part(one.number, one.name, source_parts.READ) for one in source.members]
+        in_unit(engine, lambda tx: source_parts.note(tx, parts, tenant=tenant, import_no=number))
     while not importing.step(
         engine, tenant=tenant, import_no=number, source=source, zone=there.zone, fence=_free, may_be_empty=not first
     ).finished:

@@ -21,6 +21,7 @@ BLANK_NAME: Final = "blank_name"
 TEACHER_CLASH: Final = "teacher_clash"
 SHARED_ROOM: Final = "shared_room"
 TWO_ROOMS: Final = "two_rooms"
+TWO_SOURCES: Final = "two_sources"
 
 _SHOWN_OFFERINGS: Final = 12
 _TOLERATED_OVERLAP_MS: Final = 10 * 60_000
@@ -34,6 +35,7 @@ _HELD_SENTENCES: Final = {
     "deleted": ("源数据标记为删除", "the source marks them as deleted"),
     "frozen_term": ("该学期已冻结或归档", "the term is frozen or archived"),
     "no_first_monday": ("缺少该学期第一周的星期一", "the first Monday of the term is not known"),
+    "other_source": ("同一开课已由优先的数据源给出", "a source that goes first names the same offerings"),
     "no_period_table": ("缺少上课时间，也没有节次表", "they have no times, and there is no period table"),
 }
 

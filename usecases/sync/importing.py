@@ -10,7 +10,7 @@ meetings ends up used, rejected or held. What a row is refused for is in the qua
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -22,24 +22,21 @@ from db import imports, people, quarantine, timetable
 from db.engine import in_unit, reading
 from db.imports import Import, ImportOver
 from db.quarantine import Entry
+from domain.changes import line_in_source, line_source
 from domain.timetable import Calendar
 from observability.failpoints import failpoint
-from remote.sources.base import BadSource, Readable, SourceRow
-from usecases.sync import findings
+from remote.sources.base import BadSource, Readable, SourceRow, part_of
+from usecases.sync import findings, precedence
+from usecases.sync.bulk import PAGE_ROWS, PAUSE_S, STEP_ROWS, Fence
 from usecases.sync.staging import Stage, stage_meetings, stage_others
 
 T = TypeVar("T")
 
-Fence = Callable[[Connection], None]
-"""First in every unit: raises when the caller's job is no longer its own."""
+_MEETINGS: Final = "meetings"
+_ENROLMENTS: Final = "enrolments"
 
 Stages = Callable[[Import, Sequence[SourceRow], Calendar | None, str], Stage]
 """What stages a page within a unit: the import, its rows, what meetings are read against, and the name of the file."""
-
-PAGE_ROWS: Final = 500
-STEP_ROWS: Final = 2000
-PAUSE_S: Final = 0.005
-"""Between two units of a bulk writer, so that others get a turn at the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +69,7 @@ def begin(
     fence: Fence,
     kind: str = imports.WHOLE,
     watermark: str | None = None,
+    source_no: int = 0,
 ) -> int:
     """The number of the run's import: the one it has in staging if the source is still the same, else a new one.
 
@@ -97,6 +95,7 @@ def begin(
             part=parts[0],
             kind=kind,
             watermark=watermark,
+            source_no=source_no,
         )
 
     return in_unit(engine, work)
@@ -181,7 +180,7 @@ class _Reader:
         after = in_unit(self.engine, work)
         failpoint("import.after_page")
         whole = at.kind == imports.WHOLE and not self.may_be_empty
-        if whole and at.part == "meetings" and part != at.part:
+        if whole and part_of(at.part)[0] == "meetings" and part != at.part:
             self._refuse_unusable(after)
         return after
 
@@ -202,20 +201,23 @@ class _Reader:
     def _stage_of(self, at: Import, rows: list[SourceRow]) -> Stage:
         """What stages these rows within a unit. Everything that can be done before the unit is done here."""
         file = self.source.file_of(at.part)
-        if at.part == "meetings" and self.calendar is None:
+        part, source_no = part_of(at.part)
+        if part == "meetings" and self.calendar is None:
             with reading(self.engine) as connection:
                 self.calendar = timetable.load_calendar(connection, tenant=self.tenant, zone=self.zone)
         if self.stages is not None:
             return self.stages(at, rows, self.calendar, file)
-        if at.part == "meetings":
+        into: Any = {"tenant": self.tenant, "import_no": at.import_no, "file": file, "source_no": source_no}
+        if part == "meetings":
             assert self.calendar is not None
-            return stage_meetings(rows, calendar=self.calendar, tenant=self.tenant, import_no=at.import_no, file=file)
-        return stage_others(at.part, rows, tenant=self.tenant, import_no=at.import_no, file=file)
+            return stage_meetings(rows, calendar=self.calendar, **into)
+        return stage_others(part, rows, **into)
 
 
-def complete(engine: Engine, *, tenant: str, import_no: int, fence: Fence) -> ImportReport:
+def complete(engine: Engine, *, tenant: str, import_no: int, fence: Fence, everybody: bool = True) -> ImportReport:
     """Judge the import as a whole and make it the latest. Doing it again after a crash changes nothing.
 
+    `everybody`: whoever is in none of its lists of people has left.
     Raises ImportOver when it is not in staging or not read to the end, what `fence` raises.
     """
     with reading(engine) as connection:
@@ -225,8 +227,10 @@ def complete(engine: Engine, *, tenant: str, import_no: int, fence: Fence) -> Im
         if at.state != imports.STAGING or at.part != imports.READ:
             raise ImportOver(import_no, f"is {at.state}, at {at.part}")
         zone = timetable.load_zone(connection, tenant)
+    precedence.settle(engine, tenant=tenant, import_no=import_no, staging_no=import_no, files=at.files, fence=fence)
     judge = _Judge(engine, tenant, import_no, fence, at.files)
-    judge.people_who_left()
+    if everybody:
+        judge.people_who_left()
     judge.held_rows()
     judge.offerings()
     judge.unknown_students()
@@ -245,8 +249,8 @@ def complete(engine: Engine, *, tenant: str, import_no: int, fence: Fence) -> Im
 
 
 def _report(connection: Connection, at: Import, tenant: str) -> ImportReport:
-    file = at.files["meetings"]
-    counts = quarantine.counts(connection, tenant=tenant, import_no=at.import_no, reject_file=file)
+    files = {file for name, file in at.files.items() if part_of(name)[0] == "meetings"}
+    counts = quarantine.counts(connection, tenant=tenant, import_no=at.import_no, reject_files=files)
     held: Counter[str] = Counter()
     for group in imports.held_groups(connection, tenant=tenant, import_no=at.import_no):
         held[group.reason] += group.count
@@ -278,32 +282,28 @@ class _Judge:
         """One entry for each reason and term."""
         with reading(self.engine) as connection:
             groups = imports.held_groups(connection, tenant=self.tenant, import_no=self.import_no)
-        file = self.files["meetings"]
         self._put(
-            findings.held_entry(group.reason, group.term, group.count, group.first, file=file) for group in groups
+            findings.held_entry(group.reason, group.term, group.count, group.first, file=_MEETINGS) for group in groups
         )
 
     def offerings(self) -> None:
         """Findings about single offerings, and teachers that nobody lists."""
         told: set[str] = set()
-        self._put(findings.of_offerings(self._with_teachers(told), file=self.files["meetings"]))
+        self._put(findings.of_offerings(self._with_teachers(told), file=_MEETINGS))
 
     def unknown_students(self) -> None:
         """Students that only enrolments name become users, and findings."""
         with reading(self.engine) as connection:
             found = people.unlisted_students(connection, tenant=self.tenant, import_no=self.import_no)
             while page := list(islice(found, PAGE_ROWS)):
-                entries = [
-                    findings.unknown_student(student.code, student.line, file=self.files["enrolments"])
-                    for student in page
-                ]
+                entries = [findings.unknown_student(student.code, student.line, file=_ENROLMENTS) for student in page]
                 self._put_unlisted(people.STUDENT, {student.code: "" for student in page}, entries)
 
     def clashes(self, zone: ZoneInfo) -> None:
         """Teachers and rooms that are in several classes at once."""
         with reading(self.engine) as connection:
             rows = imports.used_by_time(connection, tenant=self.tenant, import_no=self.import_no)
-            self._put(findings.clashes(rows, zone=zone, file=self.files["meetings"]))
+            self._put(findings.clashes(rows, zone=zone, file=_MEETINGS))
 
     def what_is_in_order_again(self) -> None:
         """Clear what this import did not meet."""
@@ -332,8 +332,7 @@ class _Judge:
             told.update(named)
             missing = {code: said for code, said in named.items() if code not in known or not known[code].listed}
             entries = [
-                findings.unknown_teacher(code, name, row, file=self.files["meetings"])
-                for code, (name, row) in missing.items()
+                findings.unknown_teacher(code, name, row, file=_MEETINGS) for code, (name, row) in missing.items()
             ]
             for batch in quarantine.batches(entries):
                 names = {code: missing[code][0] for entry in batch for code in entry.identity}
@@ -344,16 +343,19 @@ class _Judge:
             after = (page[-1].offering_id, page[-1].line)
 
     def _put_unlisted(self, kind: str, names: Mapping[str, str], entries: Sequence[Entry]) -> None:
+        told = [placed(entry, self.files) for entry in entries]
+
         def work(connection: Connection) -> None:
             people.save_unlisted(connection, names, tenant=self.tenant, kind=kind, import_no=self.import_no)
-            quarantine.put(connection, entries, tenant=self.tenant, import_no=self.import_no)
+            quarantine.put(connection, told, tenant=self.tenant, import_no=self.import_no)
 
         self._unit(work)
         time.sleep(PAUSE_S)
 
     def _put(self, entries: Iterable[Entry]) -> None:
         for batch in quarantine.batches(entries):
-            self._unit(partial(quarantine.put, entries=batch, tenant=self.tenant, import_no=self.import_no))
+            told = [placed(entry, self.files) for entry in batch]
+            self._unit(partial(quarantine.put, entries=told, tenant=self.tenant, import_no=self.import_no))
             time.sleep(PAUSE_S)
 
     def _until_none(self, work: Callable[..., int]) -> None:
@@ -368,6 +370,13 @@ class _Judge:
             return work(connection)
 
         return in_unit(self.engine, fenced)
+
+
+def placed(entry: Entry, files: Mapping[str, str]) -> Entry:
+    """The entry with the file of its source and the line there; `file` names a part until then."""
+    number = line_source(entry.line)
+    file = imports.file_named(files, entry.file, number) or imports.file_named(files, entry.file)
+    return replace(entry, file=file, line=line_in_source(entry.line))
 
 
 def teachers_of(rows: Iterable[Any], told: Container[str]) -> dict[str, tuple[str, Any]]:

@@ -8,7 +8,7 @@ from db import people, quarantine
 from db.imports import Gain, Import
 from domain.scopes import Scope
 from domain.timetable import Calendar, Person, Refused, read_student, read_teacher
-from remote.sources.base import SourceRow
+from remote.sources.base import SourceRow, part_of
 from usecases.sync.findings import UNKNOWN_STUDENT, UNKNOWN_TEACHER
 from usecases.sync.staging import Stage, rejected
 
@@ -28,7 +28,7 @@ class PeopleRows:
 
     def stage(self, at: Import, rows: Sequence[SourceRow], _calendar: Calendar | None, file: str) -> Stage:
         """Read a page now; the result writes it."""
-        kind, read, finding = _KINDS[at.part]
+        kind, read, finding = _KINDS[part_of(at.part)[0]]
         wanted: list[Person] = []
         rejects = []
         for row in rows:

@@ -79,6 +79,9 @@ def begin(
     closed or unknown (nothing is written then), and `RunActive`.
     """
     chosen = sources.choose(deps, source, mapping)
+    if changes is not None and chosen.members:
+        remedy = "Put it as changes.csv into the folder of its source"
+        raise BadSource(str(changes), "nobody knows which of the sources these changes are of", remedy)
     opened: Readable = chosen.open() if changes is None else ChangesFile(changes, read_mapping(chosen.mapping))
     try:
         opened.check()
@@ -106,6 +109,8 @@ def begin(
         )
         if changed:
             tenants.change_settings(tx, tenant=deps.tenant, **changed)
+        if remember:
+            sources.remember_row(tx, deps, chosen)
         if also is not None:
             also(tx, run_id)
         return task_id
@@ -147,9 +152,23 @@ def _refuse_closed_terms(deps: Deps, tx: Connection, only: Scope, chosen: source
         terms.refuse_closed(tx, tenant=deps.tenant, term=chosen.term, may_be_new=True)
 
 
-def begin_look(deps: Deps, *, kind: str, sample: int | None = None) -> str:
-    """Start a run of kind `verify` or `repair`. Returns its id. Raises `RunActive` while another one looks."""
-    return verify_runs.begin(deps, kind=kind, sample=sample)
+def begin_look(
+    deps: Deps,
+    *,
+    kind: str,
+    sample: int | None = None,
+    only: str | None = None,
+    fields: bool = False,
+    repairs: bool = False,
+    also: Callable[[Connection, str], None] | None = None,
+) -> str:
+    """Start a run of kind `verify` or `repair`; see `verify_runs.begin`. Returns its id.
+
+    Raises `RunActive` while another one looks.
+    """
+    said = {"sample": sample, "only": only, "fields": fields, "repairs": repairs}
+    scope = {name: value for name, value in said.items() if value}
+    return verify_runs.begin(deps, kind=kind, scope=scope, also=also)
 
 
 def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
@@ -260,14 +279,19 @@ class _Runner:
         log.warning("run.asks", run_id=on.run_id, guards=sorted({one.guard.value for one in step.questions}))
 
     def _finish(self, on: Running) -> None:
+        following: list[str | None] = []
+
         def work(tx: Connection) -> str:
             on.fence(tx)
             state, report = finish.outcome(on, tx)
             sync_runs.end(tx, on.run_id, state=state, report=report)
+            following.append(verify_runs.follow_up(tx, self._deps, on.run, report))
             tasks.finish_task(tx, self._task)
             return state
 
         state = in_unit(self._deps.engine, work)
+        if following[-1] is not None:
+            self._deps.ring(following[-1])
         log.info("run.ended", run_id=on.run_id, state=state)
 
     def _fail(self, sentence: str) -> None:

@@ -12,6 +12,7 @@ from db import imports, people, quarantine, timetable
 from db.imports import Gain
 from db.quarantine import REJECT, Entry
 from domain import timetable as rows_of
+from domain.changes import line_source, source_line
 from domain.ids import key_of
 from domain.timetable import DUPLICATE, Calendar, Enrolment, Meeting, Refused
 from remote.sources.base import SourceRow
@@ -20,12 +21,16 @@ Stage = Callable[[Connection], Gain]
 """Writes one page; may be done again after a rolled-back unit."""
 
 
-def stage_meetings(rows: Iterable[SourceRow], *, calendar: Calendar, tenant: str, import_no: int, file: str) -> Stage:
+def stage_meetings(
+    rows: Iterable[SourceRow], *, calendar: Calendar, tenant: str, import_no: int, file: str, source_no: int = 0
+) -> Stage:
     """Read a page of meetings now; the result writes it."""
-    return _MeetingPage(tenant, import_no, file, _read_meetings(rows, calendar)).stage
+    return _MeetingPage(tenant, import_no, file, source_no, _read_meetings(rows, calendar, source_no)).stage
 
 
-def stage_others(part: str, rows: Iterable[SourceRow], *, tenant: str, import_no: int, file: str) -> Stage:
+def stage_others(
+    part: str, rows: Iterable[SourceRow], *, tenant: str, import_no: int, file: str, source_no: int = 0
+) -> Stage:
     """Read a page of any other part now; the result writes it. Counts nothing: these are no meetings."""
     read, save = _OTHERS[part]
     values: list[tuple[int, Any]] = []
@@ -37,27 +42,30 @@ def stage_others(part: str, rows: Iterable[SourceRow], *, tenant: str, import_no
             rejects.append(rejected(row, file, refused.reason, refused.sentence))
 
     def stage(connection: Connection) -> Gain:
-        save(connection, values, tenant, import_no)
+        save(connection, [(source_line(source_no, line), said) for line, said in values], tenant, import_no)
         quarantine.put_repeatable(connection, rejects, tenant=tenant, import_no=import_no)
         return Gain()
 
     return stage
 
 
-def _read_meetings(rows: Iterable[SourceRow], calendar: Calendar) -> list[tuple[SourceRow, str, Meeting | Refused]]:
+def _read_meetings(
+    rows: Iterable[SourceRow], calendar: Calendar, source_no: int
+) -> list[tuple[SourceRow, str, Meeting | Refused]]:
     found: list[tuple[SourceRow, str, Meeting | Refused]] = []
     for row in rows:
         try:
             outcome: Meeting | Refused = rows_of.read_meeting(row.values, calendar)
         except Refused as refused:
             outcome = refused
-        found.append((row, row_hash_of(row), outcome))
+        found.append((row, row_hash_of(row, source_no), outcome))
     return found
 
 
-def row_hash_of(row: SourceRow) -> str:
-    """Equal for two rows exactly when they are the same in every column, as they stand in the source."""
-    return key_of(json.dumps(list(row.values.values())))
+def row_hash_of(row: SourceRow, source_no: int = 0) -> str:
+    """Equal for two rows of a source exactly when they are the same in every column, as they stand there."""
+    said = json.dumps(list(row.values.values()))
+    return key_of(said, str(source_no)) if source_no else key_of(said)
 
 
 # Rows of an offering stand together in most sources.
@@ -80,6 +88,7 @@ class _MeetingPage:
     tenant: str
     import_no: int
     file: str
+    source_no: int
     outcomes: list[tuple[SourceRow, str, Meeting | Refused]]
 
     def stage(self, connection: Connection) -> Gain:
@@ -96,7 +105,10 @@ class _MeetingPage:
                 rejects.append(rejected(row, self.file, DUPLICATE, sentence))
             else:
                 seen.add(row_hash)
-                staged.append(staged_row(self.tenant, self.import_no, row.line, row_hash, outcome))
+                line = source_line(self.source_no, row.line)
+                staged.append(
+                    staged_row(self.tenant, self.import_no, line, row_hash, outcome, source_no=self.source_no)
+                )
         timetable.add_terms(connection, {row["term"] for row in staged}, tenant=self.tenant)
         imports.add_meetings(connection, staged)
         quarantine.put_repeatable(connection, rejects, tenant=self.tenant, import_no=self.import_no)
@@ -104,7 +116,9 @@ class _MeetingPage:
         return Gain(rows_in=len(self.outcomes), staged=len(staged) - held, rejected=len(rejects), held=held)
 
 
-def staged_row(tenant: str, import_no: int, line: int, row_hash: str, meeting: Meeting) -> dict[str, Any]:
+def staged_row(
+    tenant: str, import_no: int, line: int, row_hash: str, meeting: Meeting, *, source_no: int = 0
+) -> dict[str, Any]:
     """A meeting as a row of staging."""
     return {
         "tenant_id": tenant,
@@ -112,6 +126,7 @@ def staged_row(tenant: str, import_no: int, line: int, row_hash: str, meeting: M
         "offering_id": offering_id(tenant, meeting.term, meeting.kkh, meeting.kcbh),
         "line": line,
         "row_hash": row_hash,
+        "source_no": source_no,
         **{name: getattr(meeting, name) for name in Meeting.__slots__},
     }
 
@@ -154,6 +169,7 @@ def _save_enrolments(connection: Connection, values: Values, tenant: str, import
             "kkh": enrolment.kkh,
             "kcbh": enrolment.kcbh,
             "code": enrolment.code,
+            "source_no": line_source(line),
             "line": line,
         }
         for enrolment, line in first.items()

@@ -13,11 +13,12 @@ from sqlalchemy import Connection, Engine
 from db import changes, import_bases, imports, people, quarantine, timetable
 from db.engine import in_unit, reading
 from db.quarantine import FINDING, HELD, Entry
-from domain.changes import read_line
+from domain.changes import line_in_source, read_line
 from domain.text import clean
 from usecases.sync import findings
 from usecases.sync.aggregating import Writer, made_of
-from usecases.sync.importing import PAUSE_S, Fence, teachers_of
+from usecases.sync.bulk import PAUSE_S, Fence
+from usecases.sync.importing import placed, teachers_of
 from usecases.sync.staging import offering_id
 
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def step(engine: Engine, *, tenant: str, import_no: int, zone: ZoneInfo, fence: 
     writer = Writer(engine, tenant, import_no, at.staging_no, fence)
     writer.write(page)
     _remove(writer, open_keys)
-    _Judge(engine, tenant, import_no, at.files["meetings"], fence).offerings(open_keys, rows)
+    _Judge(engine, tenant, import_no, "meetings", fence).offerings(open_keys, rows)
 
     def done(connection: Connection) -> None:
         writer.check(connection)
@@ -75,9 +76,7 @@ def judge_rest(engine: Engine, *, tenant: str, import_no: int, zone: ZoneInfo, f
 
     A clash is between offerings, so a change of one may make or end it for another: they are looked for anew.
     """
-    with reading(engine) as connection:
-        files = imports.load(connection, tenant=tenant, import_no=import_no).files
-    judge = _Judge(engine, tenant, import_no, files.get("meetings", ""), fence)
+    judge = _Judge(engine, tenant, import_no, "meetings", fence)
     judge.clashes(zone)
     judge.held()
     judge.people()
@@ -171,9 +170,11 @@ class _Judge:
     def _put(self, entries: Iterable[Entry]) -> None:
         with reading(self.engine) as connection:
             files = import_bases.files_of_buffers(connection, tenant=self.tenant)
+            number = import_bases.staging_no(connection, tenant=self.tenant, import_no=self.import_no)
+            base = imports.load(connection, tenant=self.tenant, import_no=number).files
         for batch in quarantine.batches(entries):
-            placed = [_placed(entry, files) for entry in batch]
-            self._unit(partial(quarantine.put, entries=placed, import_no=self.import_no))
+            told = [_placed(entry, files, base) for entry in batch]
+            self._unit(partial(quarantine.put, entries=told, import_no=self.import_no))
             time.sleep(PAUSE_S)
 
     def _until_none(self, work: Callable[..., int]) -> None:
@@ -194,7 +195,9 @@ def _slot_named(tenant: str, row: Mapping[str, Any]) -> tuple[str, ...]:
     return (offering_id(tenant, said["xnxq"], said["kkh"], said["kcbh"]), said["jxz"], said["zc"], said["jc"])
 
 
-def _placed(entry: Entry, files: Mapping[int, str]) -> Entry:
+def _placed(entry: Entry, files: Mapping[int, str], base: Mapping[str, str]) -> Entry:
     """The entry with the file and line that a person can look up: a changed row stands in a change set."""
     buffer_no, line = read_line(entry.line)
-    return replace(entry, file=files.get(buffer_no, entry.file), line=line) if buffer_no else entry
+    if not buffer_no:
+        return placed(entry, base)
+    return replace(entry, file=files.get(buffer_no, entry.file), line=line_in_source(line))

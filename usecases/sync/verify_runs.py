@@ -8,24 +8,26 @@ is seen. A sample does without, and so does a repair that knows of no second cal
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from db import dead_letters, discrepancies, imports, jobs, lanes
+from db import audit, dead_letters, discrepancies, imports, jobs, lanes
 from db.clock import now_ms
 from db.discrepancies import LiveCalendar
 from db.engine import in_unit, reading
 from db.jobs import Put
-from db.tables import sessions
+from db.tables import AnyRow, sessions
 from domain.verification import What
 from usecases.deps import Deps
 from usecases.sync import run_tasks
 
 KINDS = ("verify", "repair")
+TOUCHED = "touched"
+TOUCHED_MS = 24 * 3_600_000  # what was sent to longer ago is looked at by night
 MUTEX = "verify"
 VERIFY_STAGES = (("verify", "list"), ("verify", "choose"), ("verify", "verify"), ("finish", "report"))
 REPAIR_STAGES = (
@@ -48,19 +50,63 @@ _TIER = 9  # whatever has to be sent goes before what is only looked at
 Span = tuple[int, int]
 
 
-def begin(deps: Deps, *, kind: str, sample: int | None = None) -> str:
-    """Start a run of kind `verify` (of all live calendars, or of the `sample` seen longest ago) or `repair`. Returns its id.
+def begin(deps: Deps, *, kind: str, scope: Mapping[str, Any], also: Callable[[Connection, str], None] | None) -> str:
+    """Start a run of kind `verify` or `repair`. Returns its id.
 
-    Raises `RunActive` while another one looks.
+    `scope`: `sample` (so many calendars, those seen longest ago), `only` (touched: what was sent to since the last look),
+    `fields` (compare field by field), `repairs` (a repair follows where something was found). `also` writes in the same unit,
+    given the run's id; such a run is one that a schedule began. Raises `RunActive` while another one looks.
     """
     run_id = deps.new_id()
-    stages = VERIFY_STAGES if kind == "verify" else REPAIR_STAGES
-    scope = {} if sample is None else {"sample": sample}
-    in_unit(
-        deps.engine,
-        lambda tx: run_tasks.begin(tx, deps, run_id, kind=kind, scope=scope, stages=stages, mutex=MUTEX),
-    )
+
+    def work(tx: Connection) -> None:
+        _begin(tx, deps, run_id, kind=kind, scope=scope, trigger="user" if also is None else "schedule")
+        if also is not None:
+            also(tx, run_id)
+
+    in_unit(deps.engine, work)
     return run_id
+
+
+def _begin(tx: Connection, deps: Deps, run_id: str, *, kind: str, scope: Mapping[str, Any], trigger: str) -> str:
+    """The run and its task, whose id is returned."""
+    stages = VERIFY_STAGES if kind == "verify" else REPAIR_STAGES
+    return run_tasks.begin(tx, deps, run_id, kind=kind, scope=dict(scope), stages=stages, mutex=MUTEX, trigger=trigger)
+
+
+def follow_up(tx: Connection, deps: Deps, run: AnyRow, report_: Mapping[str, Any]) -> str | None:
+    """After the end of a run of ours, in its transaction: what it found is put right, or what it put right is written down.
+
+    Returns the id of the task of the repair that was begun, if one was.
+    """
+    said = json.loads(run.scope)
+    if run.kind == "verify" and said.get("repairs") and _simple(tx, deps.tenant):
+        repair_id = deps.new_id()
+        task_id = _begin(tx, deps, repair_id, kind="repair", scope={"after": run.id}, trigger="schedule")
+        _write_down(tx, deps, "repair.begin", repair_id, {"found_by": run.id, "found": report_.get("found")})
+        return task_id
+    if run.kind == "repair":
+        names = ("discrepancies", "healed", "found")
+        _write_down(tx, deps, "repair.end", run.id, {name: report_.get(name) for name in names})
+    return None
+
+
+def _simple(tx: Connection, tenant: str) -> bool:
+    """Whether anything waits for a repair; tickets wait for a person."""
+    return discrepancies.any_in(tx, tenant=tenant, states=(discrepancies.OPEN, discrepancies.REPAIRING))
+
+
+def _write_down(tx: Connection, deps: Deps, action: str, run_id: str, after: dict[str, Any]) -> None:
+    audit.write(
+        tx,
+        tenant=deps.tenant,
+        new_id=deps.new_id,
+        actor="obsync",
+        action=action,
+        thing=run_id,
+        before=None,
+        after=after,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +122,7 @@ def ask(
     *,
     step: str,
     run_id: str,
-    sample: int | None,
+    scope: Mapping[str, Any],
     listed_ms: int | None,
     cursor: str | None,
     fence: Callable[[Connection], None],
@@ -85,11 +131,18 @@ def ask(
 
     `listed_ms`: a walk of the list of calendars that began then or later is finished.
     """
+    sample, only = scope.get("sample"), scope.get("only")
     with reading(deps.engine) as tx:
-        chosen = _choose(tx, deps.tenant, step=step, run_id=run_id, sample=sample, cursor=cursor)
+        if step == "choose" and only == TOUCHED:
+            chosen = discrepancies.touched_since_seen(tx, tenant=deps.tenant, since_ms=now_ms(tx) - TOUCHED_MS)
+        else:
+            chosen = _choose(tx, deps.tenant, step=step, run_id=run_id, sample=sample, cursor=cursor)
         spans = {term: _span(tx, deps.tenant, term) for term in {one.term for one in chosen}}
         number = imports.latest_complete(tx, deps.tenant) or 0
-    puts = [_look_at(one, spans[one.term], repair=step == "suspects", listed_ms=listed_ms) for one in chosen]
+    fields = bool(scope.get("fields"))
+    puts = [
+        _look_at(one, spans[one.term], repair=step == "suspects", listed_ms=listed_ms, fields=fields) for one in chosen
+    ]
     puts.sort(key=lambda one: one.target)
 
     def work(tx: Connection, part: Sequence[Put]) -> None:
@@ -101,7 +154,7 @@ def ask(
         fence(tx)
         now = now_ms(tx)
         discrepancies.close_without_calendar(tx, tenant=deps.tenant, now=now)
-        if sample is None:
+        if sample is None and only != TOUCHED:
             # All that is there is looked at now; what could not be read before and is gone is nobody's concern.
             dead_letters.drop_of_kinds(tx, ("verify",), tenant=deps.tenant, before_ms=now)
 
@@ -112,13 +165,14 @@ def ask(
     if chosen:
         deps.hints.mark({(deps.tenant, one.lane) for one in chosen})
         deps.ring("lanes")
-    return Asked(len(chosen), _cursor(chosen) if step == "choose" and sample is None else None)
+    in_pages = step == "choose" and sample is None and only != TOUCHED
+    return Asked(len(chosen), _cursor(chosen) if in_pages else None)
 
 
-def compares_with_list(tx: Connection, *, tenant: str, kind: str, sample: int | None) -> bool:
+def compares_with_list(tx: Connection, *, tenant: str, kind: str, scope: Mapping[str, Any]) -> bool:
     """Whether the run needs a fresh walk of the list of all calendars."""
     if kind == "verify":
-        return sample is None
+        return scope.get("sample") is None and scope.get("only") != TOUCHED
     return discrepancies.is_known(tx, tenant=tenant, what=What.CALENDAR_COPY.value)
 
 
@@ -147,8 +201,9 @@ def _span(tx: Connection, tenant: str, term: str) -> Span:
     return int(row[0] or 0), int(row[1] or 0)
 
 
-def _look_at(one: LiveCalendar, span: Span, *, repair: bool, listed_ms: int | None) -> Put:
-    payload = json.dumps({"repair": repair, "from_ms": span[0], "until_ms": span[1], "listed_ms": listed_ms})
+def _look_at(one: LiveCalendar, span: Span, *, repair: bool, listed_ms: int | None, fields: bool) -> Put:
+    said = {"repair": repair, "from_ms": span[0], "until_ms": span[1], "listed_ms": listed_ms}
+    payload = json.dumps({**said, "fields": True} if fields else said)
     target = f"ver:{one.target.partition(':')[2]}"
     word = "repair" if repair else "verify"
     return Put("verify", target, one.target, one.term, one.lane, payload, word, _TIER, _TIER)

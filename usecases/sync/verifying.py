@@ -5,7 +5,7 @@ its payload it is the look before a repair, and what two walks have seen is put 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -17,7 +17,7 @@ from db.tables import jobs as job_table
 from domain.ids import key_of
 from domain.plans import Desired
 from domain.settlement import Mirrored
-from domain.verification import KIND, Difference, Verdict, What, compare
+from domain.verification import KIND, Difference, Verdict, What, compare, field_by_field, fields_that_differ
 from remote.wps.errors import WpsError, backoff_ms
 from usecases.sync import layout, repairing, walking
 from usecases.sync.planning import CoursePlan, Planner
@@ -111,7 +111,14 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
     planner = layout.planner_in(connection, scope.deps.engine, scope.tenant, scope.secret)
     known = discrepancies.of_calendar(connection, **key)
     asked_for = {row.target for row in known if row.state == discrepancies.REPAIRING}
-    plan = _plan(connection, planner, work) if verdict.differences or asked_for else None
+    fields = bool(json.loads(work.wanted.payload).get("fields"))
+    plan = _plan(connection, planner, work) if verdict.differences or asked_for or fields else None
+    if fields and plan is not None:
+        bodies = {
+            one.target: (one.hash, json.loads(one.payload)) for one in plan.wanted.values() if one.kind == "event"
+        }
+        more = field_by_field(rows, walk.seen().events, bodies)
+        verdict = replace(verdict, differences=(*verdict.differences, *more))
     to_send = repairing.changing_targets(plan, ())
     found = {one.id: (one, difference) for one, difference in _found(verdict, work, rows, plan)}
     looks = discrepancies.note(
@@ -173,6 +180,8 @@ def _found(
     for one in verdict.differences:
         id_ = key_of(work.ref.term, work.ref.group_id, one.what.value, one.target, one.thing)
         ours = _ours(one, by_target.get(one.target), wanted.get(one.target))
+        if one.what is What.EVENT_EDITED and one.theirs is not None and "summary" in ours:
+            ours["differs"] = fields_that_differ(one.theirs, ours)
         found.append((Found(id_, KIND[one.what], one.what.value, one.target, one.thing, ours, _theirs(one)), one))
     return found
 

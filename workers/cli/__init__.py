@@ -15,10 +15,12 @@ from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
 from workers.cli.off_peak import off_peak
+from workers.cli.people import people
 from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
+from workers.cli.sources import sources
 from workers.cli.terms import terms
 from workers.cli.up import up
 from workers.cli.users import roles, users
@@ -32,7 +34,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, changes, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak, plan,
-    quarantine, repair, roles, runs, schedules, secrets, sync, terms, up, users, verify, worker,
+    audit, campus, changes, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak,
+    people, plan, quarantine, repair, roles, runs, schedules, secrets, sources, sync, terms, up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)

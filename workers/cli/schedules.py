@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from domain.schedules import POLICIES
+from domain.schedules import POLICIES, SIGNS, BadWindow
 from usecases import schedules as cases
 from usecases.cron import BadCron
 from usecases.deps import Deps
@@ -33,21 +33,28 @@ def _list(deps: Deps, found: dict[str, Any]) -> None:
     rows = [
         (
             one["name"],
-            one["cron"],
+            "; ".join([*(said.replace("=", " every ") + " min" for said in one["windows"]), one["cron"]]).strip("; "),
             one["zone"],
             one["policy"],
-            _clock(deps, one["next_slot_ms"]) if one["enabled"] else "disabled",
+            _next(deps, one),
             _told(deps, one["last_slot"]),
         )
         for one in found["items"]
     ]
-    table("schedules", ("schedule", "cron", "zone", "policy", "next", "last"), rows, empty="no schedules")
+    table("schedules", ("schedule", "times", "zone", "policy", "next", "last"), rows, empty="no schedules")
     newest = found["newest_tick"]
     if newest is not None and not found["tick_is_late"]:
         out.print(f"looked at {newest['age_ms'] / 1000:.0f} s ago by the {newest['ran_by']}")
         return
     since = "yet" if newest is None else f"since {_clock(deps, newest['at_ms'])}"
     err.print(f"[yellow]![/] nobody has looked at the schedules {since}: is `obsync worker scheduler` running?")
+
+
+def _next(deps: Deps, one: dict[str, Any]) -> str:
+    if one["next_slot_ms"] is None:
+        return str(one["why"])
+    held = f"; now it would be left out: {one['held_back']}" if one["held_back"] else ""
+    return f"{_clock(deps, one['next_slot_ms'])} ({one['why']}){held}"
 
 
 def _told(deps: Deps, slot: dict[str, Any] | None) -> str:
@@ -85,6 +92,17 @@ def show(name: str, limit: int, as_json: bool) -> None:
 @click.option("--policy", type=click.Choice(POLICIES), help="What becomes of slots that were missed.")
 @click.option("--enable/--disable", "enabled", default=None, help="Switch it on or off.")
 @click.option("--max-queued", type=click.IntRange(0), help="Skip a slot while more jobs wait in the lanes.")
+@click.option(
+    "--window", "windows", multiple=True, metavar="07:00-22:00=15",
+    help="In these hours every so many minutes, in place of the cron. May be given several times.",
+)  # fmt: skip
+@click.option("--no-windows", is_flag=True, help="Only the cron, at every hour of the day.")
+@click.option(
+    "--back-off", "backs_off", multiple=True, type=click.Choice((*SIGNS, "none")), help="Mind these signs of load."
+)
+@click.option(
+    "--busy-every", type=click.IntRange(0, 10_080), help="Minutes between two starts under load; 0: none then."
+)
 @click.option("--any-load", is_flag=True, help="Never skip a slot for what waits in the lanes.")
 @json_option
 @command
@@ -95,6 +113,10 @@ def set_(
     policy: str | None,
     enabled: bool | None,
     max_queued: int | None,
+    windows: tuple[str, ...],
+    no_windows: bool,
+    backs_off: tuple[str, ...],
+    busy_every: int | None,
     any_load: bool,
     as_json: bool,
 ) -> None:
@@ -105,6 +127,14 @@ def set_(
         if max_queued is not None:
             raise click.UsageError("--max-queued and --any-load exclude each other")
         wanted["max_queued"] = None
+    if windows and no_windows:
+        raise click.UsageError("--window and --no-windows exclude each other")
+    if windows or no_windows:
+        wanted["windows"] = windows
+    if backs_off:
+        wanted["backs_off"] = [one for one in dict.fromkeys(backs_off) if one != "none"]
+    if busy_every is not None:
+        wanted["busy_every_min"] = busy_every or None
     if not wanted:
         raise click.UsageError("nothing to change: see --help")
     _, wired = open_product()
@@ -115,6 +145,8 @@ def set_(
     except BadCron as error:
         remedy = 'Five fields: minute, hour, day, month, day of week; for example "*/30 7-22 * * *".'
         fail(str(error), remedy, as_json=as_json, code=USAGE)
+    except BadWindow as error:
+        fail(str(error), "Write it as --window 07:00-22:00=15; windows must not overlap.", as_json=as_json, code=USAGE)
     found = cases.one(wired.deps, name, limit=1)
     when = _clock(wired.deps, found["next_slot_ms"])
     answer(as_json, found, lambda: out.print(f"{name}: next at {when}" if when else f"{name} is disabled"))
@@ -148,7 +180,9 @@ def _await(deps: Deps, name: str, slot_ms: int) -> dict[str, Any]:
 
 
 def _print(slot: dict[str, Any]) -> None:
-    if slot["state"] == "started":
+    if slot["state"] == "started" and slot["run_id"] is None:
+        out.print(f"done: {slot['reason']}")
+    elif slot["state"] == "started":
         out.print(f"run {slot['run_id']} started; `obsync runs show {slot['run_id']} --follow`")
     elif slot["state"] == "waiting":
         out.print("no worker has taken it yet; it stays: see `obsync schedules show`")

@@ -9,15 +9,17 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from db import changes, import_bases, imports, sync_runs
+from db import sources as source_parts
 from db.engine import in_unit, reading
 from db.imports import APPLYING, CHANGES, READ, STAGING, WHOLE, Import
+from db.sources import Part
 from db.tables import AnyRow
 from remote.sources.base import ChangeSet, TimetableSource
 from remote.sources.csv_folder import ChangesFile
 from remote.sources.mapping import read_mapping
-from usecases.sync import change_sets, importing, sources, touched
+from usecases.sync import change_sets, importing, precedence, sources, touched
 from usecases.sync.change_rows import ChangeRows
-from usecases.sync.stages import aggregate, carry_out
+from usecases.sync.stages import aggregate, carry_out, unite
 from usecases.sync.stages.base import TURN_MS, Done, More, RunFailed, Running, Step
 from usecases.sync.stages.prepare import check_credentials, read_whole
 
@@ -44,6 +46,9 @@ def read_changes(on: Running, stage: AnyRow) -> Step:
     kept, tenant = _kept(on), on.deps.tenant
     if kept is not None:
         return Done(kept)
+    chosen = sources.of_scope(on.deps, on.scope())
+    if chosen.members:
+        return unite.read_changes(on, stage, chosen.members)
     found = _find(on, way=None if stage.cursor is None else stage.cursor.rstrip("+"))
     try:
         if stage.cursor is None:
@@ -53,7 +58,7 @@ def read_changes(on: Running, stage: AnyRow) -> Step:
             return Done(found.note)
         if found.changes is None:
             return read_whole(on, stage, found.source)
-        return _read_set(on, stage, found.source, found.changes)
+        return read_set(on, stage, found.changes, watermark=found.source.watermark() if found.changes.whole else None)
     finally:
         found.source.close()
 
@@ -63,13 +68,13 @@ def keep_changes(on: Running, stage: AnyRow) -> None:
 
     What a live source says is asked when it is needed.
     """
-    if on.run.kind != "incremental" or _kept(on) is not None:
+    if on.run.kind != "incremental" or _kept(on) is not None or sources.of_scope(on.deps, on.scope()).members:
         return
     found = _find(on, way=None)
     try:
         if found.way != _AS_SET or found.changes is None or found.changes.whole:
             return
-        if isinstance(_read_set(on, stage, found.source, found.changes), Done):
+        if isinstance(read_set(on, stage, found.changes, watermark=None), Done):
             on.progress(stage.position, cursor=_AS_SET, note="the change set is kept, and waits")
     finally:
         found.source.close()
@@ -140,9 +145,10 @@ def _since(known: Import | None) -> str:
     return f"the source has not changed since import {known.import_no}"
 
 
-def _read_set(on: Running, stage: AnyRow, source: TimetableSource, found: ChangeSet) -> Step:
+def read_set(on: Running, stage: AnyRow, found: ChangeSet, *, watermark: str | None, part: Part | None = None) -> Step:
+    """A change set becomes rows of the buffer. `part`: whose it is, where there are several sources."""
     deps = on.deps
-    watermark = source.watermark() if found.whole else None
+    source_no = 0 if part is None else part.source_no
     import_no = importing.begin(
         deps.engine,
         tenant=deps.tenant,
@@ -151,9 +157,16 @@ def _read_set(on: Running, stage: AnyRow, source: TimetableSource, found: Change
         fence=on.fence,
         kind=CHANGES,
         watermark=watermark,
+        source_no=source_no,
     )
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=import_no))
-    how = ChangeRows(deps.tenant, whole=found.whole)
+
+    def begun(tx: Connection) -> None:
+        sync_runs.change_run(tx, on.run_id, import_no=import_no)
+        if part is not None:
+            source_parts.note(tx, [part], tenant=deps.tenant, import_no=import_no)
+
+    on.unit(begun)
+    how = ChangeRows(deps.tenant, whole=found.whole, source_no=source_no)
     while not on.stopping:
         done = importing.step(
             deps.engine,
@@ -205,7 +218,9 @@ def _apply(on: Running, stage: AnyRow, at: Import) -> bool:
     assert at.state == STAGING and at.part == APPLYING and at.buffer_no is not None
     with reading(deps.engine) as tx:
         left = changes.waiting(tx, tenant=deps.tenant, buffer_no=at.buffer_no)
-        covered = imports.load(tx, tenant=deps.tenant, import_no=at.staging_no).watermark
+        base = imports.load(tx, tenant=deps.tenant, import_no=at.staging_no)
+        parts = source_parts.parts_of(tx, tenant=deps.tenant, import_no=at.staging_no)
+        covered = next((one.watermark for one in parts if one.source_no == at.source_no), base.watermark)
     total, done = max(stage.total, left), max(stage.total - left, 0)
     while not on.stopping:
         rows = change_sets.apply_page(
@@ -216,10 +231,19 @@ def _apply(on: Running, stage: AnyRow, at: Import) -> bool:
             buffer_no=at.buffer_no,
             fence=on.fence,
             covered_until=covered,
+            source_no=at.source_no,
         )
         done += rows
         on.progress(stage.position, done=done, total=total)
         if rows == 0:
+            precedence.settle(
+                deps.engine,
+                tenant=deps.tenant,
+                import_no=at.import_no,
+                staging_no=at.staging_no,
+                files=base.files,
+                fence=on.fence,
+            )
             change_sets.complete(
                 deps.engine,
                 tenant=deps.tenant,

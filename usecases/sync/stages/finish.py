@@ -6,8 +6,8 @@ from sqlalchemy import Connection, func, select
 
 from db import accounts, failure_lists, run_counts, sync_runs
 from db.tables import AnyRow, mirror
-from usecases import failures
-from usecases.sync import verify_runs
+from usecases import alarms, failures
+from usecases.sync import uniting, verify_runs
 from usecases.sync.stages import drain, pace
 from usecases.sync.stages.base import Done, More, Running, Step
 
@@ -56,6 +56,9 @@ def outcome(on: Running, tx: Connection) -> tuple[str, dict[str, Any]]:
         "failures": failures.of_run(tx, on.deps, on.run_id),
         "taken_over": taken_over,
     }
+    if on.run.import_no is not None:
+        said["sources"] = uniting.report(tx, tenant=tenant, import_no=on.import_no)
+    said["alarms"] = [one["sentence"] for one in alarms.open_in(tx, tenant=tenant)]
     if on.run.kind in verify_runs.KINDS:
         said |= verify_runs.report(tx, tenant=tenant, run_id=on.run_id)
     return "partially_succeeded" if failed or taken_over else "succeeded", said

@@ -1,7 +1,5 @@
 """Stages verify and repair, their first steps: the list of all calendars is read, and the lanes are asked to look at each."""
 
-import json
-
 from sqlalchemy import Connection
 
 from db import jobs, sync_runs, walks
@@ -21,7 +19,7 @@ def list_calendars(on: Running, stage: AnyRow) -> Step:
     tenant = on.deps.tenant
     with reading(on.deps.engine) as tx:
         if stage.cursor is None:
-            needed = verify_runs.compares_with_list(tx, tenant=tenant, kind=on.run.kind, sample=_sample(on))
+            needed = verify_runs.compares_with_list(tx, tenant=tenant, kind=on.run.kind, scope=on.scope())
             if not needed:
                 return Done("not needed")
         elif walks.is_finished(tx, tenant=tenant, started_after=int(stage.cursor)):
@@ -47,7 +45,7 @@ def ask_to_look(on: Running, stage: AnyRow) -> Step:
         on.deps,
         step=stage.step,
         run_id=on.run_id,
-        sample=_sample(on),
+        scope=on.scope(),
         listed_ms=_listed_ms(on, stage),
         cursor=stage.cursor,
         fence=on.fence,
@@ -55,11 +53,6 @@ def ask_to_look(on: Running, stage: AnyRow) -> Step:
     done = stage.done + asked.count
     on.progress(stage.position, cursor=asked.cursor, done=done, total=done)
     return More() if asked.cursor is not None else Done("calendars" if done else "nothing to look at")
-
-
-def _sample(on: Running) -> int | None:
-    found: int | None = json.loads(on.run.scope).get("sample")
-    return found
 
 
 def _listed_ms(on: Running, stage: AnyRow) -> int | None:

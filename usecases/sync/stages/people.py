@@ -3,6 +3,7 @@
 extract (people) ─▶ view (accounts) ─▶ permissions ─▶ finish
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -12,9 +13,11 @@ from db.engine import in_unit, reading
 from db.imports import PEOPLE, READ
 from db.planning import Chosen
 from db.tables import AnyRow
-from remote.sources.base import Readable, SourceRow, TimetableSource
+from remote.sources.base import BadSource, Readable, SourceRow, TimetableSource, part_of
+from remote.sources.united import United
 from usecases import off_peak
-from usecases.sync import importing, layout, sources
+from usecases.sync import importing, layout, sources, uniting
+from usecases.sync.bulk import PAGE_ROWS
 from usecases.sync.people_rows import PeopleRows
 from usecases.sync.stages import choose, drain
 from usecases.sync.stages.base import TURN_MS, Done, More, RunFailed, Running, Step
@@ -35,7 +38,7 @@ class _Lists:
         return self.source.name
 
     def parts(self) -> tuple[str, ...]:
-        return tuple(part for part in self.source.parts() if part in _PARTS)
+        return tuple(part for part in self.source.parts() if part_of(part)[0] in _PARTS)
 
     def file_of(self, part: str) -> str:
         return self.source.file_of(part)
@@ -58,7 +61,7 @@ def read_people(on: Running, stage: AnyRow) -> Step:
     if not on.may_read():
         return More(TURN_MS)
     check_credentials(on)
-    lists = _Lists(sources.of_scope(on.deps, on.scope()).open())
+    lists = _Lists(_answering(on))
     try:
         with reading(on.deps.engine) as tx:
             latest = imports.latest_complete(tx, on.deps.tenant)
@@ -71,6 +74,20 @@ def read_people(on: Running, stage: AnyRow) -> Step:
         return _read(on, stage, lists, latest)
     finally:
         lists.close()
+
+
+def _answering(on: Running) -> TimetableSource:
+    """The source; of several those that can be read now: the people of the others stay as they are."""
+    chosen = sources.of_scope(on.deps, on.scope())
+    if not chosen.members:
+        return chosen.open()
+    found = []
+    for one in chosen.members:
+        with suppress(BadSource):
+            found.append(uniting.watch(on.deps, one).member)
+    if not found:
+        raise RunFailed("None of the sources can be read, and nothing was changed. See `obsync sources`")
+    return United(found)
 
 
 def _read(on: Running, stage: AnyRow, lists: Readable, latest: int) -> Step:
@@ -95,12 +112,14 @@ def _read(on: Running, stage: AnyRow, lists: Readable, latest: int) -> Step:
         total = max(total, done.rows_done)
         on.progress(stage.position, done=total, total=total, note=done.part)
         if done.part == READ:
-            _complete(on, number, latest)
+            several = sources.of_scope(on.deps, on.scope()).members
+            all_read = not several or lists.name == sources.ALL + ",".join(one.name for one in several)
+            _complete(on, number, latest, everybody=all_read)
             return Done(f"{rows_of.kept:,} people read")
     return More()
 
 
-def _complete(on: Running, number: int, latest: int) -> None:
+def _complete(on: Running, number: int, latest: int, *, everybody: bool) -> None:
     """The lists are in force. Who left them is marked, but not by a run that looked at some people only."""
     deps = on.deps
 
@@ -108,7 +127,7 @@ def _complete(on: Running, number: int, latest: int) -> None:
         on.fence(tx)
         return people.unlist_unseen(tx, tenant=deps.tenant, import_no=number)
 
-    while scope_of(on.run).is_everything and in_unit(deps.engine, mark) == importing.PAGE_ROWS:
+    while everybody and scope_of(on.run).is_everything and in_unit(deps.engine, mark) == PAGE_ROWS:
         pass
 
     def flip(tx: Connection) -> None:
