@@ -131,7 +131,23 @@ class Polygon:
         return (-away if _has_origin(corners) else away) - self.margin_m
 
 
-Fence = Circle | Polygon
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Several places, of which one will do: a class in two rooms."""
+
+    parts: tuple[Circle | Polygon, ...]
+
+    @property
+    def size_m(self) -> float:
+        """That of the largest."""
+        return max(one.size_m for one in self.parts)
+
+    def outside_m(self, at: Position) -> float:
+        """Metres from the nearest edge: negative inside."""
+        return min(one.outside_m(at) for one in self.parts)
+
+
+Fence = Circle | Polygon | AnyOf
 
 _Point = tuple[float, float]
 

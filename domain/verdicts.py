@@ -36,8 +36,8 @@ class Rules:
     """The settings of a course, or of all. Minutes and metres; 0 means 0."""
 
     early_minutes: int = 15  # before the start: opens
-    grace_minutes: int = 5  # after the start: not late yet
-    late_minutes: int = 15  # after the start: closes
+    late_minutes: int = 15  # after the start: not late yet
+    close_minutes: int = 30  # after the start: closes
     location_required: bool = True
     valid_distance: int = 200  # radius of the fence of a room that is only a point
     review_distance: int = 200  # beyond the fence and the accuracy: still looked at by a person
@@ -45,8 +45,7 @@ class Rules:
     offline_minutes: int = 10  # a phone without network may say so long afterwards when it was
     check_in_over_leave: bool = False
     checkout_required: bool = False
-    location_days: int = 30  # coordinates are kept so long
-    version: int = 0  # grows with each change
+    version: int = 0  # stands for all of these values: the same for the same
 
     def overlaid(self, said: dict[str, object]) -> "Rules":
         """These rules with what is said (not None) in place of what stood there. A 0 or False is said."""
@@ -85,8 +84,8 @@ def window(
     end back.
     """
     opens = start_ms - rules.early_minutes * MINUTE_MS
-    late_from = start_ms + rules.grace_minutes * MINUTE_MS + 1
-    closes = max(start_ms + rules.late_minutes * MINUTE_MS + 1, extended_ms or 0)
+    late_from = start_ms + rules.late_minutes * MINUTE_MS + 1
+    closes = max(start_ms + rules.close_minutes * MINUTE_MS + 1, extended_ms or 0)
     if ended_ms is not None:
         closes = min(closes, ended_ms)
     return Window(min(opens, opened_ms) if opened_ms is not None else opens, late_from, closes)

@@ -13,7 +13,7 @@ from domain.verdicts import ACCEPTED, MINUTE_MS, REFUSED, REVIEW, Attempt, Rules
 from tests.unit.test_geofence import GATE, east
 
 START = 1_725_242_400_000
-RULES = Rules(version=7)
+RULES = Rules(late_minutes=5, close_minutes=15, version=7)
 FENCE = Circle(GATE, 100)
 
 
@@ -41,8 +41,8 @@ def test_the_window_decides_by_the_servers_clock(minutes: float, decision: str, 
 
 def test_a_setting_of_zero_is_zero() -> None:
     """A college that wants nobody before the bell means it."""
-    rules = RULES.overlaid({"early_minutes": 0, "grace_minutes": 0, "late_minutes": 0, "valid_distance": None})
-    assert (rules.early_minutes, rules.grace_minutes, rules.late_minutes, rules.valid_distance) == (0, 0, 0, 200)
+    rules = RULES.overlaid({"early_minutes": 0, "late_minutes": 0, "close_minutes": 0, "valid_distance": None})
+    assert (rules.early_minutes, rules.late_minutes, rules.close_minutes, rules.valid_distance) == (0, 0, 0, 200)
     assert [verdict(attempt(minutes), rules).decision for minutes in (-0.01, 0, 0.01)] == [REFUSED, ACCEPTED, REFUSED]
 
 
