@@ -252,6 +252,7 @@ def test_a_peak_in_which_everything_is_killed_once(zygote: Zygote, data_dir: Pat
                 _hurt(hurt, writers, stream, mariadb)
             for thread in crowd.threads:
                 thread.join(60)
+            engine.dispose()  # connections to the server that died
             until(lambda: len(here.records()) == many, lambda: not_written(here, writers), within_s=60)
         assert not crowd.refused and len(crowd.receipts) == many
         assert {code: row.receipt for (_, code), row in here.records().items()} == crowd.receipts
