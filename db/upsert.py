@@ -55,18 +55,21 @@ def insert_rows(
     same: Row,
     raising: str | None = None,
     adding: tuple[str, ...] = (),
+    keeping: bool = False,
 ) -> None:
     """Insert many rows, each a tuple of the values of `columns`; `same` are columns that are equal in all.
 
     Where the primary key exists, the number `raising` (one of `same`) becomes the greater of both, or those in `adding` are
-    added to what is there; with neither, such a row is an error. This is for rows by the hundred thousand: what `upsert` costs
-    for each is left out, and on MySQL a hundred rows travel in one statement.
+    added to what is there, or (`keeping`) the row stays as it is; with none of these, such a row is an error. This is for
+    rows by the hundred thousand: what `upsert` costs for each is left out, and on MySQL a hundred rows travel in one
+    statement.
     """
     if not rows:
         return
     if connection.dialect.name == "sqlite":
         shared = tuple(same.values())
         statement = _insert_on_sqlite(table, columns, tuple(same), raising, adding)
+        statement += " ON CONFLICT DO NOTHING" if keeping else ""
         connection.exec_driver_sql(statement, [row + shared for row in rows])
         return
     driver: Any = connection.connection.driver_connection
@@ -75,6 +78,8 @@ def insert_rows(
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         part = rows[start : start + _ROWS_A_STATEMENT]
         statement = _insert_on_mysql(table, columns, (*same,), literals, raising, adding, len(part))
+        first = next(iter(table.primary_key.columns)).name
+        statement += f" ON DUPLICATE KEY UPDATE {first} = {first}" if keeping else ""
         connection.exec_driver_sql(statement, tuple(value for row in part for value in row))
 
 

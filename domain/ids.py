@@ -34,7 +34,8 @@ _LENGTH = struct.Struct(">I").pack
 _packed_once = lru_cache(maxsize=64)(_packed)
 
 
-def _secret_key(secret: bytes, *parts: str) -> str:
+def secret_key(secret: bytes, *parts: str) -> str:
+    """Twenty-four base32 characters that only who has the secret can make of these parts."""
     return _keyed(secret, _packed(parts))
 
 
@@ -51,4 +52,4 @@ def marker_of(secret: bytes, *, tenant: str, target: str, generation: int) -> st
 
 def calendar_tag(secret: bytes, *, tenant: str, offering_id: str, attempt: int) -> str:
     """Seven characters that make the name of an offering's calendar unique; `attempt` grows when one is taken."""
-    return _secret_key(secret, "calendar", tenant, offering_id, str(attempt))[:_TAG_CHARS]
+    return secret_key(secret, "calendar", tenant, offering_id, str(attempt))[:_TAG_CHARS]

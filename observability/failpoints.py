@@ -55,6 +55,9 @@ POINTS: Final[Mapping[str, Point]] = {
     "run.after_stage": Point("usecases/sync/runs.py", "the end of a stage is committed"),
     "tick.after_slot": Point("usecases/schedules.py", "a slot and its task are written, not committed"),
     "api.after_work": Point("web/idempotency.py", "the work of a request is committed, its answer is on its way"),
+    "checkins.between_statements": Point("usecases/check_in_batch.py", "records are written; their details are not"),
+    "checkins.before_commit": Point("usecases/check_in_batch.py", "a batch is written and not committed"),
+    "checkins.before_ack": Point("workers/batcher.py", "a batch is committed and still stands in the stream"),
     "broker.before_ack": Point("actors", "an actor has done its work; its message is not acknowledged"),
 }
 """Every point there is. A test compares it with the sources."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from db import audit, failure_lists, imports, jobs
 from db import dead_letters as rows
 from db import tasks as task_rows
+from db.check_in_dead_letters import KIND
 from db.engine import in_unit, reading
 from db.failure_lists import Which
 from db.jobs import Put
@@ -21,6 +22,7 @@ from db.tables import AnyRow
 from domain.job_payloads import Editable, editable
 from usecases.deps import Deps
 
+CHECK_INS = KIND
 UNIT = 250  # with a calendar for each at the most, 500 rows a transaction
 _PAUSE_S = 0.005
 

@@ -1,6 +1,14 @@
 """All tables, a file for each feature. They come into being only through the migrations; a test compares both."""
 
 from db.tables.api import answers
+from db.tables.attendance import (
+    attendance_facts,
+    attendance_roster,
+    attendance_roster_detail,
+    attendance_stats,
+    checkin_records,
+    geofences,
+)
 from db.tables.base import AnyRow, metadata
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
@@ -34,14 +42,20 @@ __all__ = [
     "alarms",
     "answers",
     "api_keys",
+    "attendance_facts",
+    "attendance_roster",
+    "attendance_roster_detail",
+    "attendance_stats",
     "audit",
     "change_buffer",
+    "checkin_records",
     "checkin_settings",
     "config_history",
     "discrepancies",
     "enrolments",
     "failure_families",
     "failures",
+    "geofences",
     "identity_providers",
     "import_sources",
     "imports",

@@ -13,7 +13,7 @@ from tests.architecture import sources
 from workers import procfile
 
 PROCFILES = ("Procfile", "Procfile.dev")
-WITHOUT_QUEUE = {"scheduler", "web"}  # they send, and serve no queue
+WITHOUT_QUEUE = {"scheduler", "web", "checkins"}  # two only send, one reads a stream
 MOST_QUEUES = 6  # each costs two threads and two polls in every process
 
 

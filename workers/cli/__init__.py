@@ -2,6 +2,7 @@
 
 import click
 
+from workers.cli.attendance import checkins, rosters
 from workers.cli.audit import audit
 from workers.cli.campus import campus
 from workers.cli.changes import changes
@@ -34,7 +35,8 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, changes, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate, off_peak,
-    people, plan, quarantine, repair, roles, runs, schedules, secrets, sources, sync, terms, up, users, verify, worker,
+    audit, campus, changes, checkins, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate,
+    off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, sync, terms, up, users,
+    verify, worker,
 ):  # fmt: skip
     main.add_command(command)

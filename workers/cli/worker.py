@@ -5,6 +5,7 @@ import click
 from bootstrap.settings import Settings
 from observability import failpoints
 from observability.log import configure
+from workers.batcher import run_batcher
 from workers.cli.console import command
 from workers.main import run_worker
 from workers.scheduler import run_scheduler
@@ -34,6 +35,16 @@ def lanes() -> None:
 def jobs() -> None:
     """Carry out runs and other tasks."""
     _serve("jobs")
+
+
+@worker.command()
+@command
+def checkins() -> None:
+    """Write check-ins from the stream into the database, and look after rosters."""
+    settings = Settings.from_env()
+    configure(settings.log_level)
+    failpoints.arm(settings.failpoints)
+    run_batcher(settings)
 
 
 @worker.command()

@@ -1,0 +1,103 @@
+"""Check-ins as they were committed: the first of each student in each session, and what others show about it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true, update
+
+from db.tables import AnyRow, checkin_records
+from db.upsert import insert_rows
+from domain.check_in_traces import DEVICE_MS, POINT_MS, TRAVEL_MS, Trace
+from domain.check_ins import CheckIn
+
+Keys = Mapping[str, Collection[str]]
+"""Session → students, within a tenant and a term."""
+
+_COLUMNS: Final = (
+    "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
+    "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
+)  # fmt: skip
+
+
+def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
+    """The rows of these students in these sessions. Ranges of the primary key for both databases, as a list of pairs is not."""
+    wanted = [and_(table.c.session_id == one, table.c.code.in_(sorted(codes))) for one, codes in sorted(keys.items())]
+    return or_(*wanted) if wanted else ~true()
+
+
+def insert(connection: Connection, made: Sequence[CheckIn], *, tenant: str, now_ms: int) -> None:
+    """Insert check-ins sorted by key. Raises IntegrityError where one is there already."""
+    rows = [tuple(getattr(one, name) for name in _COLUMNS) for one in made]
+    same = {"tenant_id": tenant, "doubts": "", "created_ms": now_ms}
+    insert_rows(connection, checkin_records, _COLUMNS, rows, same=same)
+
+
+def find(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], AnyRow]:
+    """(session, student) → the check-in that was committed."""
+    where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
+    rows = connection.execute(select(checkin_records).where(*where))
+    return {(row.session_id, row.code): row for row in rows}
+
+
+def of_sessions(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str) -> list[AnyRow]:
+    """All check-ins of these sessions, in the order in which they came."""
+    table = checkin_records
+    where = (table.c.tenant_id == tenant, table.c.term == term, table.c.session_id.in_(session_ids))
+    return list(connection.execute(select(table).where(*where).order_by(table.c.at_ms, table.c.code)))
+
+
+_TRACED: Final = tuple(
+    checkin_records.c[name] for name in ("session_id", "code", "at_ms", "device", "point", "lat_e2", "lon_e2", "doubts")
+)
+
+
+def near(connection: Connection, traces: Iterable[Trace], *, tenant: str, term: str) -> dict[Trace, str]:
+    """Check-ins that share a device, a student or a point with these, at a time that matters, with the doubts they have."""
+    known = list(traces)
+    if not known:
+        return {}
+    first, last = min(one.at_ms for one in known), max(one.at_ms for one in known)
+    asked = (
+        ("device", {one.device for one in known if one.device}, DEVICE_MS),
+        ("code", {one.code for one in known if one.place is not None}, TRAVEL_MS),
+        ("point", {one.point for one in known if one.point}, POINT_MS),
+    )
+    found: dict[Trace, str] = {}
+    for name, values, span_ms in asked:
+        if not values:
+            continue
+        column = checkin_records.c[name]
+        where = (
+            checkin_records.c.tenant_id == tenant,
+            checkin_records.c.term == term,
+            column.in_(sorted(values)),
+            checkin_records.c.at_ms.between(first - span_ms, last + span_ms),
+        )
+        rows = connection.execute(select(*_TRACED).where(*where))
+        found |= {trace_of(row): row.doubts for row in rows}
+    return found
+
+
+def trace_of(row: Any) -> Trace:
+    """What is kept of a check-in to compare it with others."""
+    place = None if row.lat_e2 is None or row.lon_e2 is None else (row.lat_e2, row.lon_e2)
+    return Trace(row.at_ms, row.session_id, row.code, row.device or "", row.point or "", place)
+
+
+def doubt(connection: Connection, doubts: Mapping[tuple[str, str], str], *, tenant: str, term: str) -> None:
+    """Write what others show about these check-ins, in the order of the key."""
+    by_text: dict[str, dict[str, list[str]]] = {}
+    for (session_id, code), text in sorted(doubts.items()):
+        by_text.setdefault(text, {}).setdefault(session_id, []).append(code)
+    for text, keys in sorted(by_text.items()):
+        where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
+        connection.execute(update(checkin_records).where(*where).values(doubts=text))
+
+
+def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str, points: bool) -> int:
+    """Drop the places (and `points` too) of these sessions' check-ins. Returns how many had any."""
+    table = checkin_records
+    where = (table.c.tenant_id == tenant, table.c.term == term, table.c.session_id.in_(session_ids))
+    kept = or_(table.c.lat_e2.is_not(None), table.c.point.is_not(None)) if points else table.c.lat_e2.is_not(None)
+    values: dict[str, None] = {"lat_e2": None, "lon_e2": None} | ({"point": None} if points else {})
+    return int(connection.execute(update(table).where(*where, kept).values(**values)).rowcount)

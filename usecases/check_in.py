@@ -1,0 +1,327 @@
+"""Accept one check-in: judge it, hand it to the stream, and answer with a signed receipt that is kept.
+
+seen before ─▶ the receipt of then, byte for byte       stranger ─▶ refused
+keys of the session missing ─▶ made again from stream and database, asked again
+stream's server away, or full of memory ─▶ the database, with a mark for the session in the same transaction
+neither ─▶ Busy: nothing was accepted, come again
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import redis
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from db import check_ins, rosters
+from db.check_in_stream import Answer, CheckInStream, NotDurable
+from db.engine import in_unit, reading
+from db.tables import AnyRow
+from domain import class_codes, receipts, verdicts
+from domain.check_in_traces import place_of
+from domain.check_in_words import CAUSES
+from domain.check_ins import CheckIn
+from domain.geofence import WGS84, BadPosition, Fence, Position, position
+from domain.ids import secret_key
+from domain.receipts import BadReceipt, Receipt
+from domain.verdicts import Attempt, Rules, Verdict, Window
+from observability.log import get_logger
+from usecases import check_in_batch, check_in_keys, check_in_rules
+from usecases import rosters as roster_work
+
+log = get_logger("check_in")
+
+RULES_S = 3.0  # how old the rules of a session may be
+STALE_S = 900.0  # … while the database is away
+AWAY_S = 1.0  # how long a server that failed is not asked again
+_POINT_CHARS = 24
+_DEVICE_CHARS = 32
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a student's phone sends. Degrees, metres, ms UTC; `receipt` is one of ours that is posted back."""
+
+    session_id: str
+    code: str
+    client_id: str = ""
+    lat: float | None = None
+    lon: float | None = None
+    accuracy_m: float | None = None
+    system: str = WGS84
+    device: str = ""
+    client_ms: int | None = None
+    offline: bool = False
+    class_code: str = ""
+    captured_ms: int | None = None
+    mocked: bool = False
+    receipt: str = ""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`receipt` is the text to keep and to show; `first` is False for a repeat, which has the same receipt."""
+
+    receipt: str
+    first: bool
+
+
+class Refused(Exception):
+    """Definitely not checked in. `cause` is a key of `domain.check_in_words.CAUSES`."""
+
+    def __init__(self, cause: str, verdict: Verdict | None = None) -> None:
+        super().__init__(CAUSES[cause][1])
+        self.cause = cause
+        self.verdict = verdict
+
+
+class Busy(Exception):
+    """Nothing is known to be accepted: send the same again after `retry_after_s`."""
+
+    def __init__(self, why: str, retry_after_s: int = 2) -> None:
+        super().__init__(why)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What a verdict needs to know, as of `read_s`."""
+
+    row: AnyRow
+    rules: Rules
+    window: Window
+    fence: Fence | None
+    read_s: float
+
+
+class Desk:
+    """Takes check-ins in one process, from any of its threads. `clock` gives ms UTC."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: CheckInStream,
+        *,
+        tenant: str,
+        secret: bytes,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        direct: int = 8,
+    ) -> None:
+        self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
+        self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
+        self._sessions: dict[str, _Session] = {}
+        self._away_until_s = 0.0
+        self._in_doubt = False
+
+    def accept(self, asked: Asked) -> Accepted:
+        """The receipt of this check-in, or of the one before. Raises Refused, Busy."""
+        session = self._session(asked.session_id)
+        accepted, review = self._posted_back(asked, session) if asked.receipt else self._judged(asked, session)
+        answer = self._ask_stream(accepted, review, session)
+        if answer is None:
+            return self._past_the_stream(accepted, review)
+        if answer.what == "stranger":
+            raise Refused(verdicts.NOT_ENROLLED)
+        return Accepted(answer.receipt, first=answer.what == "new")
+
+    def verify(self, text: str) -> Receipt:
+        """What a receipt says, whoever holds it. Raises BadReceipt."""
+        receipt = receipts.verify(self._secret, text)
+        if receipt.tenant != self._tenant:
+            raise BadReceipt("the receipt is of another school")
+        return receipt
+
+    def class_code(self, session_id: str) -> tuple[str, int]:
+        """What the teacher's screen shows now, and for how many more milliseconds."""
+        now = self._clock()
+        shown = class_codes.code_at(self._secret, tenant=self._tenant, session_id=session_id, at_ms=now)
+        return shown, class_codes.left_ms(now)
+
+    # --- the verdict --------------------------------------------------------------------------------------------------
+
+    def _judged(self, asked: Asked, session: _Session) -> tuple[CheckIn, CheckIn]:
+        try:
+            at = None if asked.lat is None or asked.lon is None else position(asked.lat, asked.lon, asked.system)
+        except BadPosition:
+            at = None
+        now = self._clock()
+        attempt = Attempt(
+            now_ms=now,
+            at=at,
+            accuracy_m=asked.accuracy_m,
+            client_ms=asked.client_ms,
+            offline=asked.offline,
+            code=self._code(asked, now),
+            mocked=asked.mocked,
+        )
+        verdict = verdicts.judge(attempt, session.rules, session.window, session.fence, start_ms=session.row.start_ms)
+        if verdict.decision == verdicts.REFUSED:
+            raise Refused(verdict.cause, verdict)
+        return (
+            self._check_in(asked, session, verdict, at),
+            self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at),
+        )
+
+    def _code(self, asked: Asked, now: int) -> bool | None:
+        if not asked.class_code:
+            return None
+        of = {"tenant": self._tenant, "session_id": asked.session_id}
+        return class_codes.is_good(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
+
+    def _check_in(self, asked: Asked, session: _Session, verdict: Verdict, at: Position | None) -> CheckIn:
+        of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
+        signed = receipts.sign(
+            self._secret,
+            Receipt(
+                number=receipts.number_of(self._secret, **of),
+                term=session.row.term,
+                at_ms=verdict.at_ms,
+                decision=verdict.decision,
+                timing=verdict.timing,
+                reasons=verdict.reasons,
+                outside_m=verdict.outside_m,
+                rule_version=verdict.rule_version,
+                client_id=asked.client_id[:64],
+                **of,
+            ),
+        )
+        place = None if at is None else place_of(at)
+        return CheckIn(
+            term=session.row.term,
+            client_id=asked.client_id[:64],
+            receipt=signed,
+            at_ms=verdict.at_ms,
+            status=verdict.status,
+            timing=verdict.timing,
+            way="code" if asked.class_code else "location",
+            rule_version=verdict.rule_version,
+            reasons=",".join((*verdict.reasons, *verdict.notes)),
+            client_ms=asked.client_ms,
+            outside_m=verdict.outside_m,
+            accuracy_m=None if asked.accuracy_m is None else round(max(-1.0, min(asked.accuracy_m, 1e6))),
+            device=self._mark("device", asked.device)[:_DEVICE_CHARS] if asked.device else None,
+            point=None if at is None else self._point(asked),
+            lat_e2=None if place is None else place[0],
+            lon_e2=None if place is None else place[1],
+            **of,
+        )
+
+    def _mark(self, kind: str, said: str) -> str:
+        """Stands for something that is compared and never shown."""
+        return secret_key(self._secret, kind, self._tenant, said)
+
+    def _point(self, asked: Asked) -> str:
+        return self._mark("point", f"{asked.lat!r},{asked.lon!r},{asked.accuracy_m!r}")[:_POINT_CHARS]
+
+    def _posted_back(self, asked: Asked, session: _Session) -> tuple[CheckIn, CheckIn]:
+        """A receipt that we have signed is a check-in, also where every record of it was lost."""
+        try:
+            said = self.verify(asked.receipt)
+        except BadReceipt:
+            raise Refused("bad_receipt") from None
+        if (said.session_id, said.code) != (asked.session_id, asked.code):
+            raise Refused("bad_receipt")
+        one = CheckIn(
+            tenant=said.tenant,
+            term=session.row.term,
+            session_id=said.session_id,
+            code=said.code,
+            client_id=said.client_id,
+            receipt=asked.receipt,
+            at_ms=said.at_ms,
+            status=said.timing if said.decision == verdicts.ACCEPTED else "ABNORMAL",
+            timing=said.timing,
+            way="receipt",
+            rule_version=said.rule_version,
+            reasons=",".join(said.reasons),
+            outside_m=said.outside_m,
+        )
+        return one, one
+
+    # --- the session --------------------------------------------------------------------------------------------------
+
+    def _session(self, session_id: str) -> _Session:
+        known = self._sessions.get(session_id)
+        age_s = None if known is None else time.monotonic() - known.read_s
+        if known is None or age_s is None or age_s > RULES_S:
+            try:
+                known = self._read(session_id)
+            except SQLAlchemyError as error:
+                if known is None or age_s is None or age_s > STALE_S:
+                    raise Busy(f"the rules of the session cannot be read: {error}") from error
+                self._sessions[session_id] = replace(known, read_s=known.read_s + AWAY_S)
+        if known is None:
+            raise Refused(verdicts.ON_ANOTHER_ROSTER)
+        if known.row.status == rosters.CANCELLED:
+            raise Refused(verdicts.CANCELLED)
+        return known
+
+    def _read(self, session_id: str) -> _Session | None:
+        row = roster_work.make_one(self._engine, session_id, tenant=self._tenant)
+        if row is None:
+            self._sessions.pop(session_id, None)
+            return None
+        with reading(self._engine) as tx:
+            rules = check_in_rules.of_courses(tx, [row.course_id], tenant=self._tenant)[row.course_id]
+            fence = check_in_rules.fence_of(tx, rosters.rooms_of(tx, row), rules, tenant=self._tenant)
+        said = {"opened_ms": row.opened_ms, "extended_ms": row.extended_ms, "ended_ms": row.ended_ms}
+        made = verdicts.window(rules, start_ms=row.start_ms, **said)
+        self._sessions[session_id] = found = _Session(row, rules, made, fence, time.monotonic())
+        return found
+
+    # --- the stream ---------------------------------------------------------------------------------------------------
+
+    def _ask_stream(self, accepted: CheckIn, review: CheckIn, session: _Session) -> Answer | None:
+        """What the stream says; None where it cannot say anything. Raises Busy where it is full, or not durable enough."""
+        if time.monotonic() < self._away_until_s:
+            return None
+        try:
+            if self._in_doubt:
+                check_in_keys.restore_marked(self._engine, self._stream, tenant=self._tenant)
+                self._in_doubt = False
+            answer = self._stream.accept(accepted, review)
+            if answer.what == "unknown":
+                check_in_keys.load(self._engine, self._stream, [session.row])
+                answer = self._stream.accept(accepted, review)
+        except NotDurable as error:
+            raise Busy("no replica has confirmed the check-in") from error
+        except redis.RedisError as error:
+            log.warning("check_in.stream_away", reason=str(error))
+            self._away_until_s, self._in_doubt = time.monotonic() + AWAY_S, True
+            return None
+        except SQLAlchemyError as error:
+            raise Busy(f"the keys of the session cannot be made: {error}") from error
+        if answer.what == "full":
+            raise Busy("the stream is full", retry_after_s=5)
+        return None if answer.what == "unknown" else answer
+
+    # --- past the stream ----------------------------------------------------------------------------------------------
+
+    def _past_the_stream(self, accepted: CheckIn, review: CheckIn) -> Accepted:
+        if not self._direct.acquire(timeout=1.0):
+            raise Busy("too many check-ins are being written")
+        try:
+            return in_unit(self._engine, lambda tx: self._write(tx, accepted, review))
+        except DBAPIError as error:
+            log.error("check_in.database_away", reason=str(error.orig))
+            raise Busy("neither the stream nor the database can be reached", retry_after_s=5) from error
+        except SQLAlchemyError as error:
+            raise Busy("the database cannot be reached", retry_after_s=5) from error
+        finally:
+            self._direct.release()
+
+    def _write(self, tx: Connection, accepted: CheckIn, review: CheckIn) -> Accepted:
+        key = {"tenant": self._tenant, "term": accepted.term}
+        here = check_ins.of_sessions(tx, [accepted.session_id], **key)
+        before = next((row for row in here if row.code == accepted.code), None)
+        if before is not None:
+            return Accepted(before.receipt, first=False)
+        if not rosters.is_expected(tx, accepted.session_id, accepted.code, **key):
+            raise Refused(verdicts.NOT_ENROLLED)
+        shared = accepted.device and any(row.device == accepted.device for row in here)
+        one = review if shared else accepted
+        check_in_batch.write_in(tx, [one], tenant=self._tenant)
+        rosters.mark(tx, one.session_id, **key)
+        return Accepted(one.receipt, first=True)

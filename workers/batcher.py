@@ -1,0 +1,275 @@
+"""The process `checkins`: the check-in stream into the database, up to 500 records or 200 ms at a time.
+
+    XREADGROUP ─▶ one transaction: records, details, counters ─▶ XACK + XDEL ─▶ live events
+                     │ the database is away: the batch stays pending, and is tried again
+                     └ it refuses the data: halves, down to the record, which becomes a dead letter
+
+Any number of these may run. What a dead one was given is taken over once it has been left alone for `IDLE_MS`; writing a
+batch twice is writing it once.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import redis
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from bootstrap.broker import cache_client, stream_client
+from bootstrap.settings import Settings
+from bootstrap.wiring import new_id
+from db import check_in_dead_letters
+from db.check_in_stream import CheckInStream, Entry
+from db.engine import check, in_unit, make_engine
+from domain.check_ins import CheckIn
+from observability.failpoints import failpoint
+from observability.log import get_logger
+from usecases import check_in_batch
+from usecases.check_in_batch import Written
+from workers.roster_tender import RosterTender
+
+log = get_logger("checkins")
+
+BATCH = 500
+WAIT_MS = 200
+IDLE_MS = 8_000  # longer than a commit takes, short enough to be back to work within 15 s of a kill
+TAKE_OVER_S = 2.0
+_HALVINGS = 64  # attempts on one batch before what is left of it goes record by record
+_FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 2.0
+
+Publish = Callable[[str, dict[tuple[str, str], dict[str, int]]], None]
+
+
+@dataclass
+class Counts:
+    """What this process has done. `attempts` are transactions begun for batches."""
+
+    written: int = 0
+    batches: int = 0
+    attempts: int = 0
+    dead: int = 0
+    taken_over: int = 0
+    back_offs: int = 0
+    commit_ms: deque[float] = field(default_factory=lambda: deque(maxlen=500))
+
+
+class Batcher:
+    """One writer. `publish` is told the counters that a batch changed; what it raises is logged and changes nothing."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        stream: CheckInStream,
+        *,
+        tenant: str,
+        new_id: Callable[[], str],
+        publish: Publish | None = None,
+        idle_ms: int = IDLE_MS,
+        consumer: str | None = None,
+    ) -> None:
+        self._engine, self._stream, self._tenant, self._new_id = engine, stream, tenant, new_id
+        self._publish = publish
+        self._idle_ms = idle_ms
+        self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.counts = Counts()
+        self._taken_s = 0.0
+        self._ready = False
+
+    def run(self, stopping: threading.Event) -> None:
+        """Write until told to stop, also across servers that are away."""
+        back_off_s = _FIRST_BACK_OFF_S
+        while not stopping.is_set():
+            try:
+                self.step()
+                back_off_s = _FIRST_BACK_OFF_S
+            except (redis.RedisError, SQLAlchemyError) as error:
+                log.warning("checkins.away", reason=str(error)[:300], again_s=back_off_s)
+                self.counts.back_offs += 1
+                self._ready = False
+                stopping.wait(back_off_s)
+                back_off_s = min(back_off_s * 2, _LONGEST_BACK_OFF_S)
+
+    def step(self) -> int:
+        """One batch, or none within 200 ms. Returns how many records left the stream. What it raises leaves them there."""
+        if not self._ready:
+            self._begin()
+        entries = self._left_behind() or self._gather()
+        for at in range(0, len(entries), BATCH):
+            self._write(entries[at : at + BATCH])
+        return len(entries)
+
+    def _begin(self) -> None:
+        """Groups, and what this consumer was given before it lost a server."""
+        self._stream.make_groups()
+        while entries := self._stream.read_again(self.consumer, most=BATCH):
+            for at in range(0, len(entries), BATCH):
+                self._write(entries[at : at + BATCH])
+        self._ready = True
+
+    def _left_behind(self) -> list[Entry]:
+        if time.monotonic() - self._taken_s < TAKE_OVER_S:
+            return []
+        self._taken_s = time.monotonic()
+        entries = self._stream.take_over(self.consumer, idle_ms=self._idle_ms, most=BATCH)
+        self.counts.taken_over += len(entries)
+        return entries
+
+    def _gather(self) -> list[Entry]:
+        """Up to a batch, or whatever came within 200 ms of the first."""
+        entries = self._stream.read(self.consumer, most=BATCH, wait_ms=WAIT_MS)
+        give_up = time.monotonic() + WAIT_MS / 1000
+        while 0 < len(entries) < BATCH:
+            left_ms = round((give_up - time.monotonic()) * 1000)
+            if left_ms <= 0:
+                break
+            entries += self._stream.read(self.consumer, most=BATCH - len(entries), wait_ms=left_ms)
+        return entries
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Write a batch and take it off the stream; bad records of it become dead letters."""
+        readable = [(one, one.check_in) for one in entries if one.check_in is not None]
+        unreadable = [one for one in entries if one.check_in is None]
+        self._bury([(one, one.problem) for one in unreadable])
+        by_tenant: dict[str, list[tuple[Entry, CheckIn]]] = {}
+        for entry, one in readable:
+            by_tenant.setdefault(one.tenant, []).append((entry, one))
+        for tenant, ours in by_tenant.items():
+            self._write_parts(tenant, ours)
+        self._stream.done(entries)
+        self.counts.batches += 1
+
+    def _write_parts(self, tenant: str, ours: Sequence[tuple[Entry, CheckIn]]) -> None:
+        """The whole; where the database refuses the data, its halves, each in a transaction of its own."""
+        parts: deque[Sequence[tuple[Entry, CheckIn]]] = deque([ours])
+        attempts = 0
+        while parts:
+            part = parts.popleft()
+            attempts += 1
+            try:
+                written = self._commit(tenant, [one for _, one in part])
+            except Exception as error:
+                if not is_about_data(error):
+                    raise
+                if len(part) == 1:
+                    self._bury([(part[0][0], _reason(error))])
+                    continue
+                size = len(part) // 2 if attempts < _HALVINGS else 1
+                parts.extendleft(reversed([part[at : at + size] for at in range(0, len(part), size)]))
+                continue
+            self.counts.written += len(part)
+            self._tell(tenant, written)
+
+    def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
+        self.counts.attempts += 1
+        began = time.monotonic()
+        written = check_in_batch.write(self._engine, batch, tenant=tenant)
+        self.counts.commit_ms.append((time.monotonic() - began) * 1000)
+        failpoint("checkins.before_ack")
+        return written
+
+    def _bury(self, bad: Sequence[tuple[Entry, str]]) -> None:
+        for entry, reason in bad:
+            tenant = entry.check_in.tenant if entry.check_in is not None else self._tenant
+            in_unit(
+                self._engine,
+                lambda tx, e=entry, t=tenant, r=reason: check_in_dead_letters.add(  # type: ignore[misc]
+                    tx, e, tenant=t, reason=r, new_id=self._new_id
+                ),
+            )
+            log.error("checkins.dead_letter", entry=entry.id, reason=reason)
+            self.counts.dead += 1
+
+    def _tell(self, tenant: str, written: Written) -> None:
+        if self._publish is None or not written.counters:
+            return
+        try:
+            self._publish(tenant, written.counters)
+        except redis.RedisError as error:
+            log.warning("checkins.not_told", reason=str(error))
+
+
+def run_batcher(settings: Settings) -> None:
+    """The process: a writer, and the thread that looks after rosters. Returns after a clean stop (SIGTERM).
+
+    Raises `DatabaseUnreachable` where there is no database to begin with.
+    """
+    engine = make_engine(settings.database_url, pool_size=4)
+    check(engine)
+    stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    writer = Batcher(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publisher(cache_client(settings)))
+    tender = RosterTender(engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping)
+    _say_what_is_not_kept(settings, stream)
+    tender.start()
+    log.info("worker.started", process="checkins", consumer=writer.consumer, pid=os.getpid())
+    writer.run(stopping)
+    tender.join(timeout=5)
+    log.info("worker.stopped", process="checkins", written=writer.counts.written, dead=writer.counts.dead)
+
+
+def _say_what_is_not_kept(settings: Settings, stream: CheckInStream) -> None:
+    try:
+        kept = stream.keeps_every_write()
+    except redis.RedisError:
+        return
+    if kept is False and settings.checkin_durability != "memory":
+        log.warning(
+            "worker.promise_off",
+            what="the check-in stream's server does not write to disk before it answers: set appendonly yes, appendfsync always",
+        )
+
+
+def is_about_data(error: Exception) -> bool:
+    """Whether a batch was refused for what is in it, rather than because a server is away, busy or read-only."""
+    if isinstance(error, (OperationalError, InterfaceError)) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        return _code(error) in _DATA_AS_OPERATIONAL
+    # A driver raises errors of its own for what it cannot even spell: surrogates, numbers too long for the column.
+    return isinstance(error, (DBAPIError, UnicodeError, OverflowError))
+
+
+_DATA_AS_OPERATIONAL = frozenset({1366, 1264, 1406, 1292, 3988})
+"""Codes about values that PyMySQL takes for an operational error."""
+
+
+def _code(error: Exception) -> int | None:
+    origin = getattr(error, "orig", None)
+    code = origin.args[0] if origin is not None and origin.args else None
+    return code if isinstance(code, int) else None
+
+
+def _reason(error: Exception) -> str:
+    origin = getattr(error, "orig", None)
+    return f"{type(origin or error).__name__}: {origin or error}"[:300]
+
+
+def live_key(tenant: str) -> str:
+    """The capped stream of what a tenant's screens are told; its ids are the sequence."""
+    return f"live:{tenant}"
+
+
+def publisher(client: redis.Redis, *, kept: int = 10_000) -> Publish:
+    """Appends counters to the tenant's stream of live events, and wakes whoever listens."""
+
+    def publish(tenant: str, counters: dict[tuple[str, str], dict[str, int]]) -> None:
+        asked = client.pipeline(transaction=False)
+        for (term, session_id), counts in counters.items():
+            said = json.dumps({"kind": "roster", "term": term, "session_id": session_id, "counters": counts})
+            asked.xadd(live_key(tenant), {"e": said}, maxlen=kept, approximate=True)
+        asked.publish(live_key(tenant), b"")
+        asked.execute()
+
+    return publish
