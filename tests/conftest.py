@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dramatiq
+import hypothesis
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
@@ -14,6 +15,10 @@ from bootstrap.settings import Settings
 
 # An actor looks up the broker while its module is imported, and without one makes a default that waits for a server.
 dramatiq.set_broker(StubBroker(middleware=middleware()))
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 pytest_plugins = ["tests.fixtures_stores"]
 
