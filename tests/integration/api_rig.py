@@ -190,7 +190,7 @@ def api(settings: Settings, database_url: str, valkey: Valkey, folder: Path) -> 
         wired.deps.remote.transport.close()
         wired.deps.engine.dispose()
     stray = {where: watch.examples[where] for where in watch.found if where not in WHOLE_INSTALLATION}
-    assert stray == {}, "statements that do not say which school they mean"
+    assert stray == {}, f"statements that do not say which school they mean: {stray}"
 
 
 def _schools(settings: Settings, folder: Path) -> Engine:
