@@ -76,6 +76,7 @@ class Settings:
     sentry_dsn: str = ""
     log_level: str = "INFO"
     failpoints: str = ""
+    base_domain: str = ""  # NORTH.obsync.example.edu is the school NORTH
     private_hosts: str = ""  # host:port of the campus that configured addresses may lead to
     tenant: str = "main"
     tenant_zone: str = "Asia/Shanghai"
@@ -357,6 +358,13 @@ def _hosts(text: str) -> str:
     return text
 
 
+def _domain(text: str) -> str:
+    plain = text.strip(".").lower()
+    if not plain.isascii() or not plain.replace("-", "").replace(".", "").isalnum():
+        raise ValueError("use the part of the host name that all schools share, as in obsync.example.edu")
+    return plain
+
+
 def _failpoints(text: str) -> str:
     failpoints.parse(text)
     return text
@@ -405,6 +413,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "sentry_dsn": _sentry,
     "log_level": _one_of(*LOG_LEVELS),
     "failpoints": _failpoints,
+    "base_domain": _domain,
     "private_hosts": _hosts,
     "tenant": _tenant,
     "tenant_zone": _zone,

@@ -32,6 +32,14 @@ class Grant:
     colleges: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Whom a list is narrowed to: the people of some colleges, and one login."""
+
+    colleges: frozenset[str]
+    login_id: str
+
+
 def find(connection: Connection, *, tenant: str, name: str, lock: bool = False) -> AnyRow | None:
     """The login of that (folded) name."""
     return _one(connection, tenant, logins.c.name == name, lock=lock)
@@ -124,10 +132,20 @@ def change(connection: Connection, *, tenant: str, login_id: str, new_epoch: boo
 
 
 def listing(
-    connection: Connection, *, tenant: str, after: str = "", limit: int = 50, role: str | None = None, text: str = ""
+    connection: Connection,
+    *,
+    tenant: str,
+    after: str = "",
+    limit: int = 50,
+    offset: int = 0,
+    role: str | None = None,
+    text: str = "",
+    among: Among | None = None,
 ) -> list[AnyRow]:
-    """Logins, newest first; `after` is the id that the page before ended with."""
+    """Logins, newest first; `after` is the id that the page before ended with; `among` None: all of the school."""
     where = [logins.c.tenant_id == tenant]
+    if among is not None:
+        where.append(_is_among(tenant, among))
     if after:
         where.append(logins.c.id < after)
     if role is not None:
@@ -135,7 +153,16 @@ def listing(
         where.append(logins.c.id.in_(with_role))
     if text:
         where.append(or_(logins.c.name.contains(text, autoescape=True), logins.c.title.contains(text, autoescape=True)))
-    return list(connection.execute(select(logins).where(*where).order_by(logins.c.id.desc()).limit(limit)))
+    return list(
+        connection.execute(select(logins).where(*where).order_by(logins.c.id.desc()).limit(limit).offset(offset))
+    )
+
+
+def _is_among(tenant: str, among: Among) -> ColumnElement[bool]:
+    listed = select(users.c.code).where(
+        users.c.tenant_id == tenant, users.c.kind == logins.c.kind, users.c.code == logins.c.code
+    )
+    return or_(logins.c.id == among.login_id, listed.where(users.c.college.in_(among.colleges)).exists())
 
 
 # --- roles ------------------------------------------------------------------------------------------------------------
@@ -222,3 +249,11 @@ def holders(connection: Connection, *, tenant: str, role: str) -> int:
         .where(login_roles.c.role == role, logins.c.state == ACTIVE)
     )
     return int(connection.execute(statement).scalar_one())
+
+
+def is_somebody(connection: Connection, *, tenant: str, user: str) -> bool:
+    """Whether there is a person with that number, or (after @) a login of that name."""
+    if user.startswith("@"):
+        return find(connection, tenant=tenant, name=user[1:]) is not None
+    statement = select(users.c.code).where(users.c.tenant_id == tenant, users.c.code == user).limit(1)
+    return connection.execute(statement).first() is not None

@@ -333,3 +333,9 @@ def sessions_of(connection: Connection, *, tenant: str, import_no: int) -> int:
         .where(sessions.c.tenant_id == tenant, sessions.c.import_no == import_no)
     ).scalar_one()
     return count
+
+
+def college_of(connection: Connection, *, tenant: str, offering_id: str) -> str | None:
+    """The college of an offering, blank where it is unknown; None: there is no such offering."""
+    statement = select(offerings.c.college).where(offerings.c.tenant_id == tenant, offerings.c.id == offering_id)
+    return connection.execute(statement.limit(1)).scalar()

@@ -161,7 +161,8 @@ def permissions_of(
 class Scope:
     """Who acts, and where: made once per request or job and passed down.
 
-    `tenant` is the one that all reading and writing is confined to; `colleges` are those the caller works for.
+    `tenant` is the one that all reading and writing is confined to; `colleges` are those the caller works for. `login` is the
+    id of the caller's login, blank for an API key; `must_change`: a new password comes before anything else.
     """
 
     tenant: str
@@ -169,6 +170,8 @@ class Scope:
     roles: frozenset[str] = frozenset()
     colleges: frozenset[str] = frozenset()
     permissions: frozenset[Permission] = field(default=frozenset(), repr=False)
+    login: str = field(default="", compare=False)
+    must_change: bool = field(default=False, compare=False)
 
     @classmethod
     def of(

@@ -23,7 +23,7 @@ from db import audit
 from db.clock import now_ms as db_now_ms
 from db.engine import in_unit, reading
 from db.tables.base import AnyRow
-from domain.tenancy import BadPermission, Permission, Scope
+from domain.tenancy import BadPermission, Permission, Reach, Scope, covers
 from usecases.deps import Deps
 
 MARK: Final = "ob_"
@@ -43,6 +43,10 @@ class BadKey(Exception):
 
 class UnknownKey(LookupError):
     """There is no key with that prefix."""
+
+
+class KeyNotYours(PermissionError):
+    """A key may do more than whoever makes it; the message says what."""
 
 
 class KeyRefused(ValueError):
@@ -97,9 +101,12 @@ def make(
     days: float,
     actor: str,
     colleges: Sequence[str] = (),
+    by: Scope | None = None,
 ) -> Made:
-    """A new key that may do `permissions` and ends after `days`. Raises `KeyRefused`, `BadPermission`."""
+    """A new key that may do `permissions` and ends after `days`. Raises `KeyRefused`, `BadPermission`, and `KeyNotYours` where
+    `by`, who makes it, may not do all that himself; None is the command line."""
     wanted = sorted({str(Permission.parse(one)) for one in permissions})
+    _check_maker(by, wanted, colleges)
     if not wanted:
         raise KeyRefused("a key needs at least one permission")
     if not 0 < days <= LONGEST_DAYS:
@@ -117,14 +124,23 @@ def make(
 
 
 def rotate(
-    deps: Deps, *, tenant: str, prefix: str, actor: str, overlap_h: float = 24, days: float | None = None
+    deps: Deps,
+    *,
+    tenant: str,
+    prefix: str,
+    actor: str,
+    overlap_h: float = 24,
+    days: float | None = None,
+    by: Scope | None = None,
 ) -> Made:
-    """A successor with the same permissions; the old key stays good for `overlap_h` hours. Raises `UnknownKey`, `KeyRefused`."""
+    """A successor with the same permissions; the old key stays good for `overlap_h` hours. Raises `UnknownKey`, `KeyRefused`,
+    `KeyNotYours`."""
     if not 0 <= overlap_h <= 24 * 30:
         raise KeyRefused("the overlap is 0 to 720 hours")
 
     def work(tx: Connection) -> Made:
         old = _standing(tx, tenant, prefix)
+        _check_maker(by, json.loads(old.permissions), json.loads(old.colleges))
         if old.successor is not None:
             raise KeyRefused(f"{prefix} was rotated already; its successor is {old.successor}")
         life = days if days is not None else (old.ends_ms - old.created_ms) / _DAY_MS
@@ -166,6 +182,17 @@ def listing(deps: Deps, *, tenant: str, limit: int = 100) -> list[dict[str, Any]
         | {"state": "revoked" if row.revoked_ms is not None else "expired" if now >= row.ends_ms else "active"}
         for row in found
     ]
+
+
+def _check_maker(by: Scope | None, wanted: Iterable[str], colleges: Iterable[str]) -> None:
+    """Raise `KeyNotYours` where the key could do what `by` may not."""
+    if by is None:
+        return
+    for one in map(Permission.parse, filter(_is_known, wanted)):
+        everywhere = covers(by.permissions, Permission(one.action, Reach.TENANT))
+        near = one.reach is not Reach.COLLEGE or everywhere or frozenset(colleges) <= by.colleges
+        if not covers(by.permissions, one) or not near:
+            raise KeyNotYours(f"{one} is not yours to give")
 
 
 def _insert(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -29,7 +29,7 @@ from domain.passwords import folded
 from domain.tenancy import BadPermission, Permission, Role, Scope
 from domain.tokens import FAMILY_MS, REFRESH_MS, BadToken, Claims, TokenKind, body_of
 from observability.log import get_logger
-from usecases import api_keys, passwords, tokens
+from usecases import api_keys, configs, passwords, tokens
 from usecases.deps import Deps
 
 log = get_logger("identity")
@@ -45,6 +45,13 @@ class NotAuthenticated(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class PasswordsOff(NotAuthenticated):
+    """The school does not take passwords (setting ``sign_in.password``)."""
+
+    def __init__(self) -> None:
+        super().__init__("passwords_off")
 
 
 class WaitToSignIn(NotAuthenticated):
@@ -127,7 +134,11 @@ def _standing(tx: Connection, claims: Claims, now_ms: int) -> AnyRow:
 
 def _scope(tx: Connection, tenant: str, login_id: str, login: AnyRow) -> Scope:
     grants = logins.grants(tx, tenant=tenant, login_ids=[login_id])[login_id]
-    return scope_of_grants(tx, tenant=tenant, user=user_of(login), grants=grants)
+    scope = scope_of_grants(tx, tenant=tenant, user=user_of(login), grants=grants)
+    if login.must_change:
+        # Whoever else knows the password that was made up has nothing of it until the owner has chosen his own.
+        return replace(scope, permissions=frozenset(), login=login_id, must_change=True)
+    return replace(scope, login=login_id)
 
 
 def scope_of_grants(tx: Connection, *, tenant: str, user: str, grants: Iterable[logins.Grant]) -> Scope:
@@ -165,10 +176,13 @@ def parsed(texts: Iterable[str]) -> frozenset[Permission]:
 def sign_in(
     deps: Deps, *, tenant: str, name: str, password: str, address: str, device: str = "", now_ms: int | None = None
 ) -> Tokens:
-    """Sign in by password. Raises `WaitToSignIn`, and `NotAuthenticated` with the same reason whatever was wrong.
+    """Sign in by password. Raises `PasswordsOff`, `WaitToSignIn`, and `NotAuthenticated` with the same reason whatever was wrong.
 
     `address` is the caller's, as far as it can be trusted. The try is counted before the password is looked at.
     """
+    with reading(deps.engine) as tx:
+        if not configs.value_of(tx, "sign_in.password", tenant=tenant):
+            raise PasswordsOff
     plain = folded(name)[:200]
     keys = _attempt_keys(deps, tenant, plain, address)
     in_unit(deps.engine, lambda tx: _count(tx, tenant, keys, now_ms))
@@ -365,6 +379,13 @@ def prune(deps: Deps, *, keep_days: int) -> int:
         return sign_ins.prune(tx, tenant=deps.tenant, now=now, keep_ms=keep_ms, forget_ms=FORGET_MS)
 
     return in_unit(deps.engine, work)
+
+
+def tidy(deps: Deps) -> int:
+    """`prune` as long ago as the school's setting ``privacy.sign_in_days`` says. Returns how many rows."""
+    with reading(deps.engine) as tx:
+        keep_days = configs.value_of(tx, "privacy.sign_in_days", tenant=deps.tenant)
+    return prune(deps, keep_days=keep_days)
 
 
 def _now(deps: Deps, now_ms: int | None) -> int:

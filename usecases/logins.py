@@ -16,14 +16,14 @@ from sqlalchemy import Connection
 from db import audit, logins, sign_ins
 from db.clock import now_ms as db_now_ms
 from db.engine import in_unit, reading
-from db.logins import Grant, LoginTaken
+from db.logins import Among, Grant, LoginTaken
 from db.tables.base import AnyRow
 from domain import passwords as rules
 from domain.tenancy import BUILT_IN, Permission, Role, Scope, may_grant, permissions
 from usecases import identity, passwords
 from usecases.deps import Deps
 
-__all__ = ["Grant", "LoginTaken"]
+__all__ = ["Among", "Grant", "LoginTaken"]
 
 
 class UnknownLogin(LookupError):
@@ -227,11 +227,20 @@ def end_sign_ins(deps: Deps, *, tenant: str, name: str, actor: str, by: Scope | 
 
 
 def listing(
-    deps: Deps, *, tenant: str, after: str = "", limit: int = 50, role: str | None = None, text: str = ""
+    deps: Deps,
+    *,
+    tenant: str,
+    after: str = "",
+    limit: int = 50,
+    offset: int = 0,
+    role: str | None = None,
+    text: str = "",
+    among: Among | None = None,
 ) -> list[dict[str, Any]]:
-    """Logins with their roles, newest first."""
+    """Logins with their roles, newest first; `among` None: all of the school."""
+    narrowed: dict[str, Any] = {"role": role, "text": text, "among": among}
     with reading(deps.engine) as tx:
-        found = logins.listing(tx, tenant=tenant, after=after, limit=limit, role=role, text=text)
+        found = logins.listing(tx, tenant=tenant, after=after, limit=limit, offset=offset, **narrowed)
         given = logins.grants(tx, tenant=tenant, login_ids=[one.id for one in found])
     return [_as_dict(one, given[one.id]) for one in found]
 
@@ -239,11 +248,19 @@ def listing(
 def show(deps: Deps, *, tenant: str, name: str) -> dict[str, Any]:
     """One login with its roles. Raises `UnknownLogin`."""
     with reading(deps.engine) as tx:
-        found = logins.find(tx, tenant=tenant, name=rules.folded(name))
-        if found is None:
-            raise UnknownLogin(name)
-        given = logins.grants(tx, tenant=tenant, login_ids=[found.id])
-    return _as_dict(found, given[found.id])
+        return _shown_login(tx, tenant, logins.find(tx, tenant=tenant, name=rules.folded(name)), name)
+
+
+def show_id(deps: Deps, *, tenant: str, login_id: str) -> dict[str, Any]:
+    """The same by its id. Raises `UnknownLogin`."""
+    with reading(deps.engine) as tx:
+        return _shown_login(tx, tenant, logins.get(tx, tenant=tenant, login_id=login_id), login_id)
+
+
+def _shown_login(tx: Connection, tenant: str, found: AnyRow | None, said: str) -> dict[str, Any]:
+    if found is None:
+        raise UnknownLogin(said)
+    return _as_dict(found, logins.grants(tx, tenant=tenant, login_ids=[found.id])[found.id])
 
 
 def _as_dict(row: AnyRow, grants: Sequence[Grant]) -> dict[str, Any]:

@@ -65,6 +65,12 @@ def zone_of(connection: Connection, *, tenant: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def only(connection: Connection) -> str | None:
+    """The one tenant there is; None where there are several, or none."""
+    found = connection.execute(select(tenants.c.id).limit(2)).scalars().all()
+    return str(found[0]) if len(found) == 1 else None
+
+
 def settings(connection: Connection, *, tenant: str) -> dict[str, Any]:
     """The tenant's own settings. Raises `UnknownTenant`."""
     return _settings(connection, tenant, locked=False)

@@ -128,7 +128,9 @@ def _who_asks(routes: dict[str, Route]) -> None:
         return
     here = site()
     try:
-        g.scope = here.authenticator.scope_of(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
+        g.scope = g.caller = here.authenticator.scope_of(
+            request.headers.get("Authorization"), request.headers.get("X-API-Key")
+        )
     except NotAuthenticated as error:
         g.refused = error
         return
@@ -142,11 +144,18 @@ def _permit(routes: dict[str, Route]) -> None:
     route = routes.get(request.endpoint or "")
     if route is None:
         return
-    scope = maybe_scope()
-    if scope is not None:
-        here = site()
+    scope, here = maybe_scope(), site()
+    if scope is not None or route.policy.at_door:
+        named = auth.named_tenant(request.headers.get("X-Tenant-ID"), request.host, here.settings.base_domain)
+    if scope is None and route.policy.at_door:
         with reading(here.deps.engine) as tx:
-            g.scope, zone = auth.in_tenant(tx, scope, request.headers.get("X-Tenant-ID"))
+            g.deps = auth.deps_at_door(tx, here.deps, named)
+        structlog.contextvars.bind_contextvars(tenant=g.deps.tenant)
+    if scope is not None:
+        if scope.must_change and not route.policy.unready:
+            raise ApiError("PASSWORD_OLD")
+        with reading(here.deps.engine) as tx:
+            g.scope, zone = auth.in_tenant(tx, scope, named)
         g.deps = auth.deps_in(here.deps, g.scope, zone)
         structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
         policy.check_action_of(route.policy, g.scope, g.deps)
@@ -166,7 +175,7 @@ def _failed(error: Exception) -> Response:
     """Any exception as an answer of the table; what nobody expected is logged with its traceback, and not told."""
     if isinstance(error, NotAuthenticated):
         log.info("request.not_authenticated", reason=error.reason)
-        return failure(ApiError("NOT_AUTHENTICATED"))
+        return failure(of_exception(error) or ApiError("NOT_AUTHENTICATED"))
     if isinstance(error, RateLimitExceeded):
         return failure(ApiError("RATE_LIMITED"))
     if isinstance(error, HTTPException):

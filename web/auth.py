@@ -1,29 +1,30 @@
 """Who is asking, and in which school.
 
-The credential decides the tenant. ``X-Tenant-ID`` must agree with it; only a platform administrator may name another one, and
-is then in that tenant alone.
+The credential decides the tenant. ``X-Tenant-ID`` and a school's own host name must agree with it; only a platform
+administrator may name another one, and is then in that tenant alone. Before anybody is signed in they name the tenant.
 """
 
+from __future__ import annotations
+
+import re
+import time
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
 from domain.tenancy import Scope, entering
-from usecases import tenants
+from domain.tokens import TokenKind
+from usecases import api_keys, identity, tenants
 from usecases.deps import Deps
+from usecases.identity import NotAuthenticated
 from web.errors import ApiError
 
-MAX_HEADER_CHARS = 8_192
+__all__ = ["Authenticator", "Credentials", "NotAuthenticated"]
 
-
-class NotAuthenticated(Exception):
-    """The credential is missing, malformed, stale or revoked. `reason` is for the log: the caller is told the same each time."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+MAX_HEADER_CHARS: Final = 8_192
+_BEARER: Final = re.compile(r"(?i)bearer +(\S+)")
 
 
 class Authenticator(Protocol):
@@ -34,15 +35,49 @@ class Authenticator(Protocol):
         ...
 
 
-class NobodyYet:
-    """Refuses everybody: what a process has until it is given a real authenticator."""
+class Credentials:
+    """Asks the database: an access token in ``Authorization``, or a key in ``X-API-Key``, and never both."""
 
-    def scope_of(self, authorization_header: str | None, api_key: str | None) -> Scope:  # noqa: ARG002 (the protocol's)
-        raise NotAuthenticated("no authenticator is configured")
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def scope_of(self, authorization_header: str | None, api_key: str | None) -> Scope:
+        """The scope of the caller. Raises `NotAuthenticated`."""
+        now = time.time_ns() // 1_000_000
+        if api_key is None:
+            return identity.scope_of_token(self._deps, bearer(authorization_header), TokenKind.ACCESS, now_ms=now)
+        if authorization_header is not None:
+            raise NotAuthenticated("two_credentials")
+        if not api_key.startswith(api_keys.MARK):
+            raise NotAuthenticated("not_a_key")
+        return identity.scope_of(self._deps, api_key, now)
+
+
+def bearer(authorization_header: str | None) -> str:
+    """The token of the header. Raises `NotAuthenticated`."""
+    said = authorization_header or ""
+    found = _BEARER.fullmatch(said) if len(said) <= MAX_HEADER_CHARS else None
+    if found is None:
+        raise NotAuthenticated("no_token")
+    return found[1]
+
+
+def named_tenant(header: str | None, host: str, base_domain: str) -> str | None:
+    """The tenant that a request names by ``X-Tenant-ID`` or by its host; None where it names none.
+
+    Raises `ApiError` 400 where the header is blank, 403 where both name one and not the same.
+    """
+    name, _, rest = host.partition(":")[0].lower().partition(".")
+    of_host = name if base_domain and rest == base_domain else None
+    if header is not None and not header:
+        raise ApiError("TENANT_MISSING")
+    if header is not None and of_host is not None and header.lower() != of_host:
+        raise ApiError("TENANT_MISMATCH")
+    return header or of_host
 
 
 def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[Scope, ZoneInfo]:
-    """The scope in the tenant that the request is about, and that tenant's zone. `said` is ``X-Tenant-ID``.
+    """The scope in the tenant that the request is about, and that tenant's zone. `said` is what `named_tenant` found.
 
     Raises `ApiError`: 400 where a caller of no tenant names none, 403 where another one is named, 404 where it is unknown.
     """
@@ -52,10 +87,26 @@ def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[S
     inside = entering(scope, wanted)
     if inside is None:
         raise ApiError("TENANT_MISMATCH")
+    return inside, zone_of(connection, wanted)
+
+
+def zone_of(connection: Connection, tenant: str) -> ZoneInfo:
+    """The zone of a tenant. Raises `ApiError` 404."""
     try:
-        return inside, tenants.zone_of(connection, tenant=wanted)
+        return tenants.zone_of(connection, tenant=tenant)
     except tenants.UnknownTenant as error:
         raise ApiError("TENANT_UNKNOWN") from error
+
+
+def deps_at_door(connection: Connection, deps: Deps, said: str | None) -> Deps:
+    """Deps for somebody who wants to sign in. A tenant has to be named unless there is only one.
+
+    Raises `ApiError`: 400 where none is named, 404 where it is unknown.
+    """
+    wanted = said if said is not None else tenants.only(connection)
+    if not wanted:
+        raise ApiError("TENANT_MISSING")
+    return replace(deps, tenant=wanted, zone=zone_of(connection, wanted))
 
 
 def deps_in(deps: Deps, scope: Scope, zone: ZoneInfo) -> Deps:

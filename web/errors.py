@@ -13,8 +13,13 @@ from sqlalchemy.exc import DBAPIError
 
 from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
+from domain.configs import BadConfig, UnknownConfig
+from domain.passwords import BadLoginName, BadPassword
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
+from usecases import api_keys, logins, sso
+from usecases.configs import ConfigChanged
+from usecases.identity import PasswordsOff, WaitToSignIn
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
@@ -56,6 +61,38 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请检查学校代码", "Check the code of the school"),
     "NOT_AUTHENTICATED": Problem(401, AUTHENTICATION, "尚未登录或登录已失效", "You are not signed in, or no longer",
         "请重新登录，并在 Authorization 中携带令牌", "Sign in again and send the token in Authorization"),
+    "SIGN_IN_REFUSED": Problem(401, AUTHENTICATION, "登录未成功", "The sign-in did not succeed",
+        "请检查用户名和密码，或换一种登录方式；没有账号请联系学校",
+        "Check name and password, or sign in another way; without a login ask your school"),
+    "SIGN_IN_OFF": Problem(403, AUTHORIZATION, "该学校未启用这种登录方式", "The school does not take this way of signing in",
+        "/api/v1/auth/methods 列出了可用的登录方式", "/api/v1/auth/methods lists the ways it takes"),
+    "SIGN_IN_WAIT": Problem(429, RATE_LIMITED, "密码错误次数过多", "Too many wrong passwords",
+        "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
+    "PASSWORD_OLD": Problem(403, AUTHORIZATION, "需要先修改密码", "A new password has to be chosen first",
+        "请先通过 /api/v1/auth/password 修改密码，再重新登录", "Change it at /api/v1/auth/password and sign in again"),
+    "BAD_PASSWORD": Problem(422, VALIDATION, "该密码无法使用", "The password cannot be used",
+        "请按 details 换一个密码", "Choose another one as the details say"),
+    "NO_SIGN_IN": Problem(409, CONFLICT, "该凭据不属于任何登录账号", "This credential belongs to no login",
+        "请用登录得到的令牌重试；API 密钥请到 /api/v1/keys 管理",
+        "Use the token of a sign-in; API keys are managed at /api/v1/keys"),
+    "PROVIDER_AWAY": Problem(503, SERVICE_UNAVAILABLE, "身份提供方暂时无法使用",
+        "The identity provider cannot be used at the moment",
+        "请在 Retry-After 所示的秒数之后重试，或换一种登录方式",
+        "Try again after the seconds in Retry-After, or sign in another way"),
+    "LOGIN_TAKEN": Problem(409, CONFLICT, "已有这样的登录账号", "There is such a login already",
+        "请换一个用户名，或修改已有的账号", "Take another name, or change that login"),
+    "NOT_YOURS": Problem(403, AUTHORIZATION, "超出了您自己的权限", "That is more than you may do yourself",
+        "请联系权限更高的管理员；没有任何更改", "Ask somebody who may do more; nothing was changed"),
+    "ROLE_UNKNOWN": Problem(422, VALIDATION, "没有这个角色", "There is no such role",
+        "/api/v1/roles 列出了所有角色", "/api/v1/roles lists them"),
+    "ROLE_REFUSED": Problem(422, VALIDATION, "该角色不能这样设置", "The role cannot be made like that",
+        "请按 details 修改", "Change it as the details say"),
+    "PERSON_UNKNOWN": Problem(422, VALIDATION, "导入的名单中没有此人", "No import has brought this person",
+        "请先导入人员，或不填 person", "Import the people first, or leave person out"),
+    "API_KEY_REFUSED": Problem(409, CONFLICT, "该 API 密钥不能这样设置", "The API key cannot be made or changed like that",
+        "请按 details 处理", "Do what the details say"),
+    "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
+        "请按 details 修改", "Change it as the details say"),
     "FORBIDDEN": Problem(403, AUTHORIZATION, "没有执行此操作的权限", "You may not do this",
         "请联系管理员授予相应权限", "Ask an administrator for the permission that the details name"),
     "NOT_FOUND": Problem(404, NOT_FOUND, "没有找到", "There is nothing here",
@@ -136,6 +173,15 @@ def _unavailable(_: Any) -> ApiError:
     return ApiError("UNAVAILABLE", headers={"Retry-After": str(RETRY_S)})
 
 
+def _wait(error: WaitToSignIn) -> ApiError:
+    return ApiError("SIGN_IN_WAIT", headers={"Retry-After": str(max(1, -(-error.retry_after_ms // 1000)))})
+
+
+def _told(code: str, field: str = "") -> Callable[[Any], ApiError]:
+    """The code with the sentence of the exception."""
+    return lambda error: ApiError(code, Detail(field, str(error)))
+
+
 _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (RunActive, lambda e: ApiError("RUN_ACTIVE", Detail(message=str(e)))),
     (run_commands.UnknownRun, lambda _: ApiError("NOT_FOUND")),
@@ -147,6 +193,25 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (TermRefused, lambda e: ApiError("TERM_REFUSED", Detail(message=e.problem, remedy=e.remedy))),
     (UnknownTerm, lambda e: ApiError("TERM_UNKNOWN", Detail(message=str(e), remedy=", ".join(e.known)))),
     (BadPermission, lambda e: ApiError("INVALID", Detail("permissions", str(e)))),
+    (WaitToSignIn, _wait),
+    (PasswordsOff, lambda _: ApiError("SIGN_IN_OFF")),
+    (sso.UnknownProvider, lambda _: ApiError("NOT_FOUND")),
+    (sso.ProviderUnusable, lambda _: ApiError("PROVIDER_AWAY", headers={"Retry-After": str(RETRY_S)})),
+    (sso.BadReturn, _told("INVALID", "backTo")),
+    (BadPassword, _told("BAD_PASSWORD")),
+    (BadLoginName, _told("INVALID", "name")),
+    (logins.UnknownLogin, lambda _: ApiError("NOT_FOUND")),
+    (logins.LoginTaken, _told("LOGIN_TAKEN")),
+    (logins.UnknownRole, _told("ROLE_UNKNOWN")),
+    (logins.UnknownPerson, _told("PERSON_UNKNOWN")),
+    (logins.RoleRefused, _told("ROLE_REFUSED")),
+    (logins.NotYours, _told("NOT_YOURS")),
+    (api_keys.KeyNotYours, _told("NOT_YOURS")),
+    (api_keys.UnknownKey, lambda _: ApiError("NOT_FOUND")),
+    (api_keys.KeyRefused, _told("API_KEY_REFUSED")),
+    (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
+    (BadConfig, _told("SETTING_REFUSED")),
+    (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),

@@ -26,13 +26,12 @@ DEEPEST_ENTRY: Final = 10_000
 """How far leafing goes: beyond it the database would read everything before the page."""
 
 
-class PageQuery(In):
-    """Which part of a list. ``cursor`` goes before ``page``; ``updatedAfter`` leaves out what has not changed since."""
+class PartQuery(In):
+    """Which part of a list. ``cursor`` goes before ``page``."""
 
     page: Annotated[int, Field(ge=1, le=DEEPEST_ENTRY)] = 1
     size: Annotated[int, Field(ge=1, le=LARGEST)] = 20
     cursor: Annotated[Text, Field(max_length=400)] | None = None
-    updated_after: Instant | None = None
 
     @property
     def offset(self) -> int:
@@ -43,6 +42,12 @@ class PageQuery(In):
                 "INVALID", Detail("page", f"leafing ends at entry {DEEPEST_ENTRY}", "use the cursor instead")
             )
         return 0 if self.cursor is not None else found
+
+
+class PageQuery(PartQuery):
+    """The same of things that change; ``updatedAfter`` leaves out what has not changed since."""
+
+    updated_after: Instant | None = None
 
 
 def cursor_of(*values: Any) -> str:
@@ -64,7 +69,7 @@ def read_cursor(text: str) -> list[Any]:
     return found
 
 
-def page_meta(query: PageQuery, *, shown: Sequence[Any], more: bool, cursor: str | None) -> dict[str, Any]:
+def page_meta(query: PartQuery, *, shown: Sequence[Any], more: bool, cursor: str | None) -> dict[str, Any]:
     """What ``meta.page`` says: the page, and the cursor by which the list goes on; None at its end."""
     numbered = {} if query.cursor is not None else {"page": query.page}
     return {**numbered, "size": query.size, "count": len(shown), "next": cursor if more else None}

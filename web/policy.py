@@ -34,11 +34,14 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`action` None: any signed-in caller, or anybody at all where `public` says why."""
+    """`action` None: any signed-in caller, or anybody at all where `public` says why. `at_door`: the request names a school
+    all the same; `unready`: also somebody who has to choose a new password first."""
 
     action: str | None = None
     find: Finder | None = None
     public: str | None = None
+    at_door: bool = False
+    unready: bool = False
 
     @property
     def needs_caller(self) -> bool:
@@ -63,9 +66,14 @@ def anybody(reason: str) -> Policy:
     return Policy(public=reason)
 
 
-def anyone_signed_in() -> Policy:
-    """Any caller, about himself."""
-    return Policy()
+def at_door(reason: str) -> Policy:
+    """Somebody who signs in to the school that the request names."""
+    return Policy(public=reason, at_door=True)
+
+
+def anyone_signed_in(*, unready: bool = False) -> Policy:
+    """Any caller, about himself; `unready`: also one who has to choose a new password first."""
+    return Policy(unready=unready)
 
 
 def whole_school(_connection: Connection, scope: Scope, _said: Mapping[str, Any]) -> Thing:

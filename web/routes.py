@@ -143,7 +143,7 @@ def _errors(
 ) -> list[int]:
     """Every status that the hooks and checks around a view can answer."""
     found = {400, 406, 429, 500, 503, *more}
-    if demands.needs_caller:
+    if demands.needs_caller or demands.at_door:
         found |= {401, 403, 404}
     if shapes.keys() & {"path", "query", "body", "header"}:
         found |= {422}
@@ -196,7 +196,7 @@ def _envelope(name: str, data: type[BaseModel] | None, items: type[BaseModel] | 
 def _header_parameters(method: str, demands: Policy, versioned: bool) -> dict[str, Any]:
     """Headers that a route takes beyond those of its shapes, told in the document by `documented`."""
     found = []
-    if demands.needs_caller:
+    if demands.needs_caller or demands.at_door:
         found.append(
             _header("X-Tenant-ID", "the school, where the token does not say it alone", r"^[0-9A-Za-z_-]{1,60}$")
         )

@@ -45,6 +45,11 @@ def scope() -> Scope:
     return found
 
 
+def caller() -> Scope:
+    """The same at home: who is asking, as the credential says, also where he has entered another school."""
+    return cast("Scope | None", g.get("caller")) or scope()
+
+
 def maybe_scope() -> Scope | None:
     """Who is asking, where that is known by now."""
     return cast("Scope | None", g.get("scope")) if has_request_context() else None

@@ -10,7 +10,7 @@ from bootstrap.wiring import wire
 from observability import failpoints
 from observability.log import configure
 from web.app import create_app
-from web.auth import NobodyYet
+from web.auth import Credentials
 
 
 def build() -> OpenAPI:
@@ -22,4 +22,4 @@ def build() -> OpenAPI:
     from actors import dispatch  # after the broker: actors register on import
 
     wired = wire(settings, ring=dispatch.ring, need_redis=False)
-    return create_app(wired.deps, settings, NobodyYet())
+    return create_app(wired.deps, settings, Credentials(wired.deps))

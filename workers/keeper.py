@@ -2,7 +2,8 @@
 
 It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
 of active lanes in step with the limiter, wakes lanes when WPS is back, does a tick that is late (so that schedules need no
-scheduler to be alive), holds and lets go what waits for off-peak hours, and clears what dead brokers left in Redis.
+scheduler to be alive), holds and lets go what waits for off-peak hours, forgets ended sign-ins each hour, and clears what dead
+brokers left in Redis.
 """
 
 import random
@@ -22,7 +23,7 @@ from db.engine import checkpoint, reading
 from domain.lanes import active_cap
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway, Limits
-from usecases import limits, off_peak, schedules
+from usecases import identity, limits, off_peak, schedules
 from usecases.deps import Deps
 from usecases.lanes import Holdings
 from workers.outage import OutageWatch
@@ -35,6 +36,7 @@ _CHECKPOINT_S = 1.0
 _TICK_S = 10.0
 _HOURS_S = 5.0
 _DEAD_BROKER_S = 60.0
+_PRUNE_S = 3_600.0
 
 
 class ActiveCap:
@@ -77,6 +79,7 @@ class Keeper(threading.Thread):
         *,
         lane_threads: int,
         tick_s: float = _TICK_S,
+        prune_s: float = _PRUNE_S,
     ) -> None:
         super().__init__(name="keeper", daemon=True)
         self._deps = deps
@@ -86,6 +89,7 @@ class Keeper(threading.Thread):
         self._client = client
         self._lane_threads = lane_threads
         self._tick_s = tick_s
+        self._prune_s = prune_s
         self.last_beat = time.monotonic()
 
     def _checkpoint(self) -> None:
@@ -99,6 +103,7 @@ class Keeper(threading.Thread):
         renew_s = self._deps.times.renew_ms / 1000
         start = time.monotonic()
         due = {"renew": 0.0, "dispatch": 0.0, "tidy": start + _TIDY_S, "tick": start + self._tick_s, "hours": start}
+        due["prune"] = start + self._prune_s * random.random()  # noqa: S311 (so that processes do not do it together)
         while not self._deps.stopping.is_set():
             now = time.monotonic()
             self.last_beat = now
@@ -117,6 +122,9 @@ class Keeper(threading.Thread):
             if now >= due["hours"]:
                 self._guarded("hours", lambda: off_peak.keep(self._deps))
                 due["hours"] = now + _HOURS_S * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
+            if now >= due["prune"]:
+                self._guarded("prune", lambda: identity.tidy(self._deps))
+                due["prune"] = now + self._prune_s
             self._deps.stopping.wait(max(0.01, min(due.values()) - time.monotonic()))
         while self._holdings.names():
             self._guarded("renew", self._renew)
