@@ -130,12 +130,13 @@ def named_by_nobody(connection: Connection, *, tenant: str, kind: str, after: st
 
 
 def somebody_with_classes(connection: Connection, *, tenant: str, kind: str) -> AnyRow | None:
-    """The first listed person, by code, whom a roll names."""
+    """The first person, by code, whom a roll names; listed ones before those that only rows name."""
     on_a_roll = exists().where(
         rolls.c.tenant_id == users.c.tenant_id, rolls.c.kind == users.c.kind, rolls.c.code == users.c.code
     )
-    where = (users.c.tenant_id == tenant, users.c.kind == kind, users.c.listed.is_(True), on_a_roll)
-    found: AnyRow | None = connection.execute(select(users).where(*where).order_by(users.c.code).limit(1)).one_or_none()
+    where = (users.c.tenant_id == tenant, users.c.kind == kind, on_a_roll)
+    statement = select(users).where(*where).order_by(users.c.listed.desc(), users.c.code).limit(1)
+    found: AnyRow | None = connection.execute(statement).one_or_none()
     return found
 
 

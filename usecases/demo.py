@@ -30,15 +30,15 @@ class Demo:
 
 
 def logins_per_role(deps: Deps, *, password: str) -> list[Demo]:
-    """One login for each role, made where it is missing, all with this password: a student and a teacher of the generated
-    campus who have classes, a secretary of a college, and administrators. Twice is once."""
+    """One login for each role, made where it is missing, all with this password: a student and a teacher of the campus who
+    have classes (of nobody where it names none), a secretary of a college, and administrators. Twice is once."""
     found = []
     for kind, role in (("student", Role.STUDENT), ("teacher", Role.TEACHER)):
         with reading(deps.engine) as tx:
             person = people.somebody_with_classes(tx, tenant=deps.tenant, kind=kind)
-        if person is not None:
-            name = _have(deps, f"demo-{kind}", [Grant(role)], password, person=(kind, person.code))
-            found.append(Demo(role, name, f"{person.name} {person.code}", password))
+        linked = None if person is None else (kind, str(person.code))
+        name = _have(deps, f"demo-{kind}", [Grant(role)], password, person=linked)
+        found.append(Demo(role, name, "" if person is None else f"{person.name} {person.code}".strip(), password))
     with reading(deps.engine) as tx:
         college = people.some_college(tx, tenant=deps.tenant)
     if college is not None:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, delete, func, select, update
 from bootstrap.settings import Settings
 from bootstrap.wiring import Wired, new_id, wire
 from db import schedules as rows
-from db import sync_runs
+from db import sign_ins, sync_runs
 from db.clock import now_ms
 from db.engine import in_unit, make_engine, reading, unit
 from db.tables import AnyRow, jobs, runs, schedule_slots, tenants, ticks
@@ -518,6 +518,29 @@ def test_the_keeper_of_any_worker_does_the_late_tick_by_itself(wired: Wired) -> 
         stopping.set()
         keeper.join(timeout=60)
     assert len(task_ids(deps)) == 1
+
+
+def test_the_keeper_of_any_worker_forgets_ended_sign_ins_by_itself(wired: Wired) -> None:
+    """Who signed in when is nobody's business for ever: as long as the school's setting says."""
+    stopping = threading.Event()
+    deps = replace(wired.deps, stopping=stopping)
+    with unit(deps.engine) as tx:
+        for family, ended_ms in (("old", 1_000), ("fresh", now_ms(tx) + 60_000)):
+            row = {"tenant_id": deps.tenant, "login_id": "l", "how": "wps", "device": "", "current": family}
+            sign_ins.begin(tx, **row, id=family, created_ms=0, used_ms=0, ends_ms=ended_ms)
+    holdings, cap = Holdings(deps.engine, deps.times, deps.new_id), ActiveCap(deps, Limits(50, 10, 32))
+    keeper = Keeper(deps, holdings, cap, wired.redis, lane_threads=0, prune_s=0.05)
+    keeper.start()
+
+    def left() -> list[str]:
+        with reading(deps.engine) as tx:
+            return [one for one in ("old", "fresh") if sign_ins.family(tx, tenant=deps.tenant, family_id=one)]
+
+    try:
+        until(lambda: left() == ["fresh"])
+    finally:
+        stopping.set()
+        keeper.join(timeout=60)
 
 
 def until(true: Callable[[], bool], *, within_s: float = 60.0) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.system import whole_term
+from tests.system.at_the_door import demo_people_come_in
 from tests.system.conftest import Make
 from tests.system.product import Product
 
@@ -44,3 +45,9 @@ def test_one_changed_row_is_planned_as_the_operations_of_its_session(synced: Pro
 def test_the_checker_notices_one_moved_event(synced: Product, tmp_path: Path) -> None:
     """A checker that cannot fail would make all the other tests here worthless."""
     whole_term.moved_event_is_noticed(synced, tmp_path)
+
+
+def test_a_fresh_installation_lets_its_demo_people_in(synced: Product) -> None:
+    """Whoever tries the product has somebody to be: what is printed opens the API, as far as the role goes."""
+    begun = demo_people_come_in(synced)
+    assert begun in {row["id"] for row in synced.query("SELECT id FROM runs WHERE state = 'succeeded'")}
