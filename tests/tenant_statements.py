@@ -6,6 +6,7 @@ table that is itself compared; a row that is inserted has to carry its tenant.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,6 +22,7 @@ from db.tables import metadata
 TENANT: Final = "tenant_id"
 TABLES: Final = frozenset(table.name for table in metadata.sorted_tables if TENANT in table.c)
 _DIALECTS: Final = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql"}
+_PARAMETER: Final = re.compile(r"(?<!%)%(?:\(\w+\))?s")
 _PRODUCT: Final = ("actors", "db", "usecases", "web", "workers")
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -29,7 +31,8 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 def unscoped(statement: str, dialect: str) -> tuple[str, ...]:
     """The tables of schools that the statement touches without saying which school's rows it means."""
     try:
-        parsed = sqlglot.parse_one(statement.replace("%%", "%"), read=_DIALECTS[dialect])
+        plain = _PARAMETER.sub("?", statement).replace("%%", "%")
+        parsed = sqlglot.parse_one(plain, read=_DIALECTS[dialect])
     except sqlglot.errors.ParseError as error:
         return (f"not understood: {error}",)
     if isinstance(parsed, (exp.Create, exp.Drop, exp.Alter, exp.Pragma, exp.Command, exp.Set)):

@@ -15,6 +15,7 @@ from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
+from usecases import dead_letters, failures
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
@@ -87,6 +88,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请先读取该对象，并把 ETag 写入 If-Match", "Read the thing first and send its ETag in If-Match"),
     "VERSION_CHANGED": Problem(412, CONFLICT, "该对象在此期间已被更改", "The thing has changed in the meantime",
         "请重新读取后再试", "Read it again, and decide again"),
+    "COUNT_CHANGED": Problem(409, CONFLICT, "数量已经改变，未作任何更改", "There are not as many any more; nothing was changed",
+        "请核对 details 中的数量后再试", "Look at what the details say, and send that count"),
+    "EDIT_REFUSED": Problem(422, VALIDATION, "不能这样修改", "It cannot be changed like this",
+        "请按 details 修改；没有任何更改", "Mend what the details say; nothing was changed"),
     "RATE_LIMITED": Problem(429, RATE_LIMITED, "请求过于频繁", "Too many requests",
         "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
@@ -147,6 +152,9 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (TermRefused, lambda e: ApiError("TERM_REFUSED", Detail(message=e.problem, remedy=e.remedy))),
     (UnknownTerm, lambda e: ApiError("TERM_UNKNOWN", Detail(message=str(e), remedy=", ".join(e.known)))),
     (BadPermission, lambda e: ApiError("INVALID", Detail("permissions", str(e)))),
+    (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
+    (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),
+    (dead_letters.NotEditable, lambda e: ApiError("EDIT_REFUSED", Detail("changes", str(e)))),
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),

@@ -2,8 +2,16 @@
 
 from typing import Final
 
-from web.rest import error_pages, health, runs
+from web.rest import dead_letters, error_pages, failures, health, quarantine, runs
 from web.routes import Feature
 
-FEATURES: Final[tuple[Feature, ...]] = (health.open_feature, health.feature, runs.feature, error_pages.feature)
+FEATURES: Final[tuple[Feature, ...]] = (
+    health.open_feature,
+    health.feature,
+    runs.feature,
+    failures.feature,
+    dead_letters.feature,
+    quarantine.feature,
+    error_pages.feature,
+)
 """All features of the product, in the order of the documentation."""
