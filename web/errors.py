@@ -15,7 +15,10 @@ from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import dead_letters, failures
+from usecases import dead_letters, failures, lane_control
+from usecases.cron import BadCron
+from usecases.limits import LimiterAway
+from usecases.schedules import UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
@@ -155,6 +158,10 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
     (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),
     (dead_letters.NotEditable, lambda e: ApiError("EDIT_REFUSED", Detail("changes", str(e)))),
+    (lane_control.UnknownLane, lambda _: ApiError("NOT_FOUND")),
+    (UnknownSchedule, lambda _: ApiError("NOT_FOUND")),
+    (BadCron, lambda e: ApiError("INVALID", Detail("cron", str(e), "five fields, for example 0 7-22 * * *"))),
+    (LimiterAway, _unavailable),
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),

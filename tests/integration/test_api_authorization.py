@@ -17,6 +17,8 @@ from web.routes import Route
 
 ROLES = {None: "anyone", "mei": "student", "bao": "teacher", "sun": "secretary", "ada": "admin", "zoe": "platform"}
 
+_MEMBERS = dict.fromkeys(("student", "teacher", "secretary", "admin", "platform"), "*")
+
 # In each row: what each role may do, as letters for `WHOSE` (o own, c college, s school, a abroad); the rest is refused.
 # The letter * says that there is nothing of anybody in the request.
 EXPECTED: dict[str, dict[str, str]] = {
@@ -52,6 +54,21 @@ EXPECTED: dict[str, dict[str, str]] = {
     "GET /api/v1/quarantine": {"secretary": "*", "admin": "*", "platform": "*"},
     "GET /api/v1/quarantine/summary": {"admin": "*", "platform": "*"},
     "GET /api/v1/quarantine/<entry_id>": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/lanes": {"secretary": "*", "admin": "*", "platform": "*"},
+    "GET /api/v1/lanes/<lane>": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "POST /api/v1/lanes/<lane>/pause": {"admin": "ocs", "platform": "ocs"},
+    "POST /api/v1/lanes/<lane>/resume": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/limiter": {"admin": "*", "platform": "*"},
+    "GET /api/v1/queues": {"admin": "*", "platform": "*"},
+    "GET /api/v1/schedules": {"secretary": "*", "admin": "*", "platform": "*"},
+    "GET /api/v1/schedules/<name>": {"secretary": "ocs", "admin": "ocs", "platform": "ocs"},
+    "PATCH /api/v1/schedules/<name>": {"admin": "ocs", "platform": "ocs"},
+    "POST /api/v1/schedules/<name>/run": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/terms": _MEMBERS,
+    "GET /api/v1/terms/<term>": dict.fromkeys(_MEMBERS, "ocs"),
+    "GET /api/v1/terms/<term>/periods": dict.fromkeys(_MEMBERS, "ocs"),
+    "PATCH /api/v1/terms/<term>": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/audit": {"admin": "*", "platform": "*"},
 }
 
 
@@ -70,6 +87,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/dead-letters/requeue": {"ids": ["{job_id}"]},
     "POST /api/v1/dead-letters/discard": {"ids": ["{job_id}"]},
     "PATCH /api/v1/dead-letters/<job_id>": {"changes": {"summary": "几何"}},
+    "PATCH /api/v1/schedules/<name>": {"maxQueued": 500},
+    "PATCH /api/v1/terms/<term>": {"weeks": 20},
     "POST /api/v1/failure-families/<family>/retry": {"count": 1},
     "POST /api/v1/failure-families/<family>/resolve": {"note": "seen to"},
 }

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from db import lanes
 from db.engine import in_unit
 from db.tables import failure_families, failures, jobs, quarantine
 from domain.ids import key_of
+from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
 
 WHOSE = ("own", "college", "school", "abroad")
@@ -37,6 +39,9 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "job_id": job_id,
         "family": key_of(job_id),
         "entry_id": quarantined(api, whose),
+        "lane": lane(api, whose),
+        "name": "incremental" if whose != "abroad" else "southern",
+        "term": TERM if whose != "abroad" else "2024-2025-9",
         "code": "INTERNAL",
     }
 
@@ -72,6 +77,13 @@ def dead_letter(api: Api, whose: str, **more: Any) -> str:
 
     in_unit(api.engine, work)
     return job_id
+
+
+def lane(api: Api, whose: str) -> str:
+    """A lane of the college; the shared one for the whole school. Both schools may have lanes of one name."""
+    name = {"own": MATHS, "college": PHYSICS, "school": SHARED_LANE, "abroad": "南方学院"}[whose]
+    in_unit(api.engine, lambda tx: lanes.make(tx, tenant=tenant_of(whose), names=[name]))
+    return name
 
 
 def quarantined(api: Api, whose: str) -> str:

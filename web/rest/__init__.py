@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from web.rest import dead_letters, error_pages, failures, health, quarantine, runs
+from web.rest import dead_letters, error_pages, failures, health, lanes, quarantine, runs, schedules
 from web.routes import Feature
 
 FEATURES: Final[tuple[Feature, ...]] = (
@@ -12,6 +12,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     failures.feature,
     dead_letters.feature,
     quarantine.feature,
+    lanes.feature,
+    schedules.feature,
     error_pages.feature,
 )
 """All features of the product, in the order of the documentation."""

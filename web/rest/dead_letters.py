@@ -36,7 +36,7 @@ def letter_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing | 
     return Thing(scope.tenant, frozenset({college} - {""}))
 
 
-@feature.get("/dead-letters", needs_some("dead_letter.read"), items=shapes.Failure)
+@feature.get("/dead-letters", needs_some("dead_letter.read"), items=shapes.FailureRecord)
 def list_dead_letters(query: shapes.DeadLettersQuery) -> Answer:
     """Dead letters, the newest first."""
     return listed(query, query.as_which(site.colleges("dead_letter.read")), dead_only=True)
@@ -53,7 +53,7 @@ def listed(query: PageQuery, which: Which, *, dead_only: bool) -> Answer:
     )
     cursor = None if following is None else cursor_of(following)
     page = page_meta(query, shown=items, more=following is not None, cursor=cursor)
-    return Answer({"items": [shapes.Failure.of(one).as_json() for one in items]}, page=page)
+    return Answer({"items": [shapes.FailureRecord.of(one).as_json() for one in items]}, page=page)
 
 
 @feature.get("/dead-letters/<job_id>", needs("dead_letter.read", letter_of), data=shapes.DeadLetter)
@@ -70,7 +70,7 @@ def _shown(job_id: str) -> Answer:
     with reading(deps.engine) as tx:
         college = failure_lists.college_of(tx, job_id, tenant=deps.tenant)
         version = dead_letters.version_now(tx, job_id, tenant=deps.tenant)
-    found = shapes.Failure.of(items[0])
+    found = shapes.FailureRecord.of(items[0])
     shape = shapes.DeadLetter(failure=found, college=college or None, editable=list(fields_of(found.kind)))
     return Answer(shape.as_json(), etag=version)
 

@@ -18,16 +18,16 @@ from web.schemas import failures as shapes
 feature = Feature("failures", "失败记录 failures and their families")
 
 
-@feature.get("/failures", needs_some("failure.read"), items=shapes.Failure)
+@feature.get("/failures", needs_some("failure.read"), items=shapes.FailureRecord)
 def list_failures(query: shapes.FailuresQuery) -> Answer:
     """Failures, the newest first."""
     return listed(query, query.as_which(site.colleges("failure.read")), dead_only=query.state == "dead")
 
 
-@feature.get("/failures/<job_id>", needs_some("failure.read"), data=shapes.Failure)
+@feature.get("/failures/<job_id>", needs_some("failure.read"), data=shapes.FailureRecord)
 def show_failure(path: shapes.JobPath) -> Answer:
     """One failure, dead or over."""
-    return Answer(shapes.Failure.of(one_of("failure.read", path.job_id, dead_only=False)).as_json())
+    return Answer(shapes.FailureRecord.of(one_of("failure.read", path.job_id, dead_only=False)).as_json())
 
 
 def one_of(action: str, job_id: str, *, dead_only: bool) -> dict[str, Any]:

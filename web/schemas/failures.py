@@ -107,7 +107,7 @@ class EditIn(In):
     whole: Yes = False
 
 
-class Failure(Out):
+class FailureRecord(Out):
     """A job that died: what it was about, what WPS said, how often it was tried, and what it asked for."""
 
     id: str
@@ -131,7 +131,7 @@ class Failure(Out):
     resolved_at: str | None
 
     @classmethod
-    def of(cls, one: dict[str, Any]) -> Failure:
+    def of(cls, one: dict[str, Any]) -> FailureRecord:
         """From what the use case says."""
         return cls(
             **{name: one[name] for name in _SAME},
@@ -151,7 +151,7 @@ _SAME = (
 class DeadLetter(Out):
     """A dead letter, the college it belongs to, and which keys of its payload can be edited."""
 
-    failure: Failure
+    failure: FailureRecord
     college: str | None
     editable: list[str]
 
