@@ -68,6 +68,17 @@ EXPECTED: dict[str, dict[str, str]] = {
     "GET /api/v1/terms/<term>": dict.fromkeys(_MEMBERS, "ocs"),
     "GET /api/v1/terms/<term>/periods": dict.fromkeys(_MEMBERS, "ocs"),
     "PATCH /api/v1/terms/<term>": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/courses": _MEMBERS,
+    "GET /api/v1/courses/<course_id>": {"secretary": "o", "admin": "oc", "platform": "oc"},
+    "GET /api/v1/course-arrangements": _MEMBERS,
+    "GET /api/v1/users/<code>/courses": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/teachers/<code>/courses": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/users/<code>/timetable": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/search": _MEMBERS,
+    "GET /api/v1/exports/users/<code>": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/exports/courses/<course_id>": {"secretary": "o", "admin": "oc", "platform": "oc"},
+    "GET /api/v1/exports/rooms": {"admin": "*", "platform": "*"},
+    "GET /api/v1/exports/terms/<term>": {"admin": "ocs", "platform": "ocs"},
     "GET /api/v1/audit": {"admin": "*", "platform": "*"},
 }
 
@@ -97,7 +108,9 @@ BODIES: dict[str, dict[str, Any]] = {
 
 def request_of(route: Route, whose: str, mine: dict[str, str]) -> tuple[str, Any]:
     """An address and a body that are about a thing of somebody."""
+    mine = {**mine, "code": mine["error"]} if route.rule.startswith("/errors") else mine
     path = re.sub(r"<(\w+)>", lambda found: mine[found[1]], route.rule)
+    path += {"search": "?q=A", "rooms": "?room=101"}.get(route.rule.rpartition("/")[2], "")
     if not route.has_body:
         return path, None
     called = f"{route.method} {route.rule}"

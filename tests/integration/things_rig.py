@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from db import lanes
 from db.engine import in_unit
-from db.tables import failure_families, failures, jobs, quarantine
+from db.tables import failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
@@ -42,7 +42,9 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "lane": lane(api, whose),
         "name": "incremental" if whose != "abroad" else "southern",
         "term": TERM if whose != "abroad" else "2024-2025-9",
-        "code": "INTERNAL",
+        "error": "INTERNAL",
+        "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
+        "code": person(api, whose),
     }
 
 
@@ -77,6 +79,20 @@ def dead_letter(api: Api, whose: str, **more: Any) -> str:
 
     in_unit(api.engine, work)
     return job_id
+
+
+def person(api: Api, whose: str) -> str:
+    """Somebody of the college, or of none."""
+    code, tenant = f"{whose}-s1", tenant_of(whose)
+    row = {"tenant_id": tenant, "kind": "student", "code": code, "name": code, "college": COLLEGE.get(whose, "")}
+    known = (users.c.tenant_id == tenant, users.c.code == code)
+
+    def work(tx: Any) -> None:
+        if tx.execute(select(users.c.code).where(*known)).first() is None:
+            tx.execute(insert(users), [{**row, "listed": True, "import_no": 1}])
+
+    in_unit(api.engine, work)
+    return code
 
 
 def lane(api: Api, whose: str) -> str:

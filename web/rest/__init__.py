@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from web.rest import dead_letters, error_pages, failures, health, lanes, quarantine, runs, schedules
+from web.rest import courses, dead_letters, error_pages, exports, failures, health, lanes, quarantine, runs, schedules
 from web.routes import Feature
 
 FEATURES: Final[tuple[Feature, ...]] = (
@@ -14,6 +14,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     quarantine.feature,
     lanes.feature,
     schedules.feature,
+    courses.feature,
+    exports.feature,
     error_pages.feature,
 )
 """All features of the product, in the order of the documentation."""
