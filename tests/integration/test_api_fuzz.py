@@ -28,6 +28,8 @@ CHECKS = (
     response_headers_conformance,
     response_schema_conformance,
 )
+REFUSED = (None, "mei", "bao")
+"""Those who are refused most: half as many cases say as much."""
 ROLES = (None, "mei", "bao", "sun", "ada", "zoe")
 
 
@@ -41,7 +43,7 @@ def test_no_request_gets_an_answer_that_nobody_described(api: Api, name: str | N
         operation = found.ok()
 
         @settings(
-            max_examples=EXAMPLES,
+            max_examples=max(1, EXAMPLES // 2) if name in REFUSED else EXAMPLES,
             deadline=None,
             database=None,
             derandomize=True,
