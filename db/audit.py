@@ -1,13 +1,13 @@
 """What people did, who and when. A row is written in the transaction of the act and never changed."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from db.clock import now_ms
-from db.tables import audit
+from db.tables import AnyRow, audit
 from observability.log import current
 
 _THING_CHARS = 200
@@ -54,6 +54,35 @@ def listing(connection: Connection, *, tenant: str, thing: str | None = None, li
     rows = connection.execute(
         select(audit).where(*where).order_by(audit.c.at_ms.desc(), audit.c.id.desc()).limit(limit)
     )
+    return _as_dicts(rows)
+
+
+def page(
+    connection: Connection,
+    *,
+    tenant: str,
+    limit: int,
+    after: tuple[int, str] | None = None,
+    offset: int = 0,
+    thing: str | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    since_ms: int | None = None,
+) -> list[dict[str, Any]]:
+    """Acts, newest first: those before the one with (at_ms, id) `after`, or all but the first `offset`."""
+    where = [audit.c.tenant_id == tenant]
+    for column, wanted in ((audit.c.thing, thing), (audit.c.actor, actor), (audit.c.action, action)):
+        if wanted is not None:
+            where.append(column == wanted)
+    if since_ms is not None:
+        where.append(audit.c.at_ms > since_ms)
+    if after is not None:
+        where.append(or_(audit.c.at_ms < after[0], and_(audit.c.at_ms == after[0], audit.c.id < after[1])))
+    newest = (audit.c.at_ms.desc(), audit.c.id.desc())
+    return _as_dicts(connection.execute(select(audit).where(*where).order_by(*newest).limit(limit).offset(offset)))
+
+
+def _as_dicts(rows: Iterable[AnyRow]) -> list[dict[str, Any]]:
     return [
         {
             "id": row.id,

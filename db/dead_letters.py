@@ -78,6 +78,7 @@ def _close(connection: Connection, job_ids: Sequence[str], *, tenant: str, state
 
 def edit(connection: Connection, row: AnyRow, *, payload: str, desired_hash: str) -> bool:
     """Let a dead letter ask for something else. False when it is none any more, or was edited meanwhile."""
-    where = (jobs.c.id == row.id, jobs.c.state == "dead", jobs.c.payload == row.payload)
+    mine = (jobs.c.tenant_id == row.tenant_id, jobs.c.id == row.id)
+    where = (*mine, jobs.c.state == "dead", jobs.c.payload == row.payload)
     hit = connection.execute(update(jobs).where(*where).values(payload=payload, desired_hash=desired_hash))
     return hit.rowcount == 1

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Integer, and_, case, cast, exists, func, or_, select
 
-from db.tables import AnyRow, failure_families, failures, jobs, rolls
+from db.tables import AnyRow, failure_families, failures, jobs, offerings, rolls
 
 _NUMBER = 18  # digits that a remote code fits in
 
@@ -22,6 +22,7 @@ class Which:
     run_id: str | None = None
     since_ms: int | None = None
     job_ids: tuple[str, ...] | None = None
+    colleges: tuple[str, ...] | None = None  # those that the course of a failure belongs to
 
     def where(self, tenant: str) -> list[ColumnElement[bool]]:
         """The condition on `failures`."""
@@ -41,11 +42,24 @@ class Which:
             found.append(failures.c.died_ms >= self.since_ms)
         if self.job_ids is not None:
             found.append(failures.c.job_id.in_(self.job_ids))
+        if self.colleges is not None:
+            found.append(_of_colleges(self.colleges, tenant))
         return found
 
     def as_dict(self) -> dict[str, Any]:
         """Only what is given, for the audit."""
         return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+def _of_colleges(colleges: tuple[str, ...], tenant: str) -> ColumnElement[bool]:
+    """What is not about one course, or about one that is gone, belongs to the school and to none of them."""
+    return exists().where(
+        offerings.c.tenant_id == tenant,
+        offerings.c.term == failures.c.term,
+        offerings.c.id == failures.c.offering_id,
+        offerings.c.college.in_(colleges),
+        offerings.c.college != "",
+    )
 
 
 EVERYTHING = Which()
@@ -125,13 +139,21 @@ _SHOWN = (
     *(failures.c[name] for name in ("error_class", "remote_code", "waiting", "died_ms", "dead", "ended", "ended_ms")),
     failures.c.resolved_ms,
 )
-_JOINED = failures.join(jobs, jobs.c.id == failures.c.job_id)
+_JOINED = failures.join(jobs, (jobs.c.id == failures.c.job_id) & (jobs.c.tenant_id == failures.c.tenant_id))
 
 
 def page(
-    connection: Connection, *, tenant: str, which: Which, after: str | None, limit: int, dead_only: bool = True
+    connection: Connection,
+    *,
+    tenant: str,
+    which: Which,
+    after: str | None,
+    limit: int,
+    dead_only: bool = True,
+    offset: int = 0,
 ) -> list[AnyRow]:
-    """Failures with their jobs, the newest first; those older than the failure of job `after`."""
+    """Failures with their jobs, the newest first; those older than the failure of job `after`, or all but the first
+    `offset` of them."""
     where = which.where(tenant)
     if dead_only:
         where.append(_DEAD)
@@ -143,13 +165,29 @@ def page(
         older = and_(failures.c.died_ms == died_ms, failures.c.job_id < after)
         where.append(or_(failures.c.died_ms < died_ms, older))
     newest = (failures.c.died_ms.desc(), failures.c.job_id.desc())
-    return list(connection.execute(select(*_SHOWN).select_from(_JOINED).where(*where).order_by(*newest).limit(limit)))
+    wanted = select(*_SHOWN).select_from(_JOINED).where(*where).order_by(*newest).limit(limit).offset(offset)
+    return list(connection.execute(wanted))
 
 
 def of_jobs(connection: Connection, *, tenant: str, job_ids: Sequence[str]) -> list[AnyRow]:
     """The failures of these jobs, dead or not."""
     where = (failures.c.tenant_id == tenant, failures.c.job_id.in_(job_ids))
     return list(connection.execute(select(*_SHOWN).select_from(_JOINED).where(*where)))
+
+
+def college_of(connection: Connection, job_id: str, *, tenant: str) -> str | None:
+    """The college of the course that a failure is about; blank where there is none, None where nothing of that id failed."""
+    course = (
+        (offerings.c.tenant_id == failures.c.tenant_id)
+        & (offerings.c.term == failures.c.term)
+        & (offerings.c.id == failures.c.offering_id)
+    )
+    found = connection.execute(
+        select(offerings.c.college)
+        .select_from(failures.outerjoin(offerings, course))
+        .where(failures.c.tenant_id == tenant, failures.c.job_id == job_id)
+    ).one_or_none()
+    return None if found is None else found.college or ""
 
 
 def dead_ids(connection: Connection, *, tenant: str, which: Which, after: str, limit: int) -> list[str]:

@@ -12,3 +12,13 @@ def oldest_due_ms(connection: Connection) -> dict[str, int]:
     due = (jobs.c.queue.is_not(None), jobs.c.state == "queued", jobs.c.run_at <= now)
     rows = connection.execute(select(jobs.c.queue, func.min(jobs.c.run_at)).where(*due).group_by(jobs.c.queue))
     return {queue: now - oldest for queue, oldest in rows}
+
+
+def depths(connection: Connection, *, tenant: str) -> list[tuple[str, int, int]]:
+    """(queue, how many tasks of the school wait in it, for how long the oldest has been due in ms), by the queue's name."""
+    now = now_ms(connection)
+    waiting = (jobs.c.tenant_id == tenant, jobs.c.queue.is_not(None), jobs.c.state == "queued")
+    rows = connection.execute(
+        select(jobs.c.queue, func.count(), func.min(jobs.c.run_at)).where(*waiting).group_by(jobs.c.queue)
+    )
+    return sorted((queue, int(count), max(0, now - oldest)) for queue, count, oldest in rows)

@@ -138,6 +138,19 @@ def keep_sizes(connection: Connection, held: Held, sizes: ListSizes) -> None:
     connection.execute(_KEEP_SIZES, {**key, "b_event": sizes.event, "b_members": sizes.members})
 
 
+def exists(connection: Connection, lane: str, *, tenant: str) -> bool:
+    """Whether the school has such a lane."""
+    where = (lanes.c.tenant_id == tenant, lanes.c.lane == lane)
+    return connection.execute(select(lanes.c.lane).where(*where)).first() is not None
+
+
+def is_paused(connection: Connection, lane: str, *, tenant: str) -> bool | None:
+    """Whether the lane is paused; None where there is no such lane. Locked to the end of the unit."""
+    where = (lanes.c.tenant_id == tenant, lanes.c.lane == lane)
+    found = connection.execute(select(lanes.c.paused).where(*where).with_for_update()).scalar_one_or_none()
+    return None if found is None else bool(found)
+
+
 def set_paused(connection: Connection, *, tenant: str, names: Sequence[str] | None, paused: bool) -> int:
     """Pause or resume the named lanes (None: all). Returns how many there are."""
     statement = update(lanes).where(lanes.c.tenant_id == tenant).values(paused=paused)
@@ -237,7 +250,7 @@ def urgent(connection: Connection) -> list[tuple[str, str]]:
     return [(row.tenant_id, row.lane) for row in found]
 
 
-def listing(connection: Connection, *, tenant: str) -> list[dict[str, object]]:
+def listing(connection: Connection, *, tenant: str) -> list[dict[str, Any]]:
     """Every lane with its owner, what waits in it, and what it waits for."""
     now = now_ms(connection)
     waiting = (

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, select, update
 
 from db.clock import now_ms
-from db.tables import quarantine
+from db.tables import AnyRow, quarantine
 from db.upsert import upsert
 from domain.ids import key_of
 
@@ -232,5 +232,43 @@ def listing(
         .order_by(quarantine.c.last_import.desc(), quarantine.c.file, quarantine.c.line, quarantine.c.id)
         .limit(limit)
     )
+    return [_as_dict(row) for row in rows]
+
+
+def _as_dict(row: AnyRow) -> dict[str, Any]:
     shown = ("id", "kind", "reason", "file", "line", "sentence", "first_import", "last_import", "opened_ms")
-    return [{**{name: getattr(row, name) for name in shown}, "row": json.loads(row.row)} for row in rows]
+    return {**{name: getattr(row, name) for name in shown}, "row": json.loads(row.row)}
+
+
+def page(
+    connection: Connection,
+    *,
+    tenant: str,
+    kind: str | None,
+    reason: str | None,
+    limit: int,
+    after: str | None = None,
+    offset: int = 0,
+) -> list[dict[str, Any]]:
+    """Open entries by their ids: those behind `after`, or all but the first `offset`."""
+    where = [quarantine.c.tenant_id == tenant, quarantine.c.cleared_ms.is_(None)]
+    for column, wanted in ((quarantine.c.kind, kind), (quarantine.c.reason, reason)):
+        if wanted is not None:
+            where.append(column == wanted)
+    if after is not None:
+        where.append(quarantine.c.id > after)
+    rows = connection.execute(select(quarantine).where(*where).order_by(quarantine.c.id).limit(limit).offset(offset))
+    return [_as_dict(row) for row in rows]
+
+
+def one(connection: Connection, entry_id: str, *, tenant: str) -> dict[str, Any] | None:
+    """An open entry; None where there is none of that id."""
+    where = (quarantine.c.tenant_id == tenant, quarantine.c.id == entry_id, quarantine.c.cleared_ms.is_(None))
+    row = connection.execute(select(quarantine).where(*where)).one_or_none()
+    return None if row is None else _as_dict(row)
+
+
+def college_of(entry: dict[str, Any]) -> str:
+    """The college that the source names in an entry's row; blank where it names none."""
+    row = entry["row"]
+    return str(row.get("kkxy") or "").strip() if isinstance(row, dict) else ""

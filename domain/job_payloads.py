@@ -42,6 +42,12 @@ def editable(kind: str, before: Payload, wanted: object) -> Editable | str:
     return Editable(text, schema.hash_of(wanted))
 
 
+def fields_of(kind: str) -> tuple[str, ...]:
+    """The keys that the payload of a kind may have; none where there is nothing to edit."""
+    schema = _SCHEMAS.get(kind)
+    return () if schema is None else tuple(sorted({*schema.needed, *schema.optional}))
+
+
 def _misfit(kind: str, schema: "_Schema", before: Payload, wanted: Payload) -> str | None:
     known = ", ".join(sorted({*schema.needed, *schema.optional}))
     for key in wanted:

@@ -242,6 +242,15 @@ def reaches(scope: Scope, action: str) -> frozenset[Reach]:
     return frozenset(one.reach for one in scope.permissions if one.action == action)
 
 
+def colleges_within(scope: Scope, action: str) -> tuple[str, ...] | None:
+    """The colleges whose things a list may show: None for all of the school, empty for none. What is reached because it is
+    the caller's own, or taught, is not counted here."""
+    granted = reaches(scope, action)
+    if granted & {Reach.TENANT, Reach.PLATFORM}:
+        return None
+    return tuple(sorted(scope.colleges)) if Reach.COLLEGE in granted else ()
+
+
 def may(scope: Scope, action: str, thing: Thing) -> Decision:
     """The one rule. Raises `BadPermission` for an action that is none."""
     granted = reaches(scope, action)

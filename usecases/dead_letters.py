@@ -7,6 +7,7 @@ for the same at the same time put each of them once.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,12 +20,17 @@ from db.engine import in_unit, reading
 from db.failure_lists import Which
 from db.jobs import Put
 from db.tables import AnyRow
+from domain.ids import key_of
 from domain.job_payloads import Editable, editable
 from usecases.deps import Deps
 
 CHECK_INS = KIND
 UNIT = 250  # with a calendar for each at the most, 500 rows a transaction
 _PAUSE_S = 0.005
+
+
+class Changed(Exception):
+    """The dead letter is not any more what the caller saw."""
 
 
 class NotEditable(Exception):
@@ -37,20 +43,23 @@ def count(deps: Deps, which: Which) -> int:
         return failure_lists.count(tx, tenant=deps.tenant, which=which)
 
 
-def put_again(deps: Deps, which: Which, *, actor: str) -> int:
+def put_again(deps: Deps, which: Which, *, actor: str, units: int | None = None) -> int:
     """Put the dead letters again, with the dead calendars that they would wait for. Returns how many were put.
 
-    One that was put again meanwhile is left alone: twice is once.
+    One that was put again meanwhile is left alone: twice is once. With `units` it ends after so many, and the rest stays.
     """
-    done = sum(_each_unit(deps, which, lambda tx, ids: _put_again(tx, deps, ids)))
+    done = sum(islice(_each_unit(deps, which, lambda tx, ids: _put_again(tx, deps, ids)), units))
     _note(deps, actor=actor, action="failures.retry", which=which, after={"put_again": done})
     deps.ring("lanes")
     return done
 
 
-def discard(deps: Deps, which: Which, *, actor: str) -> int:
-    """Close the dead letters for good. Returns how many were closed; the next plan asks for what is still wanted."""
-    done = sum(_each_unit(deps, which, lambda tx, ids: rows.discard(tx, ids, tenant=deps.tenant)))
+def discard(deps: Deps, which: Which, *, actor: str, units: int | None = None) -> int:
+    """Close the dead letters for good. Returns how many were closed; the next plan asks for what is still wanted.
+
+    With `units` it ends after so many, and the rest stays.
+    """
+    done = sum(islice(_each_unit(deps, which, lambda tx, ids: rows.discard(tx, ids, tenant=deps.tenant)), units))
     _note(deps, actor=actor, action="dead.discard", which=which, after={"discarded": done})
     return done
 
@@ -118,12 +127,25 @@ def _as_put(row: AnyRow) -> Put:
 # --- editing ----------------------------------------------------------------------------------------------------------
 
 
-def edit(deps: Deps, job_id: str, changes: dict[str, Any], *, whole: bool, actor: str) -> dict[str, Any]:
+def version_of(payload: str) -> str:
+    """Changes with whatever an edit changes."""
+    return key_of(payload)
+
+
+def version_now(connection: Connection, job_id: str, *, tenant: str) -> str | None:
+    """The version of a job as it is; None where there is none of that id."""
+    found = failure_lists.of_jobs(connection, tenant=tenant, job_ids=[job_id])
+    return version_of(found[0].payload) if found else None
+
+
+def edit(
+    deps: Deps, job_id: str, changes: dict[str, Any], *, whole: bool, actor: str, seen: str | None = None
+) -> dict[str, Any]:
     """Change what a dead letter asks for: `changes` are its whole payload, or only the keys that change. It stays dead until
     it is put again. Returns the payload before and after.
 
     Raises `NotEditable` where the job is no dead letter, where its kind has nothing to edit, and where a key or a value is
-    not what its schema wants.
+    not what its schema wants; `Changed` where `seen` is not its `version_of` any more.
     """
 
     def work(tx: Connection) -> dict[str, Any]:
@@ -131,6 +153,8 @@ def edit(deps: Deps, job_id: str, changes: dict[str, Any], *, whole: bool, actor
         if not found:
             raise NotEditable(f"there is no dead letter {job_id}")
         row = found[0]
+        if seen is not None and seen != version_of(row.payload):
+            raise Changed(job_id)
         before = json.loads(row.payload)
         if before is None:
             raise NotEditable("it is a deletion, and a deletion carries nothing")

@@ -6,6 +6,7 @@ dead, and *gone* when nothing of it is dead any more.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -90,23 +91,23 @@ def _family(row: AnyRow, people: int, lanes: list[tuple[str, int]], sample: Mapp
     }
 
 
-def one_family(deps: Deps, family: str) -> dict[str, Any]:
-    """A family in whatever state. Raises `UnknownFamily`."""
-    found = families(deps, Which(family=family), states=(OPEN, RESOLVED, GONE))
+def one_family(deps: Deps, family: str, which: Which = EVERYTHING) -> dict[str, Any]:
+    """A family in whatever state, as far as `which` goes. Raises `UnknownFamily`."""
+    found = families(deps, replace(which, family=family), states=(OPEN, RESOLVED, GONE))
     if not found:
         raise UnknownFamily(family)
     return found[0]
 
 
 def records(
-    deps: Deps, which: Which, *, after: str | None, limit: int, dead_only: bool = True
+    deps: Deps, which: Which, *, after: str | None, limit: int, dead_only: bool = True, offset: int = 0
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Failures, the newest first, from the one behind `after` (a job's id) on; and what to give as `after` for the rest,
     None when there is no more. At most 2,000."""
     limit = min(limit, PAGE)
     with reading(deps.engine) as tx:
         rows = failure_lists.page(
-            tx, tenant=deps.tenant, which=which, after=after, limit=limit + 1, dead_only=dead_only
+            tx, tenant=deps.tenant, which=which, after=after, limit=limit + 1, dead_only=dead_only, offset=offset
         )
         shown = rows[:limit]
         words = Words(tx, shown, tenant=deps.tenant, zone=deps.zone)

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection
 
-from ratelimit.limiter import Limits
+from ratelimit.limiter import LimiterAway, Limits
 from usecases import tenants
 
-__all__ = ["Connection", "Limits", "breaker_held", "hold_breaker", "store", "stored"]
+__all__ = ["Connection", "LimiterAway", "Limits", "breaker_held", "hold_breaker", "store", "stored"]
 
 
 def stored(connection: Connection, *, tenant: str, default: Limits) -> Limits:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import schedules, tasks
+from db import audit, schedules, tasks
 from db import sources as source_rows
 from db.clock import now_ms as database_now_ms
 from db.engine import in_unit, reading
@@ -381,12 +381,15 @@ def _begin_run(deps: Deps, slot: _Slot, row: AnyRow) -> None:
 # --- what people do ---------------------------------------------------------------------------------------------------
 
 
-def run_now(deps: Deps, name: str) -> int:
-    """Make a slot of this instant, whatever the cron says. Returns the slot. Raises `UnknownSchedule`."""
+def run_now(deps: Deps, name: str, *, actor: str | None = None) -> int:
+    """Make a slot of this instant, whatever the cron says. Returns the slot. Raises `UnknownSchedule`.
+
+    With `actor` the act is in the audit."""
 
     def work(tx: Connection) -> tuple[int, str | None]:
         _locked(deps, tx, name)
         slot_ms = database_now_ms(tx)
+        _note(deps, tx, actor, "schedule.run", name, {"slot_ms": slot_ms})
         return slot_ms, _make(deps, tx, name, Decision(slot_ms, True, "asked for by a person"), asked=True)
 
     slot_ms, job_id = in_unit(deps.engine, work)
@@ -395,12 +398,13 @@ def run_now(deps: Deps, name: str) -> int:
     return slot_ms
 
 
-def change(deps: Deps, name: str, **wanted: Any) -> None:
+def change(deps: Deps, name: str, *, actor: str | None = None, **wanted: Any) -> None:
     """Set `cron`, `zone`, `policy`, `enabled`, `windows`, `max_queued`, `backs_off`, `busy_every_min`.
 
     Raises `UnknownSchedule`, `BadCron`, `BadWindow`.
 
-    What becomes due by a change of the times or by switching on counts from now: nothing is caught up for it.
+    What becomes due by a change of the times or by switching on counts from now: nothing is caught up for it. With `actor` the
+    act is in the audit.
     """
 
     def work(tx: Connection) -> None:
@@ -419,8 +423,18 @@ def change(deps: Deps, name: str, **wanted: Any) -> None:
         if times or (values.get("enabled") and not row.enabled):
             values["since_ms"] = now
         schedules.change(tx, tenant=deps.tenant, name=name, **values)
+        _note(deps, tx, actor, "schedule.change", name, values, before={key: getattr(row, key) for key in values})
 
     in_unit(deps.engine, work)
+
+
+def _note(
+    deps: Deps, tx: Connection, actor: str | None, action: str, name: str, after: dict[str, Any], before: Any = None
+) -> None:
+    if actor is not None:
+        audit.write(
+            tx, tenant=deps.tenant, new_id=deps.new_id, actor=actor, action=action, thing=name, before=before, after=after
+        )  # fmt: skip
 
 
 def _locked(deps: Deps, tx: Connection, name: str) -> AnyRow:

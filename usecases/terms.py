@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import imports, terms
+from db import audit, imports, terms
 from db.engine import in_unit, reading
 from db.tables import AnyRow
 from domain import timetable as rows_of
@@ -130,11 +130,18 @@ def _command(what: str, code: str) -> str:
 
 
 def change(
-    deps: Deps, code: str, *, first_monday: date | None = None, weeks: int | None = None, status: str | None = None
+    deps: Deps,
+    code: str,
+    *,
+    first_monday: date | None = None,
+    weeks: int | None = None,
+    status: str | None = None,
+    actor: str | None = None,
 ) -> dict[str, Any]:
     """Set what is given of a term; a code that nobody knows yet makes the term, if more than its status is given.
 
-    Returns the term as it is then. Raises `TermRefused` and `UnknownTerm`; nothing is changed then.
+    Returns the term as it is then. Raises `TermRefused` and `UnknownTerm`; nothing is changed then. With `actor` the act is in
+    the audit.
     """
     checked_code(code)
     if first_monday is not None and first_monday.isoweekday() != 1:
@@ -150,6 +157,12 @@ def change(
         values = {"first_monday": first_monday and first_monday.isoformat(), "weeks": weeks, "status": status}
         given = {name: value for name, value in values.items() if value is not None}
         terms.change(tx, tenant=deps.tenant, term=code, **given)
+        if actor is not None:
+            before = {name: getattr(row, name) for name in given}
+            audit.write(
+                tx, tenant=deps.tenant, new_id=deps.new_id, actor=actor, action="term.change", thing=code, before=before,
+                after=given,
+            )  # fmt: skip
 
     in_unit(deps.engine, work)
     return one(deps, code)

@@ -17,9 +17,12 @@ from domain.configs import BadConfig, UnknownConfig
 from domain.passwords import BadLoginName, BadPassword
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, logins, sso
+from usecases import api_keys, dead_letters, failures, lane_control, logins, sso
 from usecases.configs import ConfigChanged
+from usecases.cron import BadCron
 from usecases.identity import PasswordsOff, WaitToSignIn
+from usecases.limits import LimiterAway
+from usecases.schedules import UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
@@ -124,6 +127,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请先读取该对象，并把 ETag 写入 If-Match", "Read the thing first and send its ETag in If-Match"),
     "VERSION_CHANGED": Problem(412, CONFLICT, "该对象在此期间已被更改", "The thing has changed in the meantime",
         "请重新读取后再试", "Read it again, and decide again"),
+    "COUNT_CHANGED": Problem(409, CONFLICT, "数量已经改变，未作任何更改", "There are not as many any more; nothing was changed",
+        "请核对 details 中的数量后再试", "Look at what the details say, and send that count"),
+    "EDIT_REFUSED": Problem(422, VALIDATION, "不能这样修改", "It cannot be changed like this",
+        "请按 details 修改；没有任何更改", "Mend what the details say; nothing was changed"),
     "RATE_LIMITED": Problem(429, RATE_LIMITED, "请求过于频繁", "Too many requests",
         "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
@@ -212,6 +219,13 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
+    (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
+    (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),
+    (dead_letters.NotEditable, lambda e: ApiError("EDIT_REFUSED", Detail("changes", str(e)))),
+    (lane_control.UnknownLane, lambda _: ApiError("NOT_FOUND")),
+    (UnknownSchedule, lambda _: ApiError("NOT_FOUND")),
+    (BadCron, lambda e: ApiError("INVALID", Detail("cron", str(e), "five fields, for example 0 7-22 * * *"))),
+    (LimiterAway, _unavailable),
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),

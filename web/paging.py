@@ -50,6 +50,19 @@ class PageQuery(PartQuery):
     updated_after: Instant | None = None
 
 
+class LeafQuery(In):
+    """Which page of a list that is short enough to be leafed through."""
+
+    page: Annotated[int, Field(ge=1, le=DEEPEST_ENTRY)] = 1
+    size: Annotated[int, Field(ge=1, le=LARGEST)] = 20
+
+    def leaf(self, entries: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """The entries of the page, and what ``meta.page`` says of it."""
+        start = (self.page - 1) * self.size
+        shown = list(entries[start : start + self.size])
+        return shown, {"page": self.page, "size": self.size, "count": len(shown), "total": len(entries), "next": None}
+
+
 def cursor_of(*values: Any) -> str:
     """A cursor that names an entry of the list at hand by the values it is sorted by."""
     body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()

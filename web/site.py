@@ -10,7 +10,7 @@ import redis
 from flask import current_app, g, has_request_context
 
 from bootstrap.settings import Settings
-from domain.tenancy import Reach, Scope, reaches
+from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.deps import Deps
 from web.auth import Authenticator, NotAuthenticated
 
@@ -68,6 +68,11 @@ def actor() -> str:
 def reach(action: str) -> frozenset[Reach]:
     """How far the caller may go with `action`: what a list has to be narrowed by."""
     return reaches(scope(), action)
+
+
+def colleges(action: str) -> tuple[str, ...] | None:
+    """The colleges whose things a list may show to the caller; None: all of the school."""
+    return colleges_within(scope(), action)
 
 
 def note(**facts: Any) -> None:

@@ -196,6 +196,7 @@ def api(settings: Settings, database_url: str, valkey: Valkey, folder: Path) -> 
 def _schools(settings: Settings, folder: Path) -> Engine:
     """Two schools, each with a term, two courses and their people; the second full of its canary."""
     from db.engine import make_engine
+    from usecases import schedules
     from usecases.tenants import seed
 
     write(folder, "meetings", [{**MONDAY}])
@@ -211,6 +212,7 @@ def _schools(settings: Settings, folder: Path) -> Engine:
                 app_key="",
                 encryption_keys=settings.encryption_keys,
             )
+            schedules.seed(tx, tenant=tenant)
             said = CANARY if tenant == ABROAD else "代数"
             tx.execute(
                 tenants.update()

@@ -2,7 +2,22 @@
 
 from typing import Final
 
-from web.rest import api_keys, configs, error_pages, health, identity, logins, runs
+from web.rest import (
+    api_keys,
+    configs,
+    courses,
+    dead_letters,
+    error_pages,
+    exports,
+    failures,
+    health,
+    identity,
+    lanes,
+    logins,
+    quarantine,
+    runs,
+    schedules,
+)
 from web.routes import Feature
 
 FEATURES: Final[tuple[Feature, ...]] = (
@@ -10,6 +25,13 @@ FEATURES: Final[tuple[Feature, ...]] = (
     identity.feature,
     health.feature,
     runs.feature,
+    failures.feature,
+    dead_letters.feature,
+    quarantine.feature,
+    lanes.feature,
+    schedules.feature,
+    courses.feature,
+    exports.feature,
     logins.feature,
     api_keys.feature,
     configs.feature,

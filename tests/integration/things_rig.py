@@ -1,0 +1,115 @@
+"""Things of a school for the tests of the API: of a college, of the whole school, of another school."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from db import lanes
+from db.engine import in_unit
+from db.tables import failure_families, failures, jobs, quarantine, users
+from domain.ids import key_of
+from domain.lane_of import SHARED_LANE
+from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
+
+WHOSE = ("own", "college", "school", "abroad")
+"""A thing of the college that Sun works for, of another college, of the whole school, of another school."""
+
+COLLEGE = {"own": MATHS, "college": PHYSICS}
+
+
+def tenant_of(whose: str) -> str:
+    return ABROAD if whose == "abroad" else HOME
+
+
+def offering_of(whose: str) -> str:
+    """The course that the thing is about; blank: none."""
+    return "" if whose == "school" else key_of(tenant_of(whose), COLLEGE.get(whose, MATHS))
+
+
+def things(api: Api, whose: str) -> dict[str, str]:
+    """Fresh things, by the names that addresses have for them."""
+    run_id = api.run(tenant_of(whose), college=COLLEGE.get(whose))
+    job_id = dead_letter(api, whose)
+    return {
+        "run_id": run_id,
+        "sync_id": run_id,
+        "job_id": job_id,
+        "family": key_of(job_id),
+        "entry_id": quarantined(api, whose),
+        "lane": lane(api, whose),
+        "name": "incremental" if whose != "abroad" else "southern",
+        "term": TERM if whose != "abroad" else "2024-2025-9",
+        "error": "INTERNAL",
+        "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
+        "code": person(api, whose),
+    }
+
+
+def dead_letter(api: Api, whose: str, **more: Any) -> str:
+    """A job that gave up, of a family of its own."""
+    job_id, tenant, offering = api.deps.new_id(), tenant_of(whose), offering_of(whose)
+    said = CANARY if tenant == ABROAD else "代数"
+    own = {"tenant_id": tenant, "kind": "event", "term": TERM, "lane": COLLEGE.get(whose, "_"), "run_id": None}
+    own |= {"target": f"ev:{key_of(job_id)}", "group_id": f"cal:{offering or 'none'}"}
+    body = {
+        "summary": said,
+        "description": "",
+        "start_ms": 1_725_242_400_000,
+        "end_ms": 1_725_245_100_000,
+        "location": None,
+    }
+    job = {
+        "id": job_id, "payload": json.dumps(body), "desired_hash": "h", "schema_ver": 1, "rev": 1, "import_no": 1, "tier": 0,
+        "priority": 0, "state": "dead", "run_at": 0, "attempts": 6, "created_ms": 1, "last_error": said, "error_code": "x",
+    }  # fmt: skip
+    failure = {
+        "job_id": job_id, "family": key_of(job_id), "offering_id": offering, "error_class": "bad_request",
+        "remote_code": 400411023, "people": 0, "waiting": 0, "died_ms": 1_725_000_000_000, "dead": True,
+    }  # fmt: skip
+    family = {"tenant_id": tenant, "id": key_of(job_id), "kind": "event", "verb": "create", "pattern": said}
+    family |= {"error_class": "bad_request", "remote_code": 400411023}
+
+    def work(tx: Any) -> None:
+        tx.execute(insert(failure_families), [family])
+        tx.execute(insert(jobs), [{**own, **job}])
+        tx.execute(insert(failures), [{**own, **failure, **more}])
+
+    in_unit(api.engine, work)
+    return job_id
+
+
+def person(api: Api, whose: str) -> str:
+    """Somebody of the college, or of none."""
+    code, tenant = f"{whose}-s1", tenant_of(whose)
+    row = {"tenant_id": tenant, "kind": "student", "code": code, "name": code, "college": COLLEGE.get(whose, "")}
+    known = (users.c.tenant_id == tenant, users.c.code == code)
+
+    def work(tx: Any) -> None:
+        if tx.execute(select(users.c.code).where(*known)).first() is None:
+            tx.execute(insert(users), [{**row, "listed": True, "import_no": 1}])
+
+    in_unit(api.engine, work)
+    return code
+
+
+def lane(api: Api, whose: str) -> str:
+    """A lane of the college; the shared one for the whole school. Both schools may have lanes of one name."""
+    name = {"own": MATHS, "college": PHYSICS, "school": SHARED_LANE, "abroad": "南方学院"}[whose]
+    in_unit(api.engine, lambda tx: lanes.make(tx, tenant=tenant_of(whose), names=[name]))
+    return name
+
+
+def quarantined(api: Api, whose: str) -> str:
+    """A row of the source that was not used."""
+    entry_id, tenant = key_of(api.deps.new_id()), tenant_of(whose)
+    said = {"kcmc": CANARY if tenant == ABROAD else "代数", "kkxy": COLLEGE.get(whose, "")}
+    row = {
+        "tenant_id": tenant, "id": entry_id, "kind": "reject", "reason": "bad_date", "file": "meetings.csv", "line": 1,
+        "row": json.dumps(said, ensure_ascii=False), "sentence": said["kcmc"], "first_import": 1, "last_import": 1,
+        "opened_ms": 1_725_000_000_000,
+    }  # fmt: skip
+    in_unit(api.engine, lambda tx: tx.execute(insert(quarantine), [row]))
+    return entry_id
