@@ -205,9 +205,9 @@ def sync(
     if changes_file is not None and chosen != "incremental":
         problem = f"--changes is read by an incremental run, not by a {kind} one"
         fail(problem, "Leave --kind out.", as_json=as_json, code=2)
-    if dry_run and (chosen != "full" or scope_texts):
-        problem = "a dry run shows what a full run without a scope would send"
-        fail(problem, "Leave out --kind, --changes and --scope.", as_json=as_json, code=2)
+    if dry_run and chosen != "full":
+        problem = "a dry run shows what a full run would send"
+        fail(problem, "Leave out --kind and --changes.", as_json=as_json, code=2)
     if replace_calendars and layout_ is None:
         raise click.UsageError("--replace-calendars goes with --layout")
     _, wired = open_product(need_redis=not dry_run)
@@ -216,7 +216,13 @@ def sync(
     changed = _changed(rule) | ({} if layout_ is None else {"layout": layout_})
     if dry_run:
         found = dry_runs.of_source(
-            deps, address, mapping=mapping, settings=changed, limit=limit, say=dry_run_screen.say
+            deps,
+            address,
+            mapping=mapping,
+            settings=changed,
+            only=scoping.checked(deps, scope_texts, kind=chosen),
+            limit=limit,
+            say=dry_run_screen.say,
         )
         dry_run_screen.end(deps, found, as_json=as_json, whole=True)
         return
