@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, UniqueConstraint, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from db import sign_ins
 from db.clock import db_now_ms, now_ms
 from db.engine import DatabaseUnreachable, check, in_unit, make_engine, reading, unit
 from db.migrate import upgrade
