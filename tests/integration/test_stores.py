@@ -86,11 +86,11 @@ def test_insert_missing_leaves_what_is_there(database: Engine) -> None:
 
 def test_of_those_who_use_up_a_token_one_is_told_that_it_was_them(database: Engine) -> None:
     """The count of rows that MySQL gives for a row that was there already is that of a new one."""
-    used = [
-        in_unit(database, lambda tx: sign_ins.take_back(tx, tenant="t1", jti=jti, reason="used", ends_ms=1))
-        for jti in ("one", "one", "two")
-    ]
-    assert used == [True, False, True]
+
+    def use_up(jti: str) -> bool:
+        return in_unit(database, lambda tx: sign_ins.take_back(tx, tenant="t1", jti=jti, reason="used", ends_ms=1))
+
+    assert [use_up(jti) for jti in ("one", "one", "two")] == [True, False, True]
 
 
 def test_upsert_overwrites_only_the_columns_named(database: Engine) -> None:
