@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
 
-from db.rolls import SUBSTITUTE
 from db.personal_scopes import event_in
+from db.rolls import SUBSTITUTE
 from db.tables import discrepancies, enrolments, jobs, meetings, mirror, offerings, pins, rolls, sessions, terms
 from domain.guards import LaneLoss
 from domain.scopes import EVERYTHING, Scope

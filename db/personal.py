@@ -66,8 +66,13 @@ def _has_classes(*more: ColumnElement[bool]) -> ColumnElement[bool]:
     return or_(own, and_(users.c.kind == TEACHER, stands_in))
 
 
-def people(connection: Connection, *, tenant: str, term: str, after: str) -> list[Person]:
-    """The next people after the number `after` who have an account and a class in the term, in the order of their numbers."""
+def people(
+    connection: Connection, *, tenant: str, term: str, after: str, among: Sequence[ColumnElement[bool]] = ()
+) -> list[Person]:
+    """The next people after the number `after` who have an account and a class in the term, in the order of their numbers.
+
+    `among` are conditions on `rolls` that choose people by what they take: those of some offerings, say.
+    """
     codes = connection.execute(
         select(users.c.code)
         .distinct()
@@ -75,7 +80,7 @@ def people(connection: Connection, *, tenant: str, term: str, after: str) -> lis
             users.c.tenant_id == tenant,
             users.c.wps_id.is_not(None),
             users.c.code > after,
-            _has_classes(rolls.c.term == term),
+            _has_classes(rolls.c.term == term, *among),
         )
         .order_by(users.c.code)
         .limit(PAGE_PEOPLE)

@@ -22,8 +22,8 @@ from db.engine import in_unit, make_engine, reading
 from db.migrate import upgrade
 from db.planning import Chosen
 from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
-from remote.sources.united import United
 from domain.scopes import EVERYTHING, Scope
+from remote.sources.united import United
 from usecases import tenants
 from usecases.deps import Deps
 from usecases.sync import aggregating, importing, layout, sources

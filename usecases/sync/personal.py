@@ -138,11 +138,14 @@ class PersonalPlanner(Planner):
         groups = [plan.group for plan in (*plans, *left)]
         wanted = {target: said for plan in plans for target, said in plan.sources.items() if target.startswith("evt:")}
         inside = Inside.of(tx, courses, groups, wanted, tenant=self.tenant, term=term)
-        for plan in plans:
-            inside.narrow(plan)
-        state = planning.state(tx, tenant=self.tenant, term=term, groups=[plan.group for plan in left])
-        for plan in left:
-            inside.left_over(plan, state)
+        state = planning.state(
+            tx, tenant=self.tenant, term=term, groups=[one.group for one in (*plans, *left) if one.goes]
+        )
+        for plan in (*plans, *left):
+            if plan.goes:
+                inside.left_over(plan, state)
+            else:
+                inside.narrow(plan)
 
     def of_calendar(self, tx: Connection, *, term: str, group_id: str) -> CoursePlan | None:
         """What one person's calendar needs, as the given transaction sees it; None when nobody needs it any more."""
