@@ -218,7 +218,7 @@ def touched_by(connection: Connection, ids: Iterable[str], *, tenant: str, impor
     )
 
 
-def touch_failed(connection: Connection, *, tenant: str, import_no: int) -> int:
+def touch_failed(connection: Connection, *, tenant: str, import_no: int) -> None:
     """Note the offerings whose calendars have dead letters: what failed in one run is tried by the next."""
     rows = connection.execute(
         select(jobs.c.term, jobs.c.group_id)
@@ -232,7 +232,7 @@ def touch_failed(connection: Connection, *, tenant: str, import_no: int) -> int:
         {"tenant_id": tenant, "term": term, "offering_id": one, "import_no": import_no, "made_no": import_no}
         for term, one in sorted(keys)
     ]
-    return insert_missing(connection, touched, made)
+    insert_missing(connection, touched, made)
 
 
 def to_make(connection: Connection, *, tenant: str, limit: int) -> list[tuple[str, str]]:

@@ -92,17 +92,31 @@ def synced_at(connection: Connection, *, tenant: str) -> dict[int, int]:
 
 
 def open_jobs(
-    connection: Connection, *, tenant: str, groups: Sequence[tuple[str, str]] | None = None, run_id: str | None = None
+    connection: Connection, *, tenant: str, groups: Sequence[tuple[str, str]] | None = None
 ) -> dict[tuple[int, str, str], int]:
-    """(tier, state, kind) → how many jobs are open, of some calendars (term, target) or of a run."""
-    mine = [jobs.c.tenant_id == tenant, jobs.c.state.in_(WAITING), jobs.c.lane.is_not(None), jobs.c.tier <= FAR]
-    if run_id is not None:
-        mine.append(jobs.c.run_id == run_id)
-    if groups is not None:
+    """(tier, state, kind) → how many jobs are open, at all or of some calendars (term, target)."""
+    mine = [jobs.c.tenant_id == tenant, jobs.c.tier <= FAR]
+    if groups is None:
+        mine += [jobs.c.state.in_(WAITING), jobs.c.lane.is_not(None)]
+    else:
         mine.append(jobs.c.group_id.in_([target for _, target in groups]))
+        # A person has a few calendars: found by them. Indexes of state and lane, which SQLite prefers, have all that is open.
+        mine += [jobs.c.state.concat("").in_(WAITING), jobs.c.lane.concat("").is_not(None)]
     columns = (jobs.c.tier, jobs.c.state, jobs.c.kind)
     rows = connection.execute(select(*columns, func.count()).where(*mine).group_by(*columns))
     return {(row[0], row[1], row[2]): int(row[3]) for row in rows}
+
+
+def open_jobs_by_run(connection: Connection, *, tenant: str) -> dict[str | None, dict[tuple[int, str, str], int]]:
+    """Run → the same of its jobs, those of no run too: one look at all that is open, however many runs go on."""
+    mine = (jobs.c.tenant_id == tenant, jobs.c.state.in_(WAITING), jobs.c.lane.is_not(None), jobs.c.tier <= FAR)
+    columns = (jobs.c.run_id, jobs.c.tier, jobs.c.state, jobs.c.kind)
+    found: dict[str | None, dict[tuple[int, str, str], int]] = {}
+    for run_id, tier, state, kind, count in connection.execute(
+        select(*columns, func.count()).where(*mine).group_by(*columns)
+    ):
+        found.setdefault(run_id, {})[tier, state, kind] = int(count)
+    return found
 
 
 def classes(connection: Connection, horizon: Horizon, *, tenant: str, code: str | None = None) -> dict[int, int]:
@@ -118,10 +132,12 @@ def classes(connection: Connection, horizon: Horizon, *, tenant: str, code: str 
     mine = [sessions.c.tenant_id == tenant, sessions.c.term.not_in(archived)]
     if code is not None:
         taken = select(rolls.c.term, rolls.c.offering_id).where(rolls.c.tenant_id == tenant, rolls.c.code == code)
-        pairs = [tuple(row) for row in connection.execute(taken.distinct())]
-        mine.append(
-            or_(false(), *(and_(sessions.c.term == term, sessions.c.offering_id == one) for term, one in pairs))
-        )
+        by_term: dict[str, list[str]] = {}
+        for term, offering_id in connection.execute(taken.distinct()):
+            by_term.setdefault(term, []).append(offering_id)
+        # For each term a list: of single pairs, SQLite would rather look at all classes there are.
+        its = (and_(sessions.c.term == term, sessions.c.offering_id.in_(ids)) for term, ids in by_term.items())
+        mine.append(or_(false(), *its))
     rows = connection.execute(select(tier.label("tier"), func.count()).where(*mine).group_by("tier"))
     return {int(row[0]): int(row[1]) for row in rows}
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, case, exists, func, not_, or_, select
 
+from db.personal_scopes import event_in
 from db.rolls import SUBSTITUTE
 from db.tables import discrepancies, enrolments, jobs, meetings, mirror, offerings, pins, rolls, sessions, terms
 from domain.guards import LaneLoss
+from domain.scopes import EVERYTHING, Scope
 from domain.terms import OPEN
 
 SAMPLE = 20
@@ -84,14 +86,14 @@ def rows_missing(connection: Connection, *, tenant: str, before: int, now: int) 
 # --- deletes ------------------------------------------------------------------------------------------------------------
 
 
-def losses(connection: Connection, *, tenant: str) -> list[LaneLoss]:
-    """For each lane what it has at WPS and what of it the timetable does not have any more.
+def losses(connection: Connection, *, tenant: str, only: Scope = EVERYTHING) -> list[LaneLoss]:
+    """For each lane what it has at WPS and what of it, and of the scope `only`, the timetable does not have any more.
 
     A calendar that goes takes its events with it: their sessions are gone too, so that they are counted here. An event that
     changes keeps its session and does not count. Events of frozen and archived terms make no budget larger.
     """
     open_ = mirror.c.term.not_in(_closed(tenant))
-    going = _goes()
+    going = and_(_goes(), event_in(only))
     rows = connection.execute(
         _events(
             tenant,
@@ -163,9 +165,11 @@ def _is_taught(connection: Connection, tenant: str, lane: str) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def going(connection: Connection, *, tenant: str, lanes: Sequence[str]) -> list[dict[str, Any]]:
-    """Some of the events of these lanes that would be deleted, by time, in words as far as they are known."""
-    statement = _events(tenant, mirror).where(_goes(), mirror.c.lane.in_(lanes))
+def going(
+    connection: Connection, *, tenant: str, lanes: Sequence[str], only: Scope = EVERYTHING
+) -> list[dict[str, Any]]:
+    """Some of the events of these lanes and of the scope that would be deleted, by time, in words as far as they are known."""
+    statement = _events(tenant, mirror).where(_goes(), event_in(only), mirror.c.lane.in_(lanes))
     rows = connection.execute(statement.order_by(mirror.c.from_ms, mirror.c.target).limit(SAMPLE)).all()
     return in_words(connection, rows, tenant=tenant)
 

@@ -9,7 +9,7 @@ from db import opt_outs
 from db.people import TEACHER
 from db.rolls import SUBSTITUTE
 from db.tables import mirror, offerings, rolls, sessions, users
-from domain.layouts import person_key
+from domain.layouts import PERSONAL, PREFIX, person_key
 from domain.plans import course_title
 
 PAGE_PEOPLE = 6
@@ -88,6 +88,13 @@ def people(
     return _read(connection, list(codes.scalars()), tenant=tenant, term=term)
 
 
+def people_among(connection: Connection, codes: Sequence[str], *, tenant: str, term: str) -> list[Person]:
+    """Those of some numbers who have an account and a class in the term, in the order of their numbers."""
+    return _read(
+        connection, sorted(still_needed(connection, codes, tenant=tenant, term=term)), tenant=tenant, term=term
+    )
+
+
 def person(connection: Connection, *, tenant: str, term: str, group_id: str) -> Person | None:
     """Whose calendar that is; None when there was none, or when nobody needs it any more."""
     where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target == group_id)
@@ -154,12 +161,33 @@ def calendars(connection: Connection, *, tenant: str, term: str, prefix: str, af
             mirror.c.term == term,
             # The end of the range keeps the walk off the events, which are most of the table.
             mirror.c.target > (after or prefix),
-            mirror.c.target < prefix[:-1] + chr(ord(prefix[-1]) + 1),
+            mirror.c.target < _end(prefix),
         )
         .order_by(mirror.c.target)
         .limit(limit)
     )
     return [Kept(row.target, row.lane, row.source_id) for row in rows]
+
+
+def kept(connection: Connection, targets: Sequence[str], *, tenant: str, term: str) -> list[Kept]:
+    """Those of some calendars that are, or were, there."""
+    where = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target.in_(targets))
+    rows = connection.execute(select(mirror.c.target, mirror.c.lane, mirror.c.source_id).where(*where))
+    return [Kept(row.target, row.lane, row.source_id) for row in rows]
+
+
+def everybody(connection: Connection, *, tenant: str, term: str) -> list[str]:
+    """The numbers of all who have an account and a class in the term, or a calendar, sorted."""
+    where = (users.c.tenant_id == tenant, users.c.wps_id.is_not(None), _has_classes(rolls.c.term == term))
+    own = PREFIX[PERSONAL]
+    there = (mirror.c.tenant_id == tenant, mirror.c.term == term, mirror.c.target > own, mirror.c.target < _end(own))
+    holders = select(mirror.c.source_id).where(*there, mirror.c.source_id.is_not(None))
+    return sorted({*connection.scalars(select(users.c.code).where(*where)), *connection.scalars(holders)})
+
+
+def _end(prefix: str) -> str:
+    """What no target that begins so sorts behind."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def still_needed(connection: Connection, codes: Sequence[str], *, tenant: str, term: str) -> set[str]:

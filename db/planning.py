@@ -22,6 +22,7 @@ from db.tables import AnyRow, failures, jobs, mirror, offerings, run_offerings, 
 from domain.alterations import alteration_of
 from domain.pins import Pin
 from domain.plans import Operation, SessionView, calendar_target, course_title, members_target
+from domain.scopes import EVERYTHING, Scope
 from domain.settlement import Mirrored
 from domain.terms import ARCHIVED
 
@@ -37,10 +38,15 @@ _ASKED_FOR: Final = (*OPEN, "dead")  # what died is tried again
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Only what a run has chosen (see `db.scopes`), and of that, with `needs`, only what needs one of these."""
+    """Only what a run has chosen (see `db.scopes`), and of that, with `needs`, only what needs one of these.
+
+    `only` is the scope of the run, which layout `personal` goes by; with `of_people` its colleges are those of people.
+    """
 
     run_id: str
     needs: int = 0
+    only: Scope = EVERYTHING
+    of_people: bool = False
 
     def holds(self, term: ColumnElement[str], offering_id: ColumnElement[str]) -> ColumnElement[bool]:
         """Whether the offering is one of them."""

@@ -57,6 +57,13 @@ def own_reader(connection: Connection, *, tenant: str, term: str, group_id: str)
     return {} if wps_id is None else {wps_id: READER}
 
 
+def reader(connection: Connection, *, tenant: str, code: str) -> dict[str, str]:
+    """The one reader of a calendar that is a person's own, given their number; nobody while the account is not known."""
+    where = (users.c.tenant_id == tenant, users.c.code == code, users.c.wps_id.is_not(None))
+    wps_id = connection.execute(select(users.c.wps_id).where(*where).limit(1)).scalar()
+    return {} if wps_id is None else {wps_id: READER}
+
+
 def members_now(connection: Connection, *, tenant: str, term: str, group_id: str) -> dict[str, str]:
     """WPS user → role on a calendar, whatever layout it belongs to."""
     if layout_of(group_id) == PERSONAL:

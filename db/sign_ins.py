@@ -6,7 +6,6 @@ from sqlalchemy import Connection, delete, select, update
 
 from db.tables.base import AnyRow
 from db.tables.identity import login_attempts, logins, revoked_tokens, token_families
-from db.upsert import insert_missing
 from domain.lockout import Attempts
 
 _PAGE = 500
@@ -97,8 +96,6 @@ def of_login(connection: Connection, *, tenant: str, login_id: str, now: int, li
 def take_back(connection: Connection, *, tenant: str, jti: str, reason: str, ends_ms: int) -> bool:
     """Refuse one token from now on; False where it was already. Of several who use up a ticket together, one gets True."""
     row = {"tenant_id": tenant, "jti": jti, "reason": reason, "ends_ms": ends_ms}
-    if connection.dialect.name == "sqlite":
-        return insert_missing(connection, revoked_tokens, [row]) == 1
     before = select(revoked_tokens.c.jti).where(revoked_tokens.c.tenant_id == tenant, revoked_tokens.c.jti == jti)
     if connection.execute(before.with_for_update()).first() is not None:
         return False

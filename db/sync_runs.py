@@ -21,14 +21,18 @@ NORMAL, URGENT = tiers.NORMAL, tiers.URGENT
 class RunActive(Exception):
     """A run that does the same, or must not be disturbed, has not ended; in some states it does not end by itself."""
 
-    def __init__(self, run_id: str, kind: str, scope: dict[str, Any], state: str) -> None:
-        super().__init__(f"run {run_id} ({kind}) {_STILL.get(state, 'is still active')}")
+    def __init__(self, run_id: str, kind: str, scope: dict[str, Any], state: str, *, held: bool = False) -> None:
+        """`held`: of the run only jobs that wait for off-peak hours are left."""
+        still = _STILL.get(state, "is still active")
+        super().__init__(f"run {run_id} ({kind}) {_ASIDE if held and state == RUNNING else still}")
+        self.held = held and state == RUNNING
         self.run_id = run_id
         self.kind = kind
         self.scope = scope
         self.state = state
 
 
+_ASIDE = "stands aside: what is left of it waits for off-peak hours 其余待闲时"
 _STILL = {ASKS: "waits for a person's answer", PAUSED: "is paused"}
 
 

@@ -13,21 +13,21 @@ Row = Mapping[str, Any]
 _ROWS_A_STATEMENT = 100  # of the longest rows there are (64 KiB) still less than a server takes at once
 
 
-def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Insert the rows that are not there yet; the others stay as they are. Returns how many were new.
+def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert the rows that are not there yet; the others stay as they are.
 
     Only a clash of the primary key counts as "there": on MySQL a clash of another unique key updates nothing either,
-    which the caller has to read back where it matters.
+    which the caller has to read back where it matters. How many were new is not said: MySQL counts a row that is there too.
     """
     if not rows:
-        return 0
+        return
     statement: Any
     if connection.dialect.name == "sqlite":
         statement = sqlite.insert(table).on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
     else:
         key = next(iter(table.primary_key.columns))
         statement = mysql.insert(table).on_duplicate_key_update({key.name: key})
-    return int(connection.execute(statement, list(rows)).rowcount)
+    connection.execute(statement, list(rows))
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[Row], *, update: Sequence[str]) -> None:

@@ -33,7 +33,8 @@ _NOON_S: Final = 12 * 3600
 
 SCATTERED_CHARS: Final = 20
 """Length of the ids that sessions once had; those of today are longer."""
-_TOGETHER_CHARS: Final = 6  # thirty bits: no two of some ten thousand courses of a term begin alike
+TOGETHER_CHARS: Final = 6  # thirty bits: no two of some ten thousand courses of a term begin alike
+TOLD_CHARS: Final = TOGETHER_CHARS + 20  # of an id that says its offering
 
 CONSECUTIVE: Final = "consecutive"
 HALF_DAY: Final = "half-day"
@@ -218,7 +219,12 @@ def session_id(offering_id: str, *key: str) -> str:
     So the sessions of a course, and the rows that are found by them, lie together in every index. Ids once were the last
     part alone, and these are kept: another id is another event.
     """
-    return offering_id[:_TOGETHER_CHARS] + key_of("session", offering_id, *key)
+    return offering_id[:TOGETHER_CHARS] + key_of("session", offering_id, *key)
+
+
+def beginning_of_offering(session_id: str) -> str | None:
+    """How the id of a session's offering begins; None where the id is one of those that do not say it."""
+    return session_id[:TOGETHER_CHARS] if len(session_id) == TOLD_CHARS else None
 
 
 def _keys(slot: _Slot) -> Iterator[tuple[str, ...]]:

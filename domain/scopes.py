@@ -39,6 +39,11 @@ class Scope:
         """Whether it leaves nothing out."""
         return self == EVERYTHING
 
+    @property
+    def divides_people(self) -> bool:
+        """Whether it may name some of a person's classes and leave out others."""
+        return bool(self.colleges or self.courses)
+
     def as_dict(self) -> dict[str, Any]:
         """As a run stores it: only what it names."""
         said = {"terms": self.terms, "colleges": self.colleges, "courses": self.courses, "users": self.users}

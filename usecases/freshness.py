@@ -1,7 +1,7 @@
 """How fresh the timetable is at WPS, for everybody or for one person, and when what is missing will be there."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -57,11 +57,23 @@ def _is_known(tx: Connection, tenant: str, code: str) -> bool:
 
 def of_run(deps: Deps, run_id: str) -> list[dict[str, Any]]:
     """For each tier of which a run has something left: how much, and when it will be through."""
+    return of_runs(deps, [run_id])[run_id]
+
+
+def of_runs(deps: Deps, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """The same of several runs, which together cost no more than one."""
+    if not run_ids:
+        return {}
     with reading(deps.engine) as tx:
-        mine = freshness.open_jobs(tx, tenant=deps.tenant, run_id=run_id)
-        if not mine:
-            return []
-        ranges = _etas(tx, deps, mine, freshness.open_jobs(tx, tenant=deps.tenant))
+        by_run = freshness.open_jobs_by_run(tx, tenant=deps.tenant)
+        queue = Counter[tuple[int, str, str]]()
+        for counts in by_run.values():
+            queue.update(counts)
+        return {one: _of_run(tx, deps, by_run[one], queue) if one in by_run else [] for one in run_ids}
+
+
+def _of_run(tx: Connection, deps: Deps, mine: Open, queue: Open) -> list[dict[str, Any]]:
+    ranges = _etas(tx, deps, mine, queue)
     tiers = Counter[int]()
     for (tier, _, _), count in mine.items():
         tiers[max(tier, TODAY)] += count

@@ -32,7 +32,7 @@ from usecases.sync import run_commands, runs
 from workers import embedded, procfile
 from workers.cli import questions
 from workers.cli.migrate import prepare_database
-from workers.cli.progress import RunScreen
+from workers.cli.progress import RunScreen, outcome
 from workers.ports import claim_port
 from workers.supervisor import Event, Supervisor
 
@@ -267,9 +267,7 @@ class Up:
         if run["state"] == ASKS:
             questions.show(run, self._console)
             return
-        took = (run["took_ms"] or 0) / 1000
-        colour = {"succeeded": "green", "partially_succeeded": "yellow"}.get(run["state"], "red")
-        self._say(f"[{colour}]{run['state']}[/] in {took:.1f} s {run['error'] or ''}")
+        self._say(outcome(run))
         report = run["report"] or {}
         live = report.get("live", {})
         if live:

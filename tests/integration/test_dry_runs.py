@@ -13,6 +13,7 @@ from sqlalchemy import select
 from db.engine import reading
 from db.tables import jobs, metadata
 from domain.plans import GONE
+from domain.scopes import Scope
 from remote.sources.base import BadSource
 from tests.integration.campus_rig import TERM
 from tests.integration.drain_rig import World
@@ -101,6 +102,21 @@ def test_the_rows_of_a_dry_run_are_what_the_run_puts(main: Runs) -> None:
         ("calendar", "changed"), ("calendar", "missing"), ("calendar", "extra"), ("members", "changed"),
     }  # fmt: skip
     assert dry_runs.of_timetable(main.deps, limit=MOST).operations == 0
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope(colleges=("物理学院",)), Scope(courses=(("M0", ""), ("M3", ""))), Scope(users=("s3",))], ids=str
+)
+def test_the_rows_of_a_scope_are_what_the_run_over_it_puts(main: Runs, scope: Scope) -> None:
+    """A narrow run is tried like any other: what lies outside is neither shown nor sent, nor asked about."""
+    main.sync(first_term(main))
+    source = next_term(main)
+    shown = dry_runs.of_source(main.deps, str(source), only=scope, limit=MOST)
+    run = main.sync(source, only=scope)
+    assert shown.rows and {row["target"] for row in shown.rows} == was_put(main, run["id"]).keys()
+    assert shown.questions == []
+    again = dry_runs.of_source(main.deps, str(source), only=scope, limit=MOST)
+    assert (again.operations, dry(main, source).operations > 0) == (0, True)
 
 
 def test_both_sides_and_what_differs_are_shown(main: Runs) -> None:

@@ -14,9 +14,12 @@ from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.tables import throughput
 from db.upsert import insert_missing
+from tests.integration.campus_rig import rewrite
 from tests.integration.drain_rig import World
 from tests.integration.runs_rig import Runs, course, runs_of
 from tests.integration.test_off_peak import far, near, night, peak, settle
+from tests.integration.test_personal import settle as settle_personal
+from tests.integration.test_personal import small
 from usecases import freshness
 
 pytestmark = pytest.mark.integration
@@ -115,6 +118,19 @@ def test_a_person_is_told_of_their_own_calendars(main: Runs) -> None:
     mine = tiers(main, "mei")["far"]
     assert (mine["classes"], mine["percent"], tiers(main)["far"]["classes"]) == (2, 100, 22)
     assert mine["synced_ms"] is not None
+
+
+def test_a_person_with_a_calendar_of_their_own_is_told_of_that(main: Runs) -> None:
+    """In layout `personal` what waits for others in my course is not mine; what waits in my calendar is."""
+    source = small(main)
+    settle_personal(main, source)
+    main.sync(source)
+    mine = tiers(main, "s1")["far"]
+    assert (mine["classes"], mine["percent"]) == (6, 100) and mine["synced_ms"] is not None
+    rewrite(source, "meetings", lambda rows: [{**row, "room": "Z"} if row["kkh"] == "B" else row for row in rows])
+    planned(main, source)
+    found = {who: tiers(main, who)["far"]["percent"] for who in ("s1", "s2", "t1")}
+    assert found == {"s1": 50, "s2": 100, "t1": 100}
 
 
 def test_samples_are_taken_by_runs_that_wait_and_are_pruned(main: Runs) -> None:

@@ -15,6 +15,7 @@ from db.sync_runs import RunActive
 from db.tables import discrepancies, imports, jobs, mirror, sessions
 from db.tables import terms as term_table
 from domain.runs import Command
+from domain.scopes import Scope
 from tests.integration.campus_rig import TERM, count
 from tests.integration.drain_rig import World
 from tests.integration.runs_rig import Rows, Runs, course, runs_of
@@ -149,6 +150,15 @@ def test_many_deletes_in_a_lane_wait_for_a_person(main: Runs) -> None:
     assert guards(again) == guards(run) and main.dump() == before
     ended = main.confirm(again["id"])
     assert ended["questions"][0]["answered_by"] == "a person" and main.live() == 100 and main.dump() != before
+
+
+def test_a_run_over_a_part_is_asked_about_its_own_deletes_only(main: Runs) -> None:
+    """Physics cannot answer for what mathematics loses, and its own run deletes none of that."""
+    main.sync(term(main))
+    folder = changed_days(main)
+    main.sync(folder, only=Scope(colleges=("物理学院",)))
+    run = main.sync(folder, only=Scope(courses=(("M0", ""), ("M1", ""))), ends="needs_confirmation")
+    assert guards(run) == [("lane", "数学学院", 21, 60)] and len(run["questions"][0]["sample"]) == 20
 
 
 def test_a_change_of_the_same_class_is_no_delete(main: Runs) -> None:

@@ -13,12 +13,15 @@ import pytest
 from db import holding, lanes
 from db.clock import now_ms
 from db.engine import in_unit, reading
+from db.sync_runs import RunActive
 from domain.off_peak import BadHours
 from domain.runs import Command
 from domain.tiers import MIDDLE
 from tests.integration.drain_rig import World
 from tests.integration.runs_rig import Rows, Runs, course, runs_of
 from usecases import off_peak
+from usecases.sync import runs
+from workers.cli.progress import outcome
 
 pytestmark = pytest.mark.integration
 
@@ -170,6 +173,21 @@ def test_cancelling_closes_what_is_held(main: Runs) -> None:
     main.go_on(run_id, ends="cancelled")
     assert (main.lane_jobs("held"), main.lane_jobs("cancelled")) == (0, FAR_WEEKS + 1)
     assert night(main) == 0 and main.live("event") == 1
+
+
+def test_whoever_must_be_alone_is_told_which_run_stands_aside_and_until_when(main: Runs) -> None:
+    """An undo behind it would wait for the night; the message has to say that nothing hangs, and what ends it."""
+    done = main.sync(main.source(near(main)))
+    peak(main)
+    run_id = main.begin(main.source(near(main), far()))
+    run = settle(main, run_id)
+    with pytest.raises(RunActive, match="off-peak") as refused:
+        runs.begin_undo(main.deps, done["id"], actor="a person")
+    assert (refused.value.run_id, refused.value.held) == (run_id, True)
+    assert "what is near" in outcome(run) and "[red]" not in outcome(run)
+    main.tell(run_id, Command.CANCEL)
+    main.go_on(run_id, ends="cancelled")
+    runs.begin_undo(main.deps, done["id"], actor="a person")
 
 
 def test_when_the_hours_end_what_is_not_through_is_held_again(main: Runs) -> None:

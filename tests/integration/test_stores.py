@@ -13,6 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, UniqueConstraint, func, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from db import sign_ins
 from db.clock import db_now_ms, now_ms
 from db.engine import DatabaseUnreachable, check, in_unit, make_engine, reading, unit
 from db.migrate import upgrade
@@ -81,6 +82,15 @@ def test_insert_missing_leaves_what_is_there(database: Engine) -> None:
         insert_missing(tx, lanes, [lane_row("a", fence=9), lane_row("b", fence=1)])
         insert_missing(tx, lanes, [])
     assert fences(database) == {"a": 5, "b": 1}
+
+
+def test_of_those_who_use_up_a_token_one_is_told_that_it_was_them(database: Engine) -> None:
+    """The count of rows that MySQL gives for a row that was there already is that of a new one."""
+
+    def use_up(jti: str) -> bool:
+        return in_unit(database, lambda tx: sign_ins.take_back(tx, tenant="t1", jti=jti, reason="used", ends_ms=1))
+
+    assert [use_up(jti) for jti in ("one", "one", "two")] == [True, False, True]
 
 
 def test_upsert_overwrites_only_the_columns_named(database: Engine) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from db import accounts, discrepancies, guards, import_bases, imports
+from db import accounts, discrepancies, guards, import_bases, imports, scopes
 from db import sources as source_parts
 from db.copying import copy_timetable
 from db.engine import in_unit, make_engine, reading
 from db.migrate import upgrade
+from db.planning import Chosen
 from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
+from domain.scopes import EVERYTHING, Scope
 from remote.sources.united import United
 from usecases import tenants
 from usecases.deps import Deps
@@ -31,6 +33,7 @@ from usecases.sync.planning import tally
 from usecases.sync.stages.guard import table
 
 _RUN = "dry-run"
+_PAGE = 500
 
 
 @dataclass(slots=True)
@@ -60,10 +63,11 @@ def of_source(
     *,
     mapping: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    only: Scope = EVERYTHING,
     limit: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> Shown:
-    """What a full run over the source would send; the first `limit` rows of it. `say` hears how far it is.
+    """What a full run over `only` of the source would send; the first `limit` rows of it. `say` hears how far it is.
 
     People whose account is not known are looked up by a run only: those it finds come on top. Raises `BadSource`.
     """
@@ -80,7 +84,7 @@ def of_source(
             report = importing.complete(there.engine, tenant=deps.tenant, import_no=number, fence=_free)
             _aggregate(there, number)
             say("comparing 计算差异")
-            found = _plan(deps, there.engine, limit, asked)
+            found = _plan(deps, there.engine, limit, asked, only)
             found.read = report
             return found
     finally:
@@ -94,20 +98,35 @@ def of_repair(deps: Deps) -> tuple[list[Question], list[dict[str, Any]]]:
     return ask_about_repairs(lanes), table(lanes)
 
 
-def _plan(deps: Deps, ours: Engine, limit: int, asked: list[Question]) -> Shown:
+def _plan(deps: Deps, ours: Engine, limit: int, asked: list[Question], only: Scope = EVERYTHING) -> Shown:
     found = Shown(questions=list(asked))
     with reading(ours) as tx:
-        lanes: list[LaneLoss] = guards.losses(tx, tenant=deps.tenant)
+        lanes: list[LaneLoss] = guards.losses(tx, tenant=deps.tenant, only=only)
         found.unmapped_people = accounts.unmapped_count(tx, tenant=deps.tenant)
     found.questions += ask_about_deletes(lanes)
     found.lanes = table(lanes)
-    for _, plans in layout.planner(ours, deps.tenant, deps.secret).pages():
+    for _, plans in layout.planner(ours, deps.tenant, deps.secret, chosen=_chosen(ours, deps.tenant, only)).pages():
         found.counts += tally(plans)
         if len(found.rows) < limit:
             with reading(ours) as here, reading(deps.engine) as there:
                 found.rows += rows_of(here, there, plans, tenant=deps.tenant)
             del found.rows[limit:]
     return found
+
+
+def _chosen(ours: Engine, tenant: str, only: Scope) -> Chosen | None:
+    """What a run over a part plans, written down in the copy as the run does in the database; None: everything."""
+    if only.is_everything:
+        return None
+    after: tuple[str, str, str] | None = ("courses", "", "")
+
+    def page(tx: Connection) -> tuple[str, str, str] | None:
+        assert after is not None
+        return scopes.choose_all(tx, only, tenant=tenant, run_id=_RUN, after=after, limit=_PAGE)
+
+    while after is not None:
+        after = in_unit(ours, page)
+    return Chosen(_RUN, only=only)
 
 
 @contextmanager

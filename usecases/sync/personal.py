@@ -15,10 +15,11 @@ from db.tables import mirror as mirror_table
 from db.tables import rolls as roll_table
 from domain import pins
 from domain.ids import key_of
-from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of, own_calendar_target, own_event_key
+from domain.layouts import COURSE, PERSONAL, PREFIX, layout_of, own_calendar_target, own_event_key, person_key
 from domain.plans import Desired, SessionView, desired_event, diff, event_target, members_target
 from domain.rolls import roll_hash
 from domain.tiers import Horizon
+from usecases.sync.personal_scope import Inside, part_of
 from usecases.sync.planning import ANY_COLLEGE, UNIT, CoursePlan, Names, Planner
 
 Class = tuple[SessionView, Desired]
@@ -43,6 +44,9 @@ class PersonalPlanner(Planner):
         the new calendars before the old ones go.
         """
         phase, term, last = json.loads(after) if after is not None else ("people", "", "")
+        if self.chosen is not None and not self.chosen.only.is_everything:
+            yield from self._pages_of_part(self.chosen, term, last)
+            return
         if phase == "people":
             for following in self.terms(roll_table, term):
                 yield from self._people_pages(following, last if following == term else "")
@@ -93,6 +97,55 @@ class PersonalPlanner(Planner):
                 yield json.dumps(["unneeded", term, last]), plans
             if not page:
                 return
+
+    def _pages_of_part(self, chosen: Chosen, since: str, last: str) -> Iterator[tuple[str, list[CoursePlan]]]:
+        """The same of a part of the timetable, person by person; calendars of the other layout stay."""
+        terms = {*self.terms(roll_table, since), *self.terms(mirror_table, since)}
+        for term in sorted(terms.intersection(chosen.only.terms or terms)):
+            with reading(self.engine) as tx:
+                part = part_of(tx, chosen, tenant=self.tenant, term=term)
+                codes = part.codes
+                if codes is None:
+                    codes = personal.everybody(tx, tenant=self.tenant, term=term)
+            left = [one for one in codes if term > since or one > last]
+            for start in range(0, len(left), personal.PAGE_PEOPLE):
+                page = left[start : start + personal.PAGE_PEOPLE]
+                with reading(self.engine) as tx:
+                    plans = self._plans_of_part(tx, term, page, part.courses)
+                yield json.dumps(["part", term, page[-1]]), plans
+
+    def _plans_of_part(
+        self, tx: Connection, term: str, codes: Sequence[str], courses: frozenset[str] | None
+    ) -> list[CoursePlan]:
+        """What the calendars of these people need, those that nobody needs any more too."""
+        people = personal.people_among(tx, codes, tenant=self.tenant, term=term)
+        plans = self._plans_of(tx, term, people)
+        needed = {one.code for one in people}
+        groups = [own_calendar_target(person_key(term=term, code=one)) for one in codes if one not in needed]
+        left = [
+            plan
+            for one in personal.kept(tx, groups, tenant=self.tenant, term=term)
+            if (plan := self.left_over(tx, term, one.target, one.lane)) is not None
+        ]
+        if courses is not None:
+            self._narrow(tx, term, plans, left, courses)
+        return [plan for plan in (*plans, *left) if plan.is_needed]
+
+    def _narrow(
+        self, tx: Connection, term: str, plans: list[CoursePlan], left: list[CoursePlan], courses: frozenset[str]
+    ) -> None:
+        """Leave in the plans what the events of these courses need."""
+        groups = [plan.group for plan in (*plans, *left)]
+        wanted = {target: said for plan in plans for target, said in plan.sources.items() if target.startswith("evt:")}
+        inside = Inside.of(tx, courses, groups, wanted, tenant=self.tenant, term=term)
+        state = planning.state(
+            tx, tenant=self.tenant, term=term, groups=[one.group for one in (*plans, *left) if one.goes]
+        )
+        for plan in (*plans, *left):
+            if plan.goes:
+                inside.left_over(plan, state)
+            else:
+                inside.narrow(plan)
 
     def of_calendar(self, tx: Connection, *, term: str, group_id: str) -> CoursePlan | None:
         """What one person's calendar needs, as the given transaction sees it; None when nobody needs it any more."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from db import guards, mirror, rolls
 from db.tables import mirror as mirror_table
-from domain.plans import Operation, calendar_target
+from domain.plans import Operation
 from domain.settlement import Mirrored, Verb
 from usecases.sync.planning import CoursePlan
 
@@ -55,14 +55,8 @@ def rows_of(ours: Connection, theirs: Connection, plans: Sequence[CoursePlan], *
     return found
 
 
-def _group(plan: CoursePlan) -> str:
-    if plan.offering_id is not None:
-        return calendar_target(plan.offering_id)
-    return plan.operations[0].target if plan.operations else ""
-
-
 def _mirrored(tx: Connection, plan: CoursePlan, tenant: str) -> dict[str, Mirrored]:
-    rows = mirror.group_rows(tx, tenant=tenant, term=plan.term, group_id=_group(plan))
+    rows = mirror.group_rows(tx, tenant=tenant, term=plan.term, group_id=plan.group)
     return {row.target: row for row in rows if row.state == "live"}
 
 
@@ -70,7 +64,7 @@ def _sent(
     tx: Connection, plan: CoursePlan, by_target: Mapping[str, Mirrored], tenant: str
 ) -> dict[tuple[str, str], str]:
     targets = [one.target for one in plan.operations if one.kind == "event" and one.target in by_target]
-    return guards.sent_payloads(tx, tenant=tenant, groups=[_group(plan)], targets=targets) if targets else {}
+    return guards.sent_payloads(tx, tenant=tenant, groups=[plan.group], targets=targets) if targets else {}
 
 
 def _event(operation: Operation, there: Mirrored | None, sent: Mapping[tuple[str, str], str]) -> dict[str, Any]:
@@ -115,9 +109,8 @@ def _calendar(
 
 
 def _members(ours: Connection, theirs: Connection, plan: CoursePlan, tenant: str) -> dict[str, Any]:
-    offering = plan.offering_id or ""
-    wanted = rolls.wanted_members(ours, tenant=tenant, term=plan.term, offering_ids=[offering]).get(offering, {})
-    present = mirror.present_members(theirs, tenant=tenant, term=plan.term, group_id=_group(plan))
+    wanted = _people(ours, plan, tenant)
+    present = mirror.present_members(theirs, tenant=tenant, term=plan.term, group_id=plan.group)
     add = sorted(user for user, role in wanted.items() if present.get(user, ("", ""))[0] != role)
     remove = sorted(user for user, (role, _) in present.items() if wanted.get(user) != role)
     return {
@@ -129,3 +122,12 @@ def _members(ours: Connection, theirs: Connection, plan: CoursePlan, tenant: str
         "remove": remove[:_NAMED],
         "remove_count": len(remove),
     }
+
+
+def _people(ours: Connection, plan: CoursePlan, tenant: str) -> dict[str, str]:
+    """Who shall be in the calendar: those of the course, or the person whose own it is."""
+    if plan.offering_id is None:
+        code = plan.sources.get(plan.group)
+        return {} if code is None else rolls.reader(ours, tenant=tenant, code=code)
+    found = rolls.wanted_members(ours, tenant=tenant, term=plan.term, offering_ids=[plan.offering_id])
+    return found.get(plan.offering_id, {})

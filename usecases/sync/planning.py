@@ -75,6 +75,11 @@ class CoursePlan:
         return bool(self.operations or self.unwanted or self.void)
 
     @property
+    def goes(self) -> bool:
+        """Whether the whole calendar is to be deleted."""
+        return any(one.kind == "calendar" and one.verb is Verb.DELETE for one in self.operations)
+
+    @property
     def group(self) -> str:
         """The target of the calendar."""
         return self.calendar or calendar_target(self.offering_id or "")

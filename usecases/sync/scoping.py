@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from db import scopes, timetable
+from db import scopes
 from db.engine import reading
-from domain.layouts import COURSE
 from domain.scopes import EVERYTHING, BadScope, Scope, read_scope
 from usecases.deps import Deps
 
@@ -21,9 +20,6 @@ def checked_scope(deps: Deps, scope: Scope, *, kind: str) -> Scope:
     if kind == "users" and (scope.terms or scope.courses):
         raise BadScope("a users run has no term and no course", "Name users or colleges: user=CODE or college=NAME")
     with reading(deps.engine) as connection:
-        if kind != "users" and timetable.load_layout(connection, tenant=deps.tenant) != COURSE:
-            problem = "a scope is a part of the courses, and here each person has a calendar of their own"
-            raise BadScope(problem, "Leave --scope out; what has not changed is not sent again")
         missing = scopes.unknown(connection, scope, tenant=deps.tenant)
         colleges = scopes.known_colleges(connection, tenant=deps.tenant)
     if missing:

@@ -53,9 +53,9 @@ def refuse_behind_a_question(connection: Connection, *, tenant: str, only: Scope
 
 
 def refuse_beside_others(connection: Connection, *, tenant: str) -> None:
-    """Raise `RunActive` while any run over the timetable has not ended."""
+    """Raise `RunActive` while any run over the timetable has not ended; one of which only held jobs are left says so."""
     for one in sync_runs.going_on(connection, tenant=tenant, kinds=KINDS):
-        raise RunActive(one.id, one.kind, json.loads(one.scope), one.state)
+        raise RunActive(one.id, one.kind, json.loads(one.scope), one.state, held=one.held_until is not None)
 
 
 def asking(connection: Connection, *, tenant: str, kind: str, only: Scope) -> AnyRow | None:

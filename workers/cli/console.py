@@ -60,6 +60,7 @@ _REMEDY: dict[str, str] = defaultdict(
         PAUSED: "`obsync runs resume {0}` goes on with it, `obsync runs cancel {0}` ends it.",
     },
 )
+_HELD = "Wait for the hours (`obsync offpeak`), or give up what is left: `obsync runs cancel {0}`."
 
 
 def command(function: F) -> F:
@@ -87,7 +88,8 @@ def command(function: F) -> F:
         except BadScope as error:
             fail(error.problem, f"{error.remedy}.", as_json=as_json, code=USAGE)
         except RunActive as error:
-            fail(f"{error}", _REMEDY[error.state].format(error.run_id), as_json=as_json)
+            remedy = _HELD if error.held else _REMEDY[error.state]
+            fail(f"{error}", remedy.format(error.run_id), as_json=as_json)
         except TermRefused as error:
             fail(error.problem, f"{error.remedy}.", as_json=as_json)
         except UnknownTerm as error:

@@ -101,3 +101,12 @@ class RunScreen:
                 self._said[stage["step"]] = now
                 count = f" {stage['done']:,}/{stage['total']:,}" if stage["total"] else ""
                 self._console.print(f"{stage['stage']}/{stage['step']}: {stage['state']}{count}", highlight=False)
+
+
+def outcome(run: dict[str, Any]) -> str:
+    """How the first sync ended, or that only what waits for off-peak hours is left of it, with the colours of the console."""
+    if run["held_until_ms"] is not None:
+        return f"[yellow]◷[/] run {run['id']} has sent what is near; {run['stages'][-1]['note']} 其余待闲时"
+    took = (run["took_ms"] or 0) / 1000
+    colour = {"succeeded": "green", "partially_succeeded": "yellow"}.get(run["state"], "red")
+    return f"[{colour}]{run['state']}[/] in {took:.1f} s {run['error'] or ''}"

@@ -205,9 +205,9 @@ def sync(
     if changes_file is not None and chosen != "incremental":
         problem = f"--changes is read by an incremental run, not by a {kind} one"
         fail(problem, "Leave --kind out.", as_json=as_json, code=2)
-    if dry_run and (chosen != "full" or scope_texts):
-        problem = "a dry run shows what a full run without a scope would send"
-        fail(problem, "Leave out --kind, --changes and --scope.", as_json=as_json, code=2)
+    if dry_run and chosen != "full":
+        problem = "a dry run shows what a full run would send"
+        fail(problem, "Leave out --kind and --changes.", as_json=as_json, code=2)
     if replace_calendars and layout_ is None:
         raise click.UsageError("--replace-calendars goes with --layout")
     _, wired = open_product(need_redis=not dry_run)
@@ -216,7 +216,13 @@ def sync(
     changed = _changed(rule) | ({} if layout_ is None else {"layout": layout_})
     if dry_run:
         found = dry_runs.of_source(
-            deps, address, mapping=mapping, settings=changed, limit=limit, say=dry_run_screen.say
+            deps,
+            address,
+            mapping=mapping,
+            settings=changed,
+            only=scoping.checked(deps, scope_texts, kind=chosen),
+            limit=limit,
+            say=dry_run_screen.say,
         )
         dry_run_screen.end(deps, found, as_json=as_json, whole=True)
         return
@@ -328,9 +334,10 @@ def runs(context: click.Context, limit: int, as_json: bool) -> None:
         now = now_ms(tx)
         rows = sync_runs.newest(tx, tenant=wired.deps.tenant, limit=limit)
         found = [sync_runs.as_dict(tx, row, now=now) for row in rows]
+    tiers = _tiers(wired.deps, found)
     for one in found:
         one["cause"], one["commands"] = _cause(one), questions.commands(one)
-        one["tiers"] = _tiers(wired.deps, one)
+        one["tiers"] = tiers.get(one["id"], [])
     lines = [
         (one["id"], one["kind"], _state(one), one["stage"], _seconds(one["took_ms"]), _rest(one, wired.deps.zone),
          about(one), one["cause"])
@@ -347,9 +354,9 @@ def _list(columns: tuple[str, ...], lines: list[tuple[Any, ...]], found: list[di
             out.print(f"  [bold]{line}[/]", highlight=False, soft_wrap=True)
 
 
-def _tiers(deps: Deps, run: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is left of a run that goes on, tier by tier, and when it will be through."""
-    return freshness.of_run(deps, run["id"]) if run["state"] in ("running", "paused") else []
+def _tiers(deps: Deps, found: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What is left of each run that goes on, tier by tier, and when it will be through."""
+    return freshness.of_runs(deps, [one["id"] for one in found if one["state"] in ("running", "paused")])
 
 
 def _rest(run: dict[str, Any], zone: ZoneInfo) -> str:
@@ -381,7 +388,7 @@ def show(run_id: str, follow: bool, as_json: bool) -> None:
             run = run_cases.wait(wired.deps, run_id, show=screen)
     with reading(wired.deps.engine) as tx:
         # As it is now: what the report names may have been put again since.
-        tiers = _tiers(wired.deps, run)
+        tiers = _tiers(wired.deps, [run]).get(run_id, [])
         run |= {"tiers": tiers, "rest": _rest({"tiers": tiers}, wired.deps.zone)}
         run |= {"cause": _cause(run), "failures": failures.of_run(tx, wired.deps, run_id)}
     answer(as_json, run, lambda: _print(run))

@@ -62,7 +62,7 @@ def up(
         fail(str(error), "Set OBSYNC_WPS_APP_ID and OBSYNC_WPS_APP_KEY, or OBSYNC_DATA_DIR to another folder.")
     except (NoValkey, UnsafeSocketFolder, ValkeyNotReady, CannotStart, NoFreePort, NeverReady) as error:
         fail(str(error), "")
-    raise SystemExit({"succeeded": 0, "partially_succeeded": PARTIAL}.get(state or "", FAILED))
+    raise SystemExit({"succeeded": 0, "partially_succeeded": PARTIAL, "running": PARTIAL}.get(state or "", FAILED))
 
 
 def _interrupt() -> None:

@@ -43,7 +43,8 @@ def compare(on: Running, stage: AnyRow) -> Step:
     at: dict[str, Any] = json.loads(stage.cursor) if stage.cursor else _begin(on)
     counts = Counter(dict(zip(_WORDS, at["counts"], strict=True)))
     deps, done = on.deps, stage.done
-    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=None if at["all"] else Chosen(on.run_id))
+    chosen = None if at["all"] else Chosen(on.run_id, only=scope_of(on.run))
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=chosen)
     for cursor, plans in planner.pages(after=at["plan"]):
         _keep_needs(on, plans, counts)
         done += len(plans)
@@ -125,7 +126,8 @@ def _is_needed(on: Running, bit: int) -> bool:
 def _put(on: Running, stage: AnyRow, bit: int) -> None:
     """The first put of a run is in here, when all its deletions have been counted by `compare`."""
     deps = on.deps
-    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=Chosen(on.run_id, bit))
+    chosen = Chosen(on.run_id, bit, only=scope_of(on.run))
+    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=chosen)
     for cursor, plans in planner.pages(after=stage.cursor):
         mine = [replace(plan, operations=list(_of(plan, bit))) for plan in plans]
         touched = planner.put(

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from db import scopes
-from db.engine import in_unit
+from db import scopes, timetable
+from db.engine import in_unit, reading
+from domain.layouts import PERSONAL
 from usecases.sync.stages.base import Running
 from usecases.sync.turns import scope_of
 
@@ -47,7 +48,24 @@ def _choose(on: Running, page: Callable[..., T]) -> T:
 
 def forget(on: Running) -> None:
     """The run has carried out what it chose, as of its import."""
-    up_to, tenant = on.import_no, on.deps.tenant
+    _forget(on, 0 if _is_about_people(on) else on.import_no)
+
+
+def unchoose(on: Running) -> None:
+    """The run is through with what it chose, and what changes have touched there still waits: it only looked at people."""
+    _forget(on, 0)
+
+
+def _is_about_people(on: Running) -> bool:
+    """Whether some calendars of a course were left out: in layout `personal` others than those named have it too."""
+    with reading(on.deps.engine) as tx:
+        personal = timetable.load_layout(tx, tenant=on.deps.tenant) == PERSONAL
+    return personal and bool(scope_of(on.run).users)
+
+
+def _forget(on: Running, up_to: int) -> None:
+    """Of touched offerings, those that no import after `up_to` touched."""
+    tenant = on.deps.tenant
 
     def work(tx: Connection) -> int:
         on.fence(tx)

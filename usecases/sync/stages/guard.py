@@ -13,14 +13,15 @@ from db.engine import reading
 from db.tables import AnyRow
 from domain.guards import LaneLoss, ask_about_deletes, ask_about_repairs, unanswered
 from usecases.sync.stages.base import Asks, Done, Running, Step
+from usecases.sync.turns import scope_of
 
 
 def ask_before_deleting(on: Running, stage: AnyRow) -> Step:
-    """Events that have lost their session, lane by lane."""
-    tenant = on.deps.tenant
+    """Events of the run's scope that have lost their session, lane by lane."""
+    tenant, only = on.deps.tenant, scope_of(on.run)
     allowed = json.loads(on.run.scope).get("confirm_deletes")
     with reading(on.deps.engine) as tx:
-        lanes = guards.losses(tx, tenant=tenant)
+        lanes = guards.losses(tx, tenant=tenant, only=only)
         going = sum(one.going for one in lanes)
         left = unanswered(
             ask_about_deletes(lanes),
@@ -29,7 +30,8 @@ def ask_before_deleting(on: Running, stage: AnyRow) -> Step:
         )
         if left:
             named = _named([one.subject for one in left], lanes)
-            return Asks(left, {"lanes": table(lanes), "sample": guards.going(tx, tenant=tenant, lanes=named)})
+            sample = guards.going(tx, tenant=tenant, lanes=named, only=only)
+            return Asks(left, {"lanes": table(lanes), "sample": sample})
     return _counted(on, stage, lanes, "to delete")
 
 

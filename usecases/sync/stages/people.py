@@ -147,11 +147,12 @@ def put_permissions(on: Running, stage: AnyRow) -> Step:
     if stage.cursor == "put":
         step = drain.await_lanes(on, stage)
         if isinstance(step, Done):
-            choose.forget(on)
+            choose.unchoose(on)
         return step
     if stage.cursor is None:
         choose.courses_of_people(on)
-    planner = layout.planner(on.deps.engine, on.deps.tenant, on.deps.secret, chosen=Chosen(on.run_id))
+    chosen = Chosen(on.run_id, only=scope_of(on.run), of_people=True)
+    planner = layout.planner(on.deps.engine, on.deps.tenant, on.deps.secret, chosen=chosen)
     for cursor, plans in planner.pages(after=stage.cursor):
         for plan in plans:
             there = all(one.kind != "calendar" for one in plan.operations)

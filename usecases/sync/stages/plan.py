@@ -20,7 +20,9 @@ def put_operations(on: Running, stage: AnyRow) -> Step:
     everything = scope_of(on.run).is_everything
     if not everything and stage.cursor is None:
         choose.everything_in_scope(on)
-    planner = layout.planner(deps.engine, deps.tenant, deps.secret, chosen=None if everything else Chosen(on.run_id))
+    planner = layout.planner(
+        deps.engine, deps.tenant, deps.secret, chosen=None if everything else Chosen(on.run_id, only=scope_of(on.run))
+    )
     done = stage.done
     for cursor, plans in planner.pages(after=stage.cursor):
         touched = planner.put(
