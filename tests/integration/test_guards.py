@@ -12,7 +12,7 @@ from db import imports as import_rows
 from db import schedules as schedule_rows
 from db.engine import in_unit, reading
 from db.sync_runs import RunActive
-from db.tables import discrepancies, imports, jobs, mirror, sessions
+from db.tables import discrepancies, imports, jobs, mirror, offerings, sessions
 from db.tables import terms as term_table
 from domain.runs import Command
 from domain.scopes import Scope
@@ -231,7 +231,9 @@ def test_an_answer_counts_only_for_the_numbers_it_was_shown(main: Runs, monkeypa
     main.tell(run["id"], Command.CONFIRM)
 
     def one_more_goes(tx: object) -> None:
-        row = tx.execute(sessions.select().where(sessions.c.jxz == 5).limit(1)).one()  # type: ignore[attr-defined]
+        maths = select(offerings.c.id).where(offerings.c.kkh == "M1")
+        where = (sessions.c.jxz == 5, sessions.c.offering_id.in_(maths))
+        row = tx.execute(sessions.select().where(*where).limit(1)).one()  # type: ignore[attr-defined]
         tx.execute(sessions.delete().where(sessions.c.id == row.id))  # type: ignore[attr-defined]
 
     in_unit(main.engine, one_more_goes)
