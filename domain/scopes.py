@@ -75,8 +75,11 @@ def _meet(these: Sequence[str], those: Sequence[str]) -> bool:
     return not these or not those or not set(these).isdisjoint(those)
 
 
-def of_dict(said: Mapping[str, Any]) -> Scope:
-    """The scope that a run has stored."""
+def of_dict(said: Mapping[str, Any] | str) -> Scope:
+    """The scope that a run has stored; everything where it is a word of its own: a verification looks at `all`, or at what was
+    `touched`."""
+    if isinstance(said, str):
+        return Scope()
     return Scope(
         tuple(said.get("terms", ())),
         tuple(said.get("colleges", ())),

@@ -54,7 +54,7 @@ def pace(main: Runs, run_id: str, *, per_minute: int, minutes: int = 10) -> None
 def planned(main: Runs, source: Path) -> str:
     """A run that has put everything, and of which nothing was sent yet."""
     run_id = main.begin(source)
-    while main.look(run_id)["stage"] != "calendars" or not main.lane_jobs("queued"):
+    while main.look(run_id)["stage"] not in ("calendars", "events") or not main.lane_jobs("queued"):
         main.advance(run_id)
     return run_id
 

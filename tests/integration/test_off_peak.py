@@ -17,6 +17,7 @@ from db.sync_runs import RunActive
 from domain.off_peak import BadHours
 from domain.runs import Command
 from domain.tiers import MIDDLE
+from tests.contract.wps_rig import wait_until
 from tests.integration.drain_rig import World
 from tests.integration.runs_rig import Rows, Runs, course, runs_of
 from usecases import off_peak
@@ -64,13 +65,14 @@ def far(name: str = "far", **more: Any) -> Rows:
 
 def settle(main: Runs, run_id: str) -> dict[str, Any]:
     """Work until only held jobs are left of the run."""
-    for _ in range(100):
-        main.advance(run_id)
-        run = main.look(run_id)
-        if run["held_until_ms"] is not None:
-            return run
+
+    def stands() -> bool:
         main.drain()
-    raise AssertionError(main.look(run_id))
+        main.advance(run_id)
+        return main.look(run_id)["held_until_ms"] is not None
+
+    assert wait_until(stands, at_most_s=60), main.look(run_id)
+    return main.look(run_id)
 
 
 def due(main: Runs) -> list[tuple[str, str]]:

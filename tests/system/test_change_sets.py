@@ -43,7 +43,7 @@ def _campus(make_product: Make, home: Path) -> Path:
     return home / "made"
 
 
-@pytest.mark.timeout(7200 if WHOLE else 300)
+@pytest.mark.timeout(14400 if WHOLE else 300)
 def test_change_after_change_wps_is_what_the_end_of_the_term_says(
     story: Story, make_product: Make, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ def test_nothing_said_is_everything() -> None:
     """A run without a scope leaves nobody out."""
     assert read_scope([]) == EVERYTHING and EVERYTHING.is_everything and str(EVERYTHING) == "everything"
     assert EVERYTHING.as_dict() == {}
+    assert of_dict({}) == of_dict("all") == EVERYTHING
 
 
 @pytest.mark.parametrize("text", ["数学", "colleg=数学", "college=", "course=A,B,C", "user=,u1", "=x"])
