@@ -119,21 +119,6 @@ def _add_counters(
     return _lock_and_add(tx, changed, **of)
 
 
-def add_counters(
-    tx: Connection, added: Mapping[str, Mapping[str, int]], *, tenant: str, term: str
-) -> dict[str, dict[str, int]]:
-    """Add to the counters of rosters, in the order of the key. Returns what they are now."""
-    if not added:
-        return {}
-    rows = rosters.of_sessions(tx, added, tenant=tenant, term=term, lock=True)
-    made = {
-        row.session_id: {name: getattr(row, name) + added[row.session_id].get(name, 0) for name in COUNTERS}
-        for row in rows
-    }
-    rosters.set_counters(tx, made, tenant=tenant, term=term)
-    return made
-
-
 def _lock_and_add(
     tx: Connection, added: Mapping[str, Mapping[str, int]], *, tenant: str, term: str
 ) -> dict[str, dict[str, int]]:
