@@ -97,7 +97,7 @@ class within:
         assert took_s <= self._budget_s + SLACK_S, f"took {took_s:.2f} s"
 
 
-def wait_until(true: Callable[[], bool], *, at_most_s: float = 30.0) -> bool:
+def wait_until(true: Callable[[], bool], *, at_most_s: float = 60.0) -> bool:
     """Waits for something that another thread does."""
     until_s = time.monotonic() + at_most_s
     while not true():
