@@ -27,9 +27,16 @@ def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
 
 def insert(connection: Connection, made: Sequence[CheckIn], *, tenant: str, now_ms: int) -> None:
     """Insert check-ins sorted by key. Raises IntegrityError where one is there already."""
-    rows = [tuple(getattr(one, name) for name in _COLUMNS) for one in made]
-    same = {"tenant_id": tenant, "doubts": "", "created_ms": now_ms}
-    insert_rows(connection, checkin_records, _COLUMNS, rows, same=same)
+    if not made:
+        return
+    values = {name: [getattr(one, name) for one in made] for name in _COLUMNS}
+    # Most columns are alike in a batch, and what is alike is quoted once.
+    alike = {name: column[0] for name, column in values.items() if column.count(column[0]) == len(column)}
+    columns = tuple(name for name in _COLUMNS if name not in alike) or _COLUMNS
+    same = {name: value for name, value in alike.items() if name not in columns}
+    rows = list(zip(*(values[name] for name in columns), strict=True))
+    same |= {"tenant_id": tenant, "doubts": "", "created_ms": now_ms}
+    insert_rows(connection, checkin_records, columns, rows, same=same)
 
 
 def find(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], AnyRow]:

@@ -9,7 +9,7 @@ arrive in any order, in any batches, and more than once: the status is the same.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,8 +81,8 @@ def standing(facts: Iterable[Fact], policy: Policy, *, dropped: bool = False) ->
     return Standing(ABSENT, by=SWEEP) if _newest(known, SWEEP) else Standing(PENDING)
 
 
-def _newest(known: Collection[Fact], kind: str) -> Fact | None:
-    return next((fact for fact in reversed([*known]) if fact.kind == kind), None)
+def _newest(known: Sequence[Fact], kind: str) -> Fact | None:
+    return next((fact for fact in reversed(known) if fact.kind == kind), None)
 
 
 def _leave(known: Collection[Fact]) -> Fact | None:
@@ -92,7 +92,7 @@ def _leave(known: Collection[Fact]) -> Fact | None:
     return min(standing_ones, key=lambda fact: (fact.at_ms, fact.id), default=None)
 
 
-def _came(known: Collection[Fact], policy: Policy) -> Fact | None:
+def _came(known: Sequence[Fact], policy: Policy) -> Fact | None:
     """The best check-in there is, the first of equals, lowered where the student left before the end."""
     ins = [fact for fact in known if fact.kind == CHECK_IN]
     best = min(ins, key=lambda fact: (_RANK[fact.says], fact.at_ms, fact.id), default=None)
