@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from db import dead_letters, run_counts
+from db import dead_letters, failures, run_counts
 from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
@@ -103,6 +103,7 @@ def put(
         connection.execute(_CHANGE, changed)
     _unblock(connection, taken, tenant=tenant, now=now)
     _let_calendars_go(connection, taken, tenant=tenant)
+    _block_under_dead(connection, taken, tenant=tenant)
     for (old_run, lane, kind), count in sorted(superseded.items()):
         run_counts.add(connection, run_id=old_run, lane=lane, kind=kind, superseded=count)
     if run_id is not None:
@@ -282,6 +283,28 @@ def _let_calendars_go(connection: Connection, puts: Sequence[Put], *, tenant: st
     if groups:
         mine = (jobs.c.tenant_id == tenant, jobs.c.kind == "calendar", jobs.c.open_key.in_(groups))
         connection.execute(update(jobs).where(*mine, jobs.c.state == HELD).values(state="queued"))
+
+
+def _block_under_dead(connection: Connection, puts: Sequence[Put], *, tenant: str) -> None:
+    """What is put under a calendar that is a dead letter and was never made waits for a person with it.
+
+    A slow run may put its events when a newer one has put their calendar, and that has died: nobody would ever send them, and
+    the run would not end.
+    """
+    calendars = {one.target for one in puts if one.kind == "calendar"}
+    groups = {one.group_id for one in puts if one.kind in ("members", "event")} - calendars
+    if not groups or not failures.any_dead(connection, tenant=tenant):
+        return
+    dead = failures.dead_of(connection, tenant=tenant, kinds={"calendar"}, targets=sorted(groups))
+    if not dead:
+        return
+    there = (mirror.c.tenant_id == tenant, mirror.c.kind == "calendar", mirror.c.target == jobs.c.target)
+    made = select(mirror.c.target).where(*there, mirror.c.state == "live").exists()
+    orphaned = select(jobs.c.group_id).where(jobs.c.tenant_id == tenant, jobs.c.id.in_(dead), ~made)
+    for group_id in sorted(connection.execute(orphaned).scalars()):
+        rows = [row for row in block_group(connection, tenant=tenant, group_id=group_id) if row[0] is not None]
+        for (run_id, lane, kind), count in sorted(Counter(rows).items(), key=str):
+            run_counts.add(connection, run_id=str(run_id), lane=lane, kind=kind, failed=count)
 
 
 # --- closing lane jobs -----------------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ def is_blocked_by_calendar(*, kind: str, state: str) -> bool:
     return state in (QUEUED, HELD) and kind != "calendar"
 
 
+def is_blocked_when_put(*, kind: str, calendar_dead: bool, calendar_state: str) -> bool:
+    """Whether a row just put has to wait with its calendar, which is a dead letter already and was never made."""
+    return calendar_dead and calendar_state != "live" and kind in ("members", "event")
+
+
 def is_unblocked_by_calendar(*, state: str) -> bool:
     """Whether a row of a calendar goes on when the calendar is put again."""
     return state == BLOCKED

@@ -179,6 +179,28 @@ def test_a_blocked_target_keeps_its_place(database: Engine) -> None:
     assert counts(database, "r1") == {"planned": 1, "failed": 1}, "it was counted as failed, so not as superseded too"
 
 
+def test_what_comes_late_under_a_dead_calendar_waits_with_it(database: Engine) -> None:
+    """A slow run puts its events when a newer one's calendar has died: nobody would send them, and it would not end."""
+    put(database, CALENDAR, import_no=2, run_id="r2")
+    in_unit(database, lambda tx: _die(tx, row_of(database, "cal:1")))
+    put(database, CALENDAR, wanted("evt:1"), wanted("evt:2", group="cal:2"), import_no=1, run_id="r1")
+    assert [states(database, f"evt:{n}") for n in (1, 2)] == [["blocked"], ["queued"]]
+    assert counts(database, "r1") == {"planned": 2, "failed": 1}
+    put(database, CALENDAR, import_no=3, run_id="r3")
+    assert states(database) == ["queued"]
+    assert counts(database, "r1") == {"planned": 2}
+
+
+def test_what_is_put_under_a_calendar_that_is_there_does_not_wait_for_its_rename(database: Engine) -> None:
+    """The calendar is a dead letter for its new name alone."""
+    put(database, CALENDAR)
+    with unit(database) as tx:
+        tx.execute(update(mirror).where(mirror.c.target == "cal:1").values(state="live", remote_id="c1"))
+    in_unit(database, lambda tx: _die(tx, row_of(database, "cal:1")))
+    put(database, wanted("evt:1"), run_id="r2")
+    assert states(database) == ["queued"]
+
+
 def _die(tx: Any, job: AnyRow) -> None:
     assert jobs.bury(tx, job_id=job.id, rev=job.rev, code="x", message="no")
     failed = jobs.block_group(tx, tenant=TENANT, group_id=job.group_id)

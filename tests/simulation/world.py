@@ -13,6 +13,7 @@ from domain.jobs import (
     HELD,
     OnPut,
     is_blocked_by_calendar,
+    is_blocked_when_put,
     is_due,
     is_superseded,
     is_to_settle,
@@ -114,10 +115,20 @@ class World:
         calendar = self.open.get(group)
         if not may_wait and calendar is not None and calendar.state == HELD:
             calendar.state = "queued"
+        if is_blocked_when_put(kind=kind, calendar_dead=self.is_dead(group), calendar_state=self.state_of(group)):
+            self.open[target].state = "blocked"
         if kind == "calendar":
             for one in self.open.values():
                 if one.group_id == target and is_unblocked_by_calendar(state=one.state):
                     one.state, one.run_at = "queued", self.now
+
+    def is_dead(self, group: str) -> bool:
+        """Whether the last word about a calendar is a dead letter."""
+        return any(one.state == "dead" and one.target == group for one in self.closed)
+
+    def state_of(self, group: str) -> str:
+        calendar = self.mirror.get(group)
+        return "none" if calendar is None else calendar.state
 
     def may_wait(self, kind: str, target: str) -> bool:
         """Whether a job is put as held: half of all targets are far away, and it is peak time."""
