@@ -169,6 +169,15 @@ def latest_complete(connection: Connection, tenant: str) -> int | None:
     return found
 
 
+def version(connection: Connection, *, tenant: str) -> int | None:
+    """A number that changes with each import, whether it became complete or not; None while one is being written."""
+    mine = imports.c.tenant_id == tenant
+    writing = select(imports.c.import_no).where(mine, imports.c.state == STAGING).exists()
+    last = select(func.coalesce(func.max(imports.c.import_no), 0)).where(mine).scalar_subquery()
+    row = connection.execute(select(last.label("last"), writing.label("writing"))).one()
+    return None if row.writing else int(row.last)
+
+
 def hold_tenant(connection: Connection, *, tenant: str) -> None:
     """One at a time for the tenant, until the unit ends."""
     connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update())

@@ -12,6 +12,7 @@ from flask import current_app, g, has_request_context
 from bootstrap.settings import Settings
 from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.deps import Deps
+from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated
 
 NAME = "obsync"
@@ -25,6 +26,7 @@ class Site:
     settings: Settings
     authenticator: Authenticator
     servers: dict[str, redis.Redis] = field(default_factory=dict)
+    timetables: Timetables = field(default_factory=Timetables)
 
 
 def site() -> Site:

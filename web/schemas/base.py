@@ -7,6 +7,7 @@ written as text, because values arrive as Python objects. So each kind of value 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints
@@ -19,6 +20,16 @@ class In(BaseModel):
     """A shape that comes in: a field that is not named here is refused, so that nobody sets what is not his to set."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=False)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The shape as JSON schema. Every request with a query asks for it, in the plain form, which is worked out once."""
+        return super().model_json_schema(*args, **kwargs) if args or kwargs else _plain_schema(cls)
+
+
+@cache
+def _plain_schema(shape: type[In]) -> dict[str, Any]:
+    return super(In, shape).model_json_schema()
 
 
 class Out(BaseModel):
