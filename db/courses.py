@@ -132,22 +132,22 @@ def classes(
     term: str | None = None,
     course: str | None = None,
     room: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
     after: tuple[str, str] | None = None,
     offset: int = 0,
 ) -> list[dict[str, Any]]:
-    """Classes by term and id, of the days from `since` to `until`, both included. `room` is the name of one, as rows have it."""
+    """Classes by term and id that begin from `since_ms` on and before `until_ms`. `room` is the name of one, as rows have it."""
     where = [sessions.c.tenant_id == tenant, *within.where(tenant)]
     for column, wanted in ((sessions.c.term, term), (sessions.c.offering_id, course)):
         if wanted is not None:
             where.append(column == wanted)
     if room is not None:
         where.append(sessions.c.rooms.like(like(json.dumps(room, ensure_ascii=False)), escape="/"))
-    if since is not None:
-        where.append(sessions.c.date >= since)
-    if until is not None:
-        where.append(sessions.c.date <= until)
+    if since_ms is not None:
+        where.append(sessions.c.start_ms >= since_ms)
+    if until_ms is not None:
+        where.append(sessions.c.start_ms < until_ms)
     if after is not None:
         where.append(or_(sessions.c.term > after[0], and_(sessions.c.term == after[0], sessions.c.id > after[1])))
     order = (sessions.c.term, sessions.c.id)

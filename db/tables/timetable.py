@@ -39,6 +39,7 @@ sessions = table(
     Column("cancelled", Boolean, nullable=False, server_default="0"),  # its event stays, and nobody comes
     Column("source_date", String(10)),  # its date in the source; NULL = the source has no such class, or as `date`
     Index(None, "tenant_id", "term", "offering_id"),
+    Index(None, "tenant_id", "start_ms"),
 )
 
 rolls = table(

@@ -14,6 +14,7 @@ from db.engine import reading
 from db.people import TEACHER
 from db.tables import AnyRow
 from domain.tenancy import Reach, Scope, Thing, reaches
+from domain.timetable import local_ms
 from web import site
 from web.envelope import Answer
 from web.errors import ApiError, Detail
@@ -132,8 +133,8 @@ def list_arrangements(query: shapes.ClassesQuery) -> Answer:
             term=query.term,
             course=query.course_id,
             room=query.room,
-            since=query.since,
-            until=query.until,
+            since_ms=_midnight(query.since),
+            until_ms=_midnight(query.until, days=1),
             limit=query.size + 1,
             offset=query.offset,
             after=_after(query.cursor),
@@ -142,6 +143,11 @@ def list_arrangements(query: shapes.ClassesQuery) -> Answer:
     cursor = cursor_of(shown[-1]["term"], shown[-1]["id"]) if shown else None
     page = page_meta(query, shown=shown, more=len(rows) > query.size, cursor=cursor)
     return Answer({"items": [shapes.Session.of(one).as_json() for one in shown]}, page=page)
+
+
+def _midnight(day: str | None, *, days: int = 0) -> int | None:
+    """When a day of the school begins, or one so many days later; None stays None."""
+    return None if day is None else local_ms(date.fromisoformat(day) + timedelta(days=days), 0, site.deps().zone)
 
 
 # --- somebody's ---------------------------------------------------------------------------------------------------------
