@@ -88,6 +88,9 @@ def test_my_courses_and_my_day(taught: Api) -> None:
     assert len(items(taught, "mei", "users/self/timetable?from=2024-09-02&to=2024-09-08")) == 3
     assert taught.person("mei").get("/api/v1/users/bao/timetable").status_code == 404
     assert taught.person("mei").get("/api/v1/users/self/timetable?from=2024-09-02&to=2024-08-01").status_code == 422
+    for day in ("9999-12-31", "0001-01-01"):
+        for path in ("users/self/timetable", "course-arrangements"):
+            assert taught.person("ada").get(f"/api/v1/{path}?from={day}&to={day}").status_code == 422
 
 
 def test_classes_are_read_to_their_end_by_cursor_and_filtered(taught: Api) -> None:

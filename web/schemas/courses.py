@@ -15,8 +15,12 @@ from web.schemas.base import ID, In, Out, Text, instant
 
 
 def _day(text: str) -> str:
-    date.fromisoformat(text)
+    if not _FIRST <= date.fromisoformat(text) <= _LAST:
+        raise ValueError(f"give a day from {_FIRST} to {_LAST}")
     return text
+
+
+_FIRST, _LAST = date(1970, 1, 2), date(9998, 12, 31)  # of which the day before and the day after can be told
 
 
 Day = Annotated[str, Strict(), Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_day)]
