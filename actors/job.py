@@ -40,7 +40,7 @@ def run_task(job_id: str) -> None:
     if task is None:
         return
     try:
-        HANDLERS[task.kind](deps, task)
+        HANDLERS[task.kind](tasks.in_school(deps, task), task)
     except ClaimLost as lost:
         log.warning("jobs.claim_lost", job_id=job_id, reason=str(lost))
     except DBAPIError as error:
