@@ -34,8 +34,9 @@ test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest tests/system tests/chaos -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
 
 .PHONY: prove
-prove: $(TOOLS) ## Simulate HISTORIES (1000000) of crashes and lost answers from SEED; ends with a summary as JSON
+prove: $(TOOLS) mariadb ## Simulate HISTORIES (1000000) of crashes, then send CASES (100000) of requests; each ends with JSON
 	@$(BIN)/python -m tests.simulation --histories $(or $(HISTORIES),1000000) --seed $(or $(SEED),1000000)
+	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),100000) --seed $(or $(SEED),1)
 
 .PHONY: chaos
 chaos: $(TOOLS) mariadb ## Hurt the whole product for SECONDS (120) from SEED (1); ends with what was lost and doubled

@@ -1,7 +1,9 @@
 """Tasks of queues: a message brings an id, the row says what to do and for whom."""
 
+import re
 import secrets
 from collections.abc import Callable
+from typing import Final
 
 import dramatiq
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +20,7 @@ log = get_logger("jobs")
 
 Handler = Callable[[Deps, Task], None]
 HANDLERS: dict[str, Handler] = {}
+_ID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 def job(kind: str) -> Callable[[Handler], Handler]:
@@ -35,12 +38,16 @@ def job(kind: str) -> Callable[[Handler], Handler]:
 
 def run_task(job_id: str) -> None:
     """Claim the task, do it, and leave it for another try when it breaks. A second message for it finds nothing."""
+    if not isinstance(job_id, str) or not _ID.fullmatch(job_id):
+        # A message is JSON that anybody who reaches the queue can write, and to MySQL the number 1 equals the text '01ab'.
+        log.warning("jobs.bad_message")
+        return
     deps = context().deps
     task = tasks.claim(deps, job_id, claim=secrets.token_hex(16), kinds=HANDLERS)
     if task is None:
         return
     try:
-        HANDLERS[task.kind](deps, task)
+        HANDLERS[task.kind](tasks.in_school(deps, task), task)
     except ClaimLost as lost:
         log.warning("jobs.claim_lost", job_id=job_id, reason=str(lost))
     except DBAPIError as error:

@@ -71,7 +71,9 @@ def _plan(url: str) -> dict[str, float]:
     )
     task = in_unit(
         engine,
-        lambda tx: tasks.claim_task(tx, job_id=task_id, claim="bench", visibility_ms=_VISIBILITY_MS, max_attempts=1),
+        lambda tx: tasks.claim_task(
+            tx, tenant=TENANT, job_id=task_id, claim="bench", visibility_ms=_VISIBILITY_MS, max_attempts=1
+        ),
     )
     assert task is not None
     with engine.connect() as tx:

@@ -59,4 +59,4 @@ def add(connection: Connection, entry: Entry, *, tenant: str, reason: str, new_i
             finished_ms=now,
         )
     )
-    dead_letters.died(connection, job_id, error_class="bad_data", message=reason)
+    dead_letters.died(connection, job_id, tenant=tenant, error_class="bad_data", message=reason)

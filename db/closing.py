@@ -20,9 +20,9 @@ def count(connection: Connection, rows: Iterable[tuple[str | None, str, str]], *
         run_counts.add(connection, run_id=run_id, lane=lane, kind=kind, **{field: times})
 
 
-def done(connection: Connection, wanted: Sequence[Wanted], *, lane: str) -> set[str]:
+def done(connection: Connection, wanted: Sequence[Wanted], *, tenant: str, lane: str) -> set[str]:
     """Close the jobs that still ask for what was sent, and count them as done. Returns the ids closed."""
-    closed = job_rows.close(connection, [(one.job_id, one.rev) for one in wanted])
+    closed = job_rows.close(connection, [(one.job_id, one.rev) for one in wanted], tenant=tenant)
     count(connection, [(one.run_id, lane, one.kind) for one in wanted if one.job_id in closed], field="done")
     return closed
 
@@ -35,14 +35,17 @@ def done_at(connection: Connection, sent: Sequence[tuple[str, int]], *, tenant: 
             jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key.in_(list(revs))
         )
     ).all()
-    closed = job_rows.close(connection, [(row.id, revs[row.target]) for row in rows])
+    closed = job_rows.close(connection, [(row.id, revs[row.target]) for row in rows], tenant=tenant)
     count(connection, [(row.run_id, lane, kind) for row in rows if row.id in closed], field="done")
     return closed
 
 
 def dead(connection: Connection, one: Wanted, *, tenant: str, lane: str, code: str, message: str) -> None:
     """Make the job a dead letter; what waits for a dead calendar is blocked and counted as failed with it."""
-    if not job_rows.bury(connection, job_id=one.job_id, rev=one.rev, code=code, message=message, verb=_verb(one)):
+    verb = _verb(one)
+    if not job_rows.bury(
+        connection, tenant=tenant, job_id=one.job_id, rev=one.rev, code=code, message=message, verb=verb
+    ):
         return
     failed = [(one.run_id, lane, one.kind)]
     if one.kind == "calendar":

@@ -12,9 +12,9 @@ from db.tables import AnyRow, jobs
 OF_THE_TIMETABLE = frozenset({"calendar", "members", "event"})
 
 
-def died(connection: Connection, job_id: str, *, error_class: str, message: str, verb: str = "") -> None:
+def died(connection: Connection, job_id: str, *, tenant: str, error_class: str, message: str, verb: str = "") -> None:
     """The job has just become a dead letter."""
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+    row = connection.execute(select(jobs).where(jobs.c.tenant_id == tenant, jobs.c.id == job_id)).one()
     failures.died(connection, row, error_class=error_class, message=message, verb=verb)
 
 
@@ -47,8 +47,10 @@ def drop_unwanted(connection: Connection, targets: Sequence[str], *, tenant: str
     """Close the dead letters of targets that the timetable does not ask for any more. Returns the calendars among them."""
     dead = failures.dead_of(connection, tenant=tenant, kinds=OF_THE_TIMETABLE, targets=targets)
     _close(connection, dead, tenant=tenant, state="superseded", how=failures.UNWANTED)
-    calendars = select(jobs.c.target).where(jobs.c.id.in_(dead), jobs.c.kind == "calendar").order_by(jobs.c.target)
-    return list(connection.execute(calendars).scalars()) if dead else []
+    where = (jobs.c.tenant_id == tenant, jobs.c.id.in_(dead), jobs.c.kind == "calendar")
+    return (
+        list(connection.execute(select(jobs.c.target).where(*where).order_by(jobs.c.target)).scalars()) if dead else []
+    )
 
 
 def drop_of_kinds(connection: Connection, kinds: Sequence[str], *, tenant: str, before_ms: int) -> int:

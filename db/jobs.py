@@ -67,7 +67,7 @@ def put(
     """
     if not puts:
         return 0
-    now = now_ms(connection)
+    now, mine = now_ms(connection), {"b_tenant": tenant}
     newer = _newer(connection, puts, tenant=tenant, import_no=import_no)
     open_rows = _open_rows(connection, puts, tenant=tenant)
     decided = [(one, _on_put(one, open_rows.get(one.target), newer, import_no)) for one in puts]
@@ -92,9 +92,11 @@ def put(
                 superseded[row.run_id, row.lane, one.kind] += 1
         if what is OnPut.MOVE:
             state = state_after_put(open_state=row.state, moved=True, may_wait=one.may_wait)
-            moved.append({"b_id": row.id, "b_state": state, "b_run": run_id, "b_import": import_no, **_rank(one)})
+            moved.append(
+                {"b_id": row.id, "b_state": state, "b_run": run_id, "b_import": import_no, **_rank(one)} | mine
+            )
         else:
-            changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now))
+            changed.append(_change(one, row, import_no=import_no, run_id=run_id, now=now) | mine)
     new = _new(tenant=tenant, import_no=import_no, run_id=run_id, now=now)
     insert_rows(connection, jobs, _FRESH, fresh, same=new)
     if moved:
@@ -123,7 +125,7 @@ def _on_put(one: Put, row: AnyRow | None, newest: dict[str, int], import_no: int
 
 _MOVE = (
     update(jobs)
-    .where(jobs.c.id == bindparam("b_id"))
+    .where(jobs.c.tenant_id == bindparam("b_tenant"), jobs.c.id == bindparam("b_id"))
     .values(
         state=bindparam("b_state"),
         run_id=bindparam("b_run"),
@@ -134,7 +136,7 @@ _MOVE = (
 )
 _CHANGE = (
     update(jobs)
-    .where(jobs.c.id == bindparam("b_id"))
+    .where(jobs.c.tenant_id == bindparam("b_tenant"), jobs.c.id == bindparam("b_id"))
     .values(
         state=bindparam("b_state"),
         payload=bindparam("b_payload"),
@@ -310,41 +312,48 @@ def _block_under_dead(connection: Connection, puts: Sequence[Put], *, tenant: st
 # --- closing lane jobs -----------------------------------------------------------------------------------------------
 
 
+# For jobs that are named by their ids. An index of the tenant, which SQLite prefers to a list of ids, has every job.
+OF_TENANT = jobs.c.tenant_id.concat("") == bindparam("b_tenant")
 _CLOSE = (
     update(jobs)
     .where(
-        jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.rev == bindparam("b_rev"), jobs.c.state == "queued"
+        OF_TENANT,
+        jobs.c.id.in_(bindparam("b_ids", expanding=True)),
+        jobs.c.rev == bindparam("b_rev"),
+        jobs.c.state == "queued",
     )
     .values(state=bindparam("b_state"), open_key=None, finished_ms=db_now_ms())
 )
 
 
-def close(connection: Connection, closed: Sequence[tuple[str, int]], *, state: str = "done") -> set[str]:
+def close(connection: Connection, closed: Sequence[tuple[str, int]], *, tenant: str, state: str = "done") -> set[str]:
     """Close the jobs `(id, rev)` that still are at that rev; the others stay queued. Returns the ids closed."""
     by_rev: dict[int, list[str]] = {}
     for job_id, rev in closed:
         by_rev.setdefault(rev, []).append(job_id)
     gone: set[str] = set()
     for rev, ids in by_rev.items():
-        hit = connection.execute(_CLOSE, {"b_ids": ids, "b_rev": rev, "b_state": state})
+        hit = connection.execute(_CLOSE, {"b_tenant": tenant, "b_ids": ids, "b_rev": rev, "b_state": state})
         if hit.rowcount == len(ids):
             gone.update(ids)
         else:
-            again = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.rev == rev, jobs.c.state == state)
-            gone.update(connection.execute(again).scalars())
+            again = select(jobs.c.id).where(OF_TENANT, jobs.c.id.in_(ids), jobs.c.rev == rev, jobs.c.state == state)
+            gone.update(connection.execute(again, {"b_tenant": tenant}).scalars())
     return gone
 
 
-def bury(connection: Connection, *, job_id: str, rev: int, code: str, message: str, verb: str = "") -> bool:
+def bury(
+    connection: Connection, *, tenant: str, job_id: str, rev: int, code: str, message: str, verb: str = ""
+) -> bool:
     """Make the job a dead letter; it waits for a person. False when it was put again meanwhile."""
     hit = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.rev == rev, jobs.c.state == "queued")
+        .where(jobs.c.tenant_id == tenant, jobs.c.id == job_id, jobs.c.rev == rev, jobs.c.state == "queued")
         .values(state="dead", open_key=None, finished_ms=db_now_ms(), error_code=code, last_error=message)
     )
     if hit.rowcount != 1:
         return False
-    dead_letters.died(connection, job_id, error_class=code, message=message, verb=verb)
+    dead_letters.died(connection, job_id, tenant=tenant, error_class=code, message=message, verb=verb)
     return True
 
 
@@ -375,21 +384,24 @@ def cancel_group(connection: Connection, *, tenant: str, group_id: str) -> list[
     return rows
 
 
-def retry_later(connection: Connection, *, job_ids: Sequence[str], wait_ms: int, code: str, message: str) -> None:
+def retry_later(
+    connection: Connection, *, tenant: str, job_ids: Sequence[str], wait_ms: int, code: str, message: str
+) -> None:
     """Leave the jobs queued for another try `wait_ms` from now, with the reason."""
     connection.execute(
         update(jobs)
-        .where(jobs.c.id.in_(job_ids), jobs.c.state == "queued")
-        .values(run_at=db_now_ms() + wait_ms, error_code=code, last_error=message)
+        .where(OF_TENANT, jobs.c.id.in_(job_ids), jobs.c.state == "queued")
+        .values(run_at=db_now_ms() + wait_ms, error_code=code, last_error=message),
+        {"b_tenant": tenant},
     )
 
 
-def change_attempts(connection: Connection, *, job_ids: Sequence[str], by: int) -> None:
+def change_attempts(connection: Connection, *, tenant: str, job_ids: Sequence[str], by: int) -> None:
     """Count an attempt (+1) before the work, or give one back (-1) that was nobody's fault."""
     if job_ids:
-        connection.execute(
-            update(jobs).where(jobs.c.id.in_(job_ids), jobs.c.attempts + by >= 0).values(attempts=jobs.c.attempts + by)
-        )
+        enough = (OF_TENANT, jobs.c.id.in_(job_ids), jobs.c.attempts + by >= 0)
+        counted = update(jobs).where(*enough).values(attempts=jobs.c.attempts + by)
+        connection.execute(counted, {"b_tenant": tenant})
 
 
 # --- lane jobs of a run ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Text, bindparam, case, func, o
 from sqlalchemy.sql.functions import Function
 
 from db.clock import db_now_ms, now_ms
-from db.jobs import SCHEMA_VER
+from db.jobs import OF_TENANT, SCHEMA_VER
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
 from domain.settlement import Intent, Mirrored, Verb
@@ -199,7 +199,11 @@ def _wanted(values: Sequence[Any]) -> Wanted:
     return Wanted(*[*job, there, error_code, tier])
 
 
-_QUEUED = (jobs.c.id.in_(bindparam("b_ids", expanding=True)), jobs.c.state == "queued")
+_QUEUED = (
+    OF_TENANT,
+    jobs.c.id.in_(bindparam("b_ids", expanding=True)),
+    jobs.c.state == "queued",
+)
 _STILL_WANTED = select(jobs.c.id, jobs.c.rev).where(*_QUEUED).order_by(jobs.c.id).with_for_update()
 _HOW_MANY_AT = (
     select(func.count(), db_now_ms())
@@ -209,7 +213,7 @@ _HOW_MANY_AT = (
 )
 
 
-def still_wanted(connection: Connection, revs: Mapping[str, int]) -> tuple[set[str], int]:
+def still_wanted(connection: Connection, revs: Mapping[str, int], *, tenant: str) -> tuple[set[str], int]:
     """Which of the jobs (id → rev) are still queued at the rev that was read, and the database's time.
 
     Their rows stay locked to the end of the unit.
@@ -217,10 +221,11 @@ def still_wanted(connection: Connection, revs: Mapping[str, int]) -> tuple[set[s
     ids, seen = sorted(revs), set(revs.values())
     if len(seen) == 1:
         # The usual case, without fetching a row for each: all are as they were read.
-        count, now = connection.execute(_HOW_MANY_AT, {"b_ids": ids, "b_rev": seen.pop()}).one()
+        key = {"b_tenant": tenant, "b_ids": ids, "b_rev": seen.pop()}
+        count, now = connection.execute(_HOW_MANY_AT, key).one()
         if count == len(ids):
             return set(ids), int(now)
-    rows = connection.execute(_STILL_WANTED, {"b_ids": ids}).all()
+    rows = connection.execute(_STILL_WANTED, {"b_tenant": tenant, "b_ids": ids}).all()
     return {row.id for row in rows if revs[row.id] == row.rev}, now_ms(connection)
 
 

@@ -97,7 +97,10 @@ def going_on(connection: Connection, *, tenant: str, kinds: Sequence[str]) -> li
 def take_reading(connection: Connection, *, tenant: str, run_id: str) -> bool:
     """Become the one run that reads a source and makes sessions; False while another is that."""
     goes_on = (
-        select(runs.c.id).where(runs.c.id == tenants.c.reading_run, runs.c.state.in_(("queued", RUNNING))).exists()
+        select(runs.c.id)
+        .where(runs.c.tenant_id == tenants.c.id, runs.c.id == tenants.c.reading_run)
+        .where(runs.c.state.in_(("queued", RUNNING)))
+        .exists()
     )
     free = or_(tenants.c.reading_run.is_(None), tenants.c.reading_run == run_id, ~goes_on)
     taken = connection.execute(update(tenants).where(tenants.c.id == tenant, free).values(reading_run=run_id))
@@ -110,11 +113,9 @@ def leave_reading(connection: Connection, *, tenant: str, run_id: str) -> None:
     connection.execute(update(tenants).where(*mine).values(reading_run=None))
 
 
-def get(connection: Connection, run_id: str, *, tenant: str | None = None, lock: bool = False) -> AnyRow | None:
-    """The run of that id; with `tenant` only one of that school: whoever has the id from outside names it."""
-    statement = select(runs).where(runs.c.id == run_id)
-    if tenant is not None:
-        statement = statement.where(runs.c.tenant_id == tenant)
+def get(connection: Connection, run_id: str, *, tenant: str, lock: bool = False) -> AnyRow | None:
+    """The school's run of that id."""
+    statement = select(runs).where(runs.c.tenant_id == tenant, runs.c.id == run_id)
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
 
 
@@ -168,18 +169,17 @@ def page(
     return list(connection.execute(select(runs).where(*where).order_by(*by).limit(limit).offset(offset)))
 
 
-def change_run(connection: Connection, run_id: str, **values: Any) -> None:
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+def change_run(connection: Connection, run_id: str, *, tenant: str, **values: Any) -> None:
+    connection.execute(update(runs).where(runs.c.tenant_id == tenant, runs.c.id == run_id).values(**values))
 
 
-def start_stage(connection: Connection, run_id: str, position: int, stage: str) -> None:
+def start_stage(connection: Connection, run_id: str, position: int, stage: str, *, tenant: str) -> None:
     """The stage begins, and the run with it."""
     where = (run_stages.c.run_id == run_id, run_stages.c.position == position, run_stages.c.state == "waiting")
     connection.execute(update(run_stages).where(*where).values(state="running", started_ms=db_now_ms()))
-    change_run(connection, run_id, state="running", stage=stage)
-    connection.execute(
-        update(runs).where(runs.c.id == run_id, runs.c.started_ms.is_(None)).values(started_ms=db_now_ms())
-    )
+    change_run(connection, run_id, tenant=tenant, state="running", stage=stage)
+    fresh = (runs.c.tenant_id == tenant, runs.c.id == run_id, runs.c.started_ms.is_(None))
+    connection.execute(update(runs).where(*fresh).values(started_ms=db_now_ms()))
 
 
 def change_stage(connection: Connection, run_id: str, position: int, **values: Any) -> None:
@@ -192,13 +192,18 @@ def end_stage(connection: Connection, run_id: str, position: int, *, state: str,
 
 
 def end(
-    connection: Connection, run_id: str, *, state: str, error: str | None = None, report: dict[str, Any] | None = None
+    connection: Connection,
+    run_id: str,
+    *,
+    tenant: str,
+    state: str,
+    error: str | None = None,
+    report: dict[str, Any] | None = None,
 ) -> None:
     """The run ends; its scope is free for the next."""
     text = json.dumps(report, ensure_ascii=False) if report is not None else None
-    change_run(
-        connection, run_id, state=state, asked=None, mutex=None, error=error, report=text, finished_ms=db_now_ms()
-    )
+    over = {"asked": None, "mutex": None, "finished_ms": db_now_ms()}
+    change_run(connection, run_id, tenant=tenant, state=state, error=error, report=text, **over)
 
 
 def as_dict(connection: Connection, row: AnyRow, *, now: int) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def put_task(
     row = connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
     if row is not None:
         connection.execute(
-            update(jobs).where(jobs.c.id == row.id).values(rev=jobs.c.rev + 1, payload=payload, schema_ver=SCHEMA_VER)
+            update(jobs)
+            .where(jobs.c.tenant_id == tenant, jobs.c.id == row.id)
+            .values(rev=jobs.c.rev + 1, payload=payload, schema_ver=SCHEMA_VER)
         )
         return str(row.id)
     job_id = new_id()
@@ -99,16 +101,23 @@ def lock_task(connection: Connection, *, tenant: str, kind: str, target: str) ->
     connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
 
 
-def take_away(connection: Connection, job_id: str) -> None:
+def take_away(connection: Connection, job_id: str, *, tenant: str) -> None:
     """Make the task nobody's and due now: the next write of whoever had it raises `ClaimLost`."""
-    connection.execute(
-        update(jobs).where(jobs.c.id == job_id).values(claim=None, run_at=db_now_ms(), attempts=0, last_error=None)
-    )
+    values = {"claim": None, "run_at": db_now_ms(), "attempts": 0, "last_error": None}
+    connection.execute(update(jobs).where(jobs.c.tenant_id == tenant, jobs.c.id == job_id).values(**values))
+
+
+def school_of(connection: Connection, job_id: str) -> str | None:
+    """The school that a task belongs to; None where there is no such task. All that a doorbell brings is an id."""
+    mine = (jobs.c.id == job_id, jobs.c.queue.is_not(None))
+    found: str | None = connection.execute(select(jobs.c.tenant_id).where(*mine)).scalar()
+    return found
 
 
 def claim_task(
     connection: Connection,
     *,
+    tenant: str,
     job_id: str,
     claim: str,
     visibility_ms: int,
@@ -121,14 +130,15 @@ def claim_task(
     is dead now).
     """
     now = db_now_ms()
+    mine = (jobs.c.tenant_id == tenant, jobs.c.id == job_id)
     hit = connection.execute(
         update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == "queued", jobs.c.run_at <= now, *_understood(kinds))
+        .where(*mine, jobs.c.state == "queued", jobs.c.run_at <= now, *_understood(kinds))
         .values(attempts=jobs.c.attempts + 1, claim=claim, run_at=now + visibility_ms)
     )
     if hit.rowcount != 1:
         return None
-    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one()
+    row = connection.execute(select(jobs).where(*mine)).one()
     if gives_up(attempts=row.attempts, max_attempts=max_attempts):
         message = row.last_error or "its worker died each time"
         values = {
@@ -138,55 +148,48 @@ def claim_task(
             "error_code": TASK_BROKE,
             "last_error": message,
         }
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
-        dead_letters.died(connection, job_id, error_class=TASK_BROKE, message=message)
+        connection.execute(update(jobs).where(*mine).values(**values))
+        dead_letters.died(connection, job_id, tenant=tenant, error_class=TASK_BROKE, message=message)
         return None
     return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
 
 
-def dead_task(connection: Connection, job_id: str) -> AnyRow | None:
+def dead_task(connection: Connection, job_id: str, *, tenant: str) -> AnyRow | None:
     """The task, if it has become a dead letter."""
-    return connection.execute(select(jobs).where(jobs.c.id == job_id, jobs.c.state == "dead")).one_or_none()
+    mine = (jobs.c.tenant_id == tenant, jobs.c.id == job_id, jobs.c.state == "dead")
+    return connection.execute(select(jobs).where(*mine)).one_or_none()
 
 
-def revive_task(connection: Connection, job_id: str) -> int:
+def revive_task(connection: Connection, job_id: str, *, tenant: str) -> int:
     """Ask for a dead task again, unless a new one of its target is open already. Returns 1 or 0."""
-    row = dead_task(connection, job_id)
+    row = dead_task(connection, job_id, tenant=tenant)
     if row is None:
         return 0
-    where = (jobs.c.tenant_id == row.tenant_id, jobs.c.kind == row.kind, jobs.c.open_key == row.target)
+    where = (jobs.c.tenant_id == tenant, jobs.c.kind == row.kind, jobs.c.open_key == row.target)
     if connection.execute(select(jobs.c.id).where(*where)).first() is not None:
         return 0
     values = {"state": "queued", "open_key": row.target, "attempts": 0, "run_at": db_now_ms(), "finished_ms": None}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    connection.execute(update(jobs).where(jobs.c.tenant_id == tenant, jobs.c.id == job_id).values(**values))
     dead_letters.revived(connection, row)
     return 1
 
 
 def keep_task(connection: Connection, task: Task, *, visibility_ms: int) -> None:
     """Heartbeat and fence of a long task: the first statement of each of its transactions. Raises `ClaimLost`."""
-    hit = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
-        .values(run_at=db_now_ms() + visibility_ms)
-    )
+    hit = connection.execute(update(jobs).where(*_mine(task)).values(run_at=db_now_ms() + visibility_ms))
     if hit.rowcount != 1:
         raise ClaimLost(f"task {task.kind} {task.id} was claimed by another worker")
 
 
 def made_progress(connection: Connection, task: Task) -> None:
     """A page of the task is done: whatever kills its worker from now on is not what killed the one before."""
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
-        .values(attempts=0)
-    )
+    connection.execute(update(jobs).where(*_mine(task)).values(attempts=0))
 
 
 def finish_task(connection: Connection, task: Task) -> None:
     """Close the task unless it was asked for again meanwhile; then it stays queued, due now."""
     now = db_now_ms()
-    mine = (jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued")
+    mine = _mine(task)
     closed = connection.execute(
         update(jobs).where(*mine, jobs.c.rev == task.rev).values(state="done", open_key=None, finished_ms=now)
     )
@@ -198,8 +201,15 @@ def defer_task(connection: Connection, task: Task, *, wait_ms: int, reason: str 
     """Leave the task queued for `wait_ms` from now. Without a reason it went well, and its attempts start again."""
     values: dict[str, Any] = {"run_at": db_now_ms() + wait_ms, "claim": None}
     values |= {"attempts": 0} if reason is None else {"last_error": reason}
-    connection.execute(
-        update(jobs).where(jobs.c.id == task.id, jobs.c.claim == task.claim, jobs.c.state == "queued").values(**values)
+    connection.execute(update(jobs).where(*_mine(task)).values(**values))
+
+
+def _mine(task: Task) -> tuple[ColumnElement[bool], ...]:
+    return (
+        jobs.c.tenant_id == task.tenant,
+        jobs.c.id == task.id,
+        jobs.c.claim == task.claim,
+        jobs.c.state == "queued",
     )
 
 

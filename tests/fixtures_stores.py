@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,10 +64,10 @@ def short_tmp() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def valkey_server(short_tmp: Path) -> Iterator[Valkey]:
-    """One real server for the session; tests take `valkey`, which is empty when they get it."""
-    server = embedded.broker(short_tmp)
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[Valkey]:
+    """A server of its own in a folder with a short path."""
+    server = embedded.broker(folder)
     server.prepare()
     process = subprocess.Popen(
         server.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -77,6 +78,13 @@ def valkey_server(short_tmp: Path) -> Iterator[Valkey]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(short_tmp: Path) -> Iterator[Valkey]:
+    """One real server for the session; tests take `valkey`, which is empty when they get it."""
+    with running_valkey(short_tmp) as server:
+        yield server
 
 
 @pytest.fixture
@@ -139,14 +147,14 @@ def database_url(request: pytest.FixtureRequest) -> str:
         pytest.skip(f"{TEST_DATABASES} leaves {request.param} out")
     if request.param == "mariadb":
         url: str = request.getfixturevalue("mariadb_database")
-        _empty_mariadb(url)
+        empty_mariadb(url)
         return url
     path = request.getfixturevalue("tmp_path") / "test.db"
     shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
     return addresses.sqlite_url(path)
 
 
-def _empty_mariadb(url: str) -> None:
+def empty_mariadb(url: str) -> None:
     """Deletes rows rather than truncating: TRUNCATE rebuilds each table's file and is ten times slower when empty."""
     from db.engine import make_engine
 

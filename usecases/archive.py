@@ -30,7 +30,7 @@ def begin(deps: Deps, code: str) -> tuple[str, str]:
         sync_runs.hold_order(tx, tenant=deps.tenant)
         turns.refuse_beside_others(tx, tenant=deps.tenant)
         task_id = run_tasks.begin(tx, deps, run_id, kind=KIND, scope={"term": code}, stages=STAGES[KIND])
-        sync_runs.change_run(tx, run_id, term=code)
+        sync_runs.change_run(tx, run_id, tenant=deps.tenant, term=code)
         terms.change(tx, tenant=deps.tenant, term=code, status=ARCHIVED)
         return task_id
 

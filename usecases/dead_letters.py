@@ -106,7 +106,7 @@ def _put_again(tx: Connection, deps: Deps, job_ids: Sequence[str]) -> int:
     puts = sorted((_as_put(row) for row in found if row.lane is not None), key=lambda one: one.target)
     # What is dead was never put again since, so nothing newer is known of its target.
     import_no = max((imports.latest_complete(tx, deps.tenant) or 0, *(row.import_no for row in found)))
-    done = sum(task_rows.revive_task(tx, row.id) for row in tasks)
+    done = sum(task_rows.revive_task(tx, row.id, tenant=deps.tenant) for row in tasks)
     return done + jobs.put(tx, puts, tenant=deps.tenant, import_no=import_no, run_id=None, new_id=deps.new_id)
 
 

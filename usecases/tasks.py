@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Collection
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -11,9 +12,10 @@ from db.engine import in_unit, reading
 from db.tasks import ClaimLost, Task
 from observability.failpoints import failpoint
 from observability.redaction import scrubbed
+from usecases import tenants
 from usecases.deps import Deps
 
-__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "retry", "urgent_lanes"]
+__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "in_school", "retry", "urgent_lanes"]
 
 VISIBILITY_MS = 15_000
 MAX_ATTEMPTS = 5
@@ -24,11 +26,13 @@ def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None 
     """Take the task, counting the attempt first; None when it is not due, somebody else's, or not of `kinds` (None: any)."""
 
     def work(tx: Connection) -> Task | None:
-        task = task_rows.claim_task(
-            tx, job_id=job_id, claim=claim, visibility_ms=VISIBILITY_MS, max_attempts=MAX_ATTEMPTS, kinds=kinds
-        )
+        tenant = task_rows.school_of(tx, job_id)
+        if tenant is None:
+            return None
+        times = {"visibility_ms": VISIBILITY_MS, "max_attempts": MAX_ATTEMPTS}
+        task = task_rows.claim_task(tx, tenant=tenant, job_id=job_id, claim=claim, kinds=kinds, **times)
         if task is None:
-            _end_run_of_dead(tx, job_id)
+            _end_run_of_dead(tx, job_id, tenant=tenant)
         return task
 
     task = in_unit(deps.engine, work)
@@ -37,17 +41,25 @@ def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None 
     return task
 
 
-def _end_run_of_dead(tx: Connection, job_id: str) -> None:
+def in_school(deps: Deps, task: Task) -> Deps:
+    """What the use case of the task is given: everything of the process, in the school whose row the task is."""
+    if task.tenant == deps.tenant:
+        return deps
+    with reading(deps.engine) as tx:
+        return replace(deps, tenant=task.tenant, zone=tenants.zone_of(tx, tenant=task.tenant))
+
+
+def _end_run_of_dead(tx: Connection, job_id: str, *, tenant: str) -> None:
     """A run whose task gave up must not look as if it were still going on."""
-    dead = task_rows.dead_task(tx, job_id)
+    dead = task_rows.dead_task(tx, job_id, tenant=tenant)
     if dead is not None and dead.run_id is not None:
-        run = sync_runs.get(tx, dead.run_id)
+        run = sync_runs.get(tx, dead.run_id, tenant=tenant)
         if run is not None and run.state not in sync_runs.ENDED:
             sentence = f"gave up after {MAX_ATTEMPTS} tries: {dead.last_error}"
             for stage in sync_runs.stages_of(tx, dead.run_id):
                 if stage.state == "running":
                     sync_runs.end_stage(tx, dead.run_id, stage.position, state="failed", note=sentence)
-            sync_runs.end(tx, dead.run_id, state="failed", error=sentence)
+            sync_runs.end(tx, dead.run_id, tenant=tenant, state="failed", error=sentence)
 
 
 def retry(deps: Deps, task: Task, error: Exception) -> None:

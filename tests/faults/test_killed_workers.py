@@ -104,7 +104,7 @@ def _advance(here: World, run_id: str) -> str:
     if task is not None:
         runs.advance(here.deps, task)
     with reading(here.engine) as tx:
-        run = sync_runs.get(tx, run_id)
+        run = sync_runs.get(tx, run_id, tenant=here.deps.tenant)
         assert run is not None
         return str(run.state)
 
@@ -116,7 +116,7 @@ def _to_the_end(here: World, run_id: str) -> None:
 
     until(ended, "the run did not end", within_s=60)
     with reading(here.engine) as tx:
-        run = sync_runs.get(tx, run_id)
+        run = sync_runs.get(tx, run_id, tenant=here.deps.tenant)
         assert run is not None and run.state == "succeeded", run
         in_doubt = select(func.count()).select_from(mirror).where(mirror.c.intent_verb.is_not(None))
         assert tx.execute(in_doubt).scalar_one() == 0

@@ -87,7 +87,7 @@ class Runs:
     def look(self, run_id: str) -> dict[str, Any]:
         """A run as `obsync runs show --json` shows it."""
         with reading(self.here.engine) as tx:
-            row = sync_runs.get(tx, run_id)
+            row = sync_runs.get(tx, run_id, tenant=TENANT)
             assert row is not None
             return sync_runs.as_dict(tx, row, now=now_ms(tx))
 

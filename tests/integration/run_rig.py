@@ -78,7 +78,7 @@ class Registry:
     def look(self, run_id: str) -> dict[str, Any]:
         """The run as it is now."""
         with reading(self.deps.engine) as tx:
-            found = sync_runs.get(tx, run_id)
+            found = sync_runs.get(tx, run_id, tenant=self.deps.tenant)
             assert found is not None
             return sync_runs.as_dict(tx, found, now=now_ms(tx))
 

@@ -137,7 +137,7 @@ class Runs:
 
     def look(self, run_id: str) -> dict[str, Any]:
         with reading(self.engine) as tx:
-            row = sync_runs.get(tx, run_id)
+            row = sync_runs.get(tx, run_id, tenant=self.deps.tenant)
             assert row is not None
             return sync_runs.as_dict(tx, row, now=now_ms(tx))
 

@@ -42,7 +42,7 @@ def deps(here: World) -> Deps:
             tx, tenant="main", run_id="run", kind="full", scope={}, mutex="timetable", stages=stages
         ),
     )
-    in_unit(engine, lambda tx: sync_runs.change_run(tx, "run", import_no=1))
+    in_unit(engine, lambda tx: sync_runs.change_run(tx, "run", tenant="main", import_no=1))
     return deps
 
 

@@ -115,14 +115,20 @@ def request_of(route: Route, whose: str, mine: dict[str, str]) -> tuple[str, Any
     path += {"search": "?q=A", "rooms": "?room=101"}.get(route.rule.rpartition("/")[2], "")
     if not route.has_body:
         return path, None
-    called = f"{route.method} {route.rule}"
-    if called in BODIES:
-        text = json.dumps(BODIES[called])
-        return path, json.loads(re.sub(r"\{(\w+)\}", lambda found: mine[found[1]], text))
+    body = body_named(f"{route.method} {route.rule}", mine)
+    if body is not None:
+        return path, body
     scope = scope_for(whose)
     if route.rule.endswith("/courses") and whose == "school":
         scope = {"terms": ["2024-2025-1"]}
     return path, {"scope": scope}
+
+
+def body_named(called: str, mine: dict[str, str]) -> Any:
+    """The body that the table has for a route, about these things; None where it has none."""
+    if called not in BODIES:
+        return None
+    return json.loads(re.sub(r"\{(\w+)\}", lambda found: mine[found[1]], json.dumps(BODIES[called])))
 
 
 def whose_of(called: str, route: Route) -> tuple[str, ...]:

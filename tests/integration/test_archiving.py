@@ -95,7 +95,7 @@ def carry_out(deps: Deps, run_id: str, task_id: str) -> str:
     assert task is not None
     runs.advance(deps, task)
     with reading(deps.engine) as tx:
-        row = sync_runs.get(tx, run_id)
+        row = sync_runs.get(tx, run_id, tenant=deps.tenant)
         assert row is not None
         return str(row.state)
 
@@ -209,7 +209,7 @@ def test_an_archive_that_dies_anywhere_goes_on_where_it_was(deps: Deps, monkeypa
     }  # fmt: skip
     assert set(of_term(deps.engine, OLD).values()) == {0}
     with reading(deps.engine) as tx:
-        assert sync_runs.get(tx, run_id).state == "succeeded"  # type: ignore[union-attr]
+        assert sync_runs.get(tx, run_id, tenant=deps.tenant).state == "succeeded"  # type: ignore[union-attr]
 
 
 def test_a_worker_that_lost_the_archive_removes_nothing_more(deps: Deps) -> None:

@@ -74,8 +74,8 @@ def test_what_was_read_is_sent_and_closed_only_while_it_is_wanted(database: Engi
     """A wish that came meanwhile must neither be overwritten by the older one nor be closed with it."""
     id_ = job(database, state=state, rev=rev)
     wanted = is_wanted(state=state, rev=rev, seen_rev=1)
-    assert (in_unit(database, lambda tx: mirror.still_wanted(tx, {id_: 1})[0]) == {id_}) == wanted
-    in_unit(database, lambda tx: jobs.close(tx, [(id_, 1)], state="done"))
+    assert (in_unit(database, lambda tx: mirror.still_wanted(tx, {id_: 1}, tenant=TENANT)[0]) == {id_}) == wanted
+    in_unit(database, lambda tx: jobs.close(tx, [(id_, 1)], tenant=TENANT, state="done"))
     with reading(database) as tx:
         finished = tx.execute(select(job_table.c.finished_ms).where(job_table.c.id == id_)).scalar()
     assert (finished is not None) == wanted
@@ -142,7 +142,8 @@ def test_a_task_is_claimed_by_the_rules(database: Engine, state: str, run_in: in
     now = in_unit(database, now_ms)
     id_ = task(database, state=state, run_at=now + run_in)
     found = in_unit(
-        database, lambda tx: tasks.claim_task(tx, job_id=id_, claim="me", visibility_ms=1_000, max_attempts=5)
+        database,
+        lambda tx: tasks.claim_task(tx, tenant=TENANT, job_id=id_, claim="me", visibility_ms=1_000, max_attempts=5),
     )
     assert (found is not None) == may_claim(state=state, run_at=now + run_in, now=now)
 

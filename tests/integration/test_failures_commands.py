@@ -142,7 +142,7 @@ def test_runs_say_in_a_line_why_they_are_not_green_and_then_by_cause(console: Co
 
     def end(tx: Connection) -> None:
         families = [{"kind": "event", "total": 2, "cause": "said in the report"}]
-        sync_runs.end(tx, run_id, state="partially_succeeded", report={"failures": families})
+        sync_runs.end(tx, run_id, tenant="main", state="partially_succeeded", report={"failures": families})
 
     in_unit(console.engine, begin)
     die(console.engine, event(1), event(2), run_id=run_id)

@@ -196,7 +196,7 @@ def test_what_a_run_left_behind_is_carried_out_by_the_next_one(runs: Runs, campu
 def _end(tx: Any, run_id: str) -> None:
     from db import sync_runs
 
-    sync_runs.end(tx, run_id, state="failed", error="killed by the test")
+    sync_runs.end(tx, run_id, tenant="main", state="failed", error="killed by the test")
     tx.execute(update(jobs).where(jobs.c.run_id == run_id, jobs.c.state == "queued").values(state="cancelled"))
 
 

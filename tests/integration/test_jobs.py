@@ -65,10 +65,12 @@ def counts(engine: Engine, run_id: str, kind: str = "event") -> dict[str, int]:
 def test_a_put_over_a_queued_row_replaces_what_it_asks_for(database: Engine) -> None:
     """A lane's job is a desired state: two wishes for one event are one call, for the later wish."""
     put(database, wanted())
-    in_unit(database, lambda tx: jobs.change_attempts(tx, job_ids=[row_of(database).id], by=3))
+    in_unit(database, lambda tx: jobs.change_attempts(tx, tenant=TENANT, job_ids=[row_of(database).id], by=3))
     in_unit(
         database,
-        lambda tx: jobs.retry_later(tx, job_ids=[row_of(database).id], wait_ms=60_000, code="x", message="later"),
+        lambda tx: jobs.retry_later(
+            tx, tenant=TENANT, job_ids=[row_of(database).id], wait_ms=60_000, code="x", message="later"
+        ),
     )
     first = row_of(database)
     put(database, wanted(hash_="h2"))
@@ -83,10 +85,12 @@ def test_a_put_over_a_queued_row_replaces_what_it_asks_for(database: Engine) -> 
 def test_a_put_of_the_same_leaves_back_off_and_attempts_alone(database: Engine) -> None:
     """Otherwise an hourly run would try a failing event for ever, and at once each time."""
     put(database, wanted())
-    in_unit(database, lambda tx: jobs.change_attempts(tx, job_ids=[row_of(database).id], by=3))
+    in_unit(database, lambda tx: jobs.change_attempts(tx, tenant=TENANT, job_ids=[row_of(database).id], by=3))
     in_unit(
         database,
-        lambda tx: jobs.retry_later(tx, job_ids=[row_of(database).id], wait_ms=60_000, code="x", message="later"),
+        lambda tx: jobs.retry_later(
+            tx, tenant=TENANT, job_ids=[row_of(database).id], wait_ms=60_000, code="x", message="later"
+        ),
     )
     before = row_of(database)
     put(database, wanted(), import_no=2, run_id="r2")
@@ -107,7 +111,9 @@ def test_an_older_import_changes_nothing_and_an_equal_one_goes_on(database: Engi
 def test_an_older_import_is_refused_after_the_newer_job_is_done(database: Engine) -> None:
     """The number lives on the mirror, not on the job, which is gone when the late one comes."""
     put(database, wanted(hash_="new"), import_no=7)
-    assert in_unit(database, lambda tx: jobs.close(tx, [(row_of(database).id, 1)])) == {row_of(database).id}
+    assert in_unit(database, lambda tx: jobs.close(tx, [(row_of(database).id, 1)], tenant=TENANT)) == {
+        row_of(database).id
+    }
     assert put(database, wanted(hash_="old"), import_no=6) == 0
     assert states(database) == ["done"]
 
@@ -126,7 +132,9 @@ def test_a_new_wish_for_a_dead_target_supersedes_the_dead_letter(database: Engin
     """What failed in one run is tried again in the next, and is no longer for a person to look at."""
     put(database, wanted())
     job = row_of(database)
-    assert in_unit(database, lambda tx: jobs.bury(tx, job_id=job.id, rev=1, code="bad_request", message="no"))
+    assert in_unit(
+        database, lambda tx: jobs.bury(tx, tenant=TENANT, job_id=job.id, rev=1, code="bad_request", message="no")
+    )
     assert dead(database) == ["evt:1"]
     put(database, wanted(), import_no=2)
     assert states(database) == ["superseded", "queued"]
@@ -136,7 +144,9 @@ def test_a_new_wish_for_a_dead_target_supersedes_the_dead_letter(database: Engin
 def test_requeueing_twice_is_once(database: Engine) -> None:
     """Two administrators press the same button."""
     put(database, wanted())
-    in_unit(database, lambda tx: jobs.bury(tx, job_id=row_of(database).id, rev=1, code="x", message="no"))
+    in_unit(
+        database, lambda tx: jobs.bury(tx, tenant=TENANT, job_id=row_of(database).id, rev=1, code="x", message="no")
+    )
     put(database, wanted())
     put(database, wanted())
     assert states(database) == ["superseded", "queued"]
@@ -147,11 +157,11 @@ def test_a_job_closes_only_at_the_rev_that_was_sent(database: Engine) -> None:
     put(database, wanted("evt:1"), wanted("evt:2"))
     one, two = row_of(database, "evt:1"), row_of(database, "evt:2")
     put(database, wanted("evt:1", "h2"), import_no=2)
-    assert in_unit(database, lambda tx: jobs.close(tx, [(one.id, 1), (two.id, 1)])) == {two.id}
+    assert in_unit(database, lambda tx: jobs.close(tx, [(one.id, 1), (two.id, 1)], tenant=TENANT)) == {two.id}
     assert states(database, "evt:1") == ["queued"]
     assert states(database, "evt:2") == ["done"]
-    assert not in_unit(database, lambda tx: jobs.bury(tx, job_id=one.id, rev=1, code="x", message="no"))
-    assert in_unit(database, lambda tx: jobs.close(tx, [(one.id, 2)])) == {one.id}
+    assert not in_unit(database, lambda tx: jobs.bury(tx, tenant=TENANT, job_id=one.id, rev=1, code="x", message="no"))
+    assert in_unit(database, lambda tx: jobs.close(tx, [(one.id, 2)], tenant=TENANT)) == {one.id}
 
 
 def test_what_waits_for_a_dead_calendar_is_blocked_and_comes_back_with_it(database: Engine) -> None:
@@ -202,7 +212,7 @@ def test_what_is_put_under_a_calendar_that_is_there_does_not_wait_for_its_rename
 
 
 def _die(tx: Any, job: AnyRow) -> None:
-    assert jobs.bury(tx, job_id=job.id, rev=job.rev, code="x", message="no")
+    assert jobs.bury(tx, tenant=TENANT, job_id=job.id, rev=job.rev, code="x", message="no")
     failed = jobs.block_group(tx, tenant=TENANT, group_id=job.group_id)
     closing.count(tx, [(job.run_id, job.lane, job.kind), *failed], field="failed")
 
@@ -210,7 +220,7 @@ def _die(tx: Any, job: AnyRow) -> None:
 def test_an_attempt_given_back_never_goes_below_none(database: Engine) -> None:
     """The job may have been replaced, and set to none, while its call was in flight."""
     put(database, wanted())
-    in_unit(database, lambda tx: jobs.change_attempts(tx, job_ids=[row_of(database).id], by=-1))
+    in_unit(database, lambda tx: jobs.change_attempts(tx, tenant=TENANT, job_ids=[row_of(database).id], by=-1))
     assert row_of(database).attempts == 0
 
 
@@ -267,7 +277,7 @@ def claim(engine: Engine, job_id: str, *, visibility_ms: int = 60_000, name: str
     return in_unit(
         engine,
         lambda tx: tasks.claim_task(
-            tx, job_id=job_id, claim=name or new_id(), visibility_ms=visibility_ms, max_attempts=3
+            tx, tenant=TENANT, job_id=job_id, claim=name or new_id(), visibility_ms=visibility_ms, max_attempts=3
         ),
     )
 

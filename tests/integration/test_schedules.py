@@ -113,7 +113,7 @@ def act(deps: Deps, job_id: str) -> bool:
 
 
 def end_run(deps: Deps, run_id: str, state: str = "succeeded") -> None:
-    in_unit(deps.engine, lambda tx: sync_runs.end(tx, run_id, state=state))
+    in_unit(deps.engine, lambda tx: sync_runs.end(tx, run_id, tenant=deps.tenant, state=state))
 
 
 def synced(deps: Deps, folder: Path) -> str:
@@ -132,7 +132,7 @@ def synced(deps: Deps, folder: Path) -> str:
             mutex="timetable",
             stages=[("prepare", "import")],
         )
-        sync_runs.end(tx, "first", state="succeeded")
+        sync_runs.end(tx, "first", tenant=deps.tenant, state="succeeded")
 
     in_unit(deps.engine, work)
     return source

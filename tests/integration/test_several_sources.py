@@ -63,7 +63,7 @@ class School:
 
     def look(self, run_id: str) -> dict[str, Any]:
         with reading(self.deps.engine) as tx:
-            row = sync_runs.get(tx, run_id)
+            row = sync_runs.get(tx, run_id, tenant=self.deps.tenant)
             assert row is not None
             return sync_runs.as_dict(tx, row, now=now_ms(tx))
 

@@ -44,7 +44,7 @@ def carry_out(deps: Deps, run_id: str, task_id: str) -> str:
     assert task is not None
     runs.advance(deps, task)
     with reading(deps.engine) as tx:
-        row = sync_runs.get(tx, run_id)
+        row = sync_runs.get(tx, run_id, tenant=deps.tenant)
         assert row is not None
         return f"{row.state} {row.error or ''}".strip()
 
@@ -73,7 +73,7 @@ def test_a_run_over_a_database_reads_it_and_never_stores_its_password(deps: Deps
     stored = everything_stored(deps.engine)
     assert PASSWORD not in stored and "reader:***@" in stored
     with reading(deps.engine) as tx:
-        found = sync_runs.get(tx, run_id)
+        found = sync_runs.get(tx, run_id, tenant=deps.tenant)
         assert found is not None
         shown = sync_runs.as_dict(tx, found, now=now_ms(tx))
     assert "sealed" not in shown["scope"] and "***" in shown["scope"]["source"]

@@ -255,7 +255,9 @@ def test_a_term_is_not_archived_while_it_may_change_or_anything_of_it_is_not_ove
         terms.change(deps, TERM, status="archived")
     with reading(deps.engine) as tx:
         row = tx.execute(select(job_table)).one()
-    in_unit(deps.engine, lambda tx: jobs.bury(tx, job_id=row.id, rev=row.rev, code="x", message="x"))
+    in_unit(
+        deps.engine, lambda tx: jobs.bury(tx, tenant=deps.tenant, job_id=row.id, rev=row.rev, code="x", message="x")
+    )
     with pytest.raises(TermRefused, match=r"1 dead letters.*obsync dead"):
         terms.change(deps, TERM, status="archived")
     in_unit(deps.engine, lambda tx: tx.execute(job_table.delete()))

@@ -55,7 +55,7 @@ def test_what_a_look_by_night_finds_is_put_right_by_itself_and_written_down(term
     assert term.verify()["report"]["discrepancies"] == 0
     with reading(term.here.engine) as tx:
         acts = tx.execute(select(audit).where(audit.c.thing == repair).order_by(audit.c.id)).all()
-        row = sync_runs.get(tx, repair)
+        row = sync_runs.get(tx, repair, tenant=TENANT)
     assert [one.action for one in acts] == ["repair.begin", "repair.end"] and row is not None
     assert row.trigger == "schedule" and json.loads(acts[1].after)["healed"] == 1
 

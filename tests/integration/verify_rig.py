@@ -148,7 +148,7 @@ class Term:
 
     def _look(self, run_id: str) -> dict[str, Any]:
         with reading(self.here.engine) as tx:
-            row = sync_runs.get(tx, run_id)
+            row = sync_runs.get(tx, run_id, tenant=TENANT)
             assert row is not None
             return sync_runs.as_dict(tx, row, now=now_ms(tx))
 

@@ -30,7 +30,7 @@ def _pause(on: Running) -> None:
     _move(on, ("queued", "held"), "paused")
 
     def rest(tx: Connection) -> None:
-        sync_runs.change_run(tx, on.run_id, state=PAUSED, asked=None)
+        sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, state=PAUSED, asked=None)
         tasks.finish_task(tx, on.task)
 
     on.unit(rest)
@@ -41,7 +41,7 @@ def _resume(on: Running) -> None:
     if tier is not None:
         _hold(on, tier)
     _move(on, ("paused",), "queued")
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, state=RUNNING, asked=None))
+    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, state=RUNNING, asked=None))
 
 
 def _cancel(on: Running) -> None:
@@ -54,7 +54,14 @@ def _cancel(on: Running) -> None:
             if stage.state == "running":
                 sync_runs.end_stage(tx, on.run_id, stage.position, state="cancelled", note=_far(stage))
         _, report = finish.outcome(on, tx)
-        sync_runs.end(tx, on.run_id, state="cancelled", error=on.run.error or "a person cancelled it", report=report)
+        sync_runs.end(
+            tx,
+            on.run_id,
+            tenant=on.deps.tenant,
+            state="cancelled",
+            error=on.run.error or "a person cancelled it",
+            report=report,
+        )
         tasks.finish_task(tx, on.task)
 
     on.unit(end)

@@ -44,7 +44,7 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     Returns the call with what is left of it, or None. The settlement time is written now: if this process dies in the next
     moment, whoever comes next knows from when the outcome can be read off WPS.
     """
-    fresh, now = mirror.still_wanted(connection, {one.job_id: one.rev for one in call.wanted})
+    fresh, now = mirror.still_wanted(connection, {one.job_id: one.rev for one in call.wanted}, tenant=scope.tenant)
     call = _only(call, fresh)
     if not call.wanted:
         return None
@@ -59,7 +59,7 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         mirror.set_name(connection, target=call.ref.group_id, name=call.name, **key)
     if counts_before(alone=call.alone):
-        jobs.change_attempts(connection, job_ids=[call.wanted[0].job_id], by=1)
+        jobs.change_attempts(connection, tenant=scope.tenant, job_ids=[call.wanted[0].job_id], by=1)
     return call
 
 
@@ -122,7 +122,7 @@ def _calendar(connection: Connection, scope: Scope, call: Call, outcome: Done) -
     if call.verb is not Verb.DELETE:
         row = SentRow(one.target, outcome.ids[one.target], one.desired_hash, None, None, 100)
         mirror.write_sent(connection, [row], tenant=scope.tenant, term=call.ref.term)
-    closed = closing.done(connection, [one], lane=scope.lane)
+    closed = closing.done(connection, [one], tenant=scope.tenant, lane=scope.lane)
     if call.verb is Verb.DELETE:
         calendar_deleted(connection, scope, term=call.ref.term, group_id=call.ref.group_id, wanted_again=not closed)
     _unpark(connection, scope, call)
@@ -157,14 +157,14 @@ def _event(connection: Connection, scope: Scope, call: Call, outcome: Done) -> R
     if call.verb is Verb.DELETE:
         assert one.mirrored is not None
         gone(connection, scope, one.mirrored, term=call.ref.term)
-        closing.done(connection, [one], lane=scope.lane)
+        closing.done(connection, [one], tenant=scope.tenant, lane=scope.lane)
         _unpark(connection, scope, call)
         return GO_ON
     made = [index for index, one in enumerate(call.wanted) if one.target in outcome.ids]
     mirror.write_sent(
         connection, [_sent(call, index, outcome) for index in made], tenant=scope.tenant, term=call.ref.term
     )
-    closing.done(connection, [call.wanted[index] for index in made], lane=scope.lane)
+    closing.done(connection, [call.wanted[index] for index in made], tenant=scope.tenant, lane=scope.lane)
     missing = [one.target for one in call.wanted if one.target not in outcome.ids]
     if missing:
         _look_again(connection, scope, call)
@@ -203,7 +203,7 @@ def _members(connection: Connection, scope: Scope, call: Call, outcome: Done) ->
         connection, [one.target], tenant=scope.tenant, term=call.ref.term, list_max=longer(_list_max(one))
     )
     if call.members.left_after:
-        _give_back(connection, call)
+        _give_back(connection, scope, call)
     else:
         _close_roll(connection, scope, call.ref.term, one, call.roll_hash)
     return GO_ON
@@ -217,7 +217,7 @@ def _close_roll(connection: Connection, scope: Scope, term: str, one: Wanted, ro
     mirror.write_sent(
         connection, [SentRow(one.target, "", roll_hash, None, None, _list_max(one))], tenant=scope.tenant, term=term
     )
-    closing.done(connection, [one], lane=scope.lane)
+    closing.done(connection, [one], tenant=scope.tenant, lane=scope.lane)
 
 
 def _users(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Rest:
@@ -226,7 +226,7 @@ def _users(connection: Connection, scope: Scope, call: Call, outcome: Done) -> R
     connection.execute(update(users).where(*mine, users.c.code.in_(call.codes)).values(checked_ms=now))
     for person in sorted(outcome.users, key=lambda one: one.ex_id):
         connection.execute(update(users).where(*mine, users.c.code == person.ex_id).values(wps_id=person.id))
-    closing.done(connection, call.wanted, lane=scope.lane)
+    closing.done(connection, call.wanted, tenant=scope.tenant, lane=scope.lane)
     return GO_ON
 
 
@@ -240,7 +240,7 @@ def _walk(connection: Connection, scope: Scope, call: Call, outcome: Done) -> Re
     )
     failpoint("walk.after_page")
     if outcome.next_token is None:
-        closing.done(connection, call.wanted, lane=scope.lane)
+        closing.done(connection, call.wanted, tenant=scope.tenant, lane=scope.lane)
     return GO_ON
 
 
@@ -254,10 +254,10 @@ def _unpark(connection: Connection, scope: Scope, call: Call) -> None:
     mirror.free_group(connection, tenant=scope.tenant, term=call.ref.term, group_id=call.ref.group_id)
 
 
-def _give_back(connection: Connection, call: Call) -> None:
+def _give_back(connection: Connection, scope: Scope, call: Call) -> None:
     """Return the attempt that was counted before the call."""
     if call.writes and call.alone:
-        jobs.change_attempts(connection, job_ids=[call.wanted[0].job_id], by=-1)
+        jobs.change_attempts(connection, tenant=scope.tenant, job_ids=[call.wanted[0].job_id], by=-1)
 
 
 def _forget_intents(connection: Connection, scope: Scope, call: Call) -> None:
@@ -273,10 +273,12 @@ def _unknown(connection: Connection, scope: Scope, call: Call, error: WpsError, 
     """
     ids, wait = [one.job_id for one in call.wanted], 0
     if error.outage:
-        _give_back(connection, call)
+        _give_back(connection, scope, call)
     elif call.alone and call.wanted[0].attempts < retries_after(error.error_class):
         wait = backoff_ms(error.policy, call.wanted[0].attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
-    jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
+    jobs.retry_later(
+        connection, tenant=scope.tenant, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error)
+    )
     if answered:
         _look_again(connection, scope, call)
     return GO_ON
@@ -286,7 +288,7 @@ def _refused(connection: Connection, scope: Scope, call: Call, error: WpsError, 
     ids = [one.job_id for one in call.wanted]
     if what is Reaction.REST:
         # None of these says anything about the jobs: their attempt is given back.
-        _give_back(connection, call)
+        _give_back(connection, scope, call)
         return rest_after(error)
     if what is Reaction.MAKE_ANEW:
         _not_there(connection, scope, call)
@@ -294,15 +296,17 @@ def _refused(connection: Connection, scope: Scope, call: Call, error: WpsError, 
     if what is Reaction.LEAVE_OUT:
         assert call.members is not None
         _unmap(connection, scope, call.members.add[0][0])
-        _give_back(connection, call)
+        _give_back(connection, scope, call)
         return GO_ON
     if what is Reaction.HALVE:
         targets, half = [one.target for one in call.wanted], shorter(100, failed=len(call.wanted))
         mirror.set_list_max(connection, targets, tenant=scope.tenant, term=call.ref.term, list_max=half)
-        jobs.retry_later(connection, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error))
+        jobs.retry_later(
+            connection, tenant=scope.tenant, job_ids=ids, wait_ms=0, code=error.error_class, message=str(error)
+        )
         return GO_ON
     if not call.writes:
-        jobs.change_attempts(connection, job_ids=ids, by=1)
+        jobs.change_attempts(connection, tenant=scope.tenant, job_ids=ids, by=1)
     one = call.wanted[0]
     if call.kind == "walk":
         walks.abandon(connection, tenant=scope.tenant)
@@ -310,7 +314,9 @@ def _refused(connection: Connection, scope: Scope, call: Call, error: WpsError, 
         closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code=error.error_class, message=str(error))
         return GO_ON
     wait = backoff_ms(error.policy, one.attempts + 1, random.random())  # noqa: S311 (jitter, not a secret)
-    jobs.retry_later(connection, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error))
+    jobs.retry_later(
+        connection, tenant=scope.tenant, job_ids=ids, wait_ms=wait, code=error.error_class, message=str(error)
+    )
     return Rest(1000, "token renewed") if isinstance(error, WpsAuth) else GO_ON
 
 
@@ -368,7 +374,7 @@ def close(connection: Connection, scope: Scope, work: Closing) -> None:
     if work.wanted[0].kind == "members":
         _close_roll(connection, scope, work.ref.term, work.wanted[0], work.roll_hash)
         return
-    closed = closing.done(connection, work.wanted, lane=scope.lane)
+    closed = closing.done(connection, work.wanted, tenant=scope.tenant, lane=scope.lane)
     one = work.wanted[0]
     if closed and one.kind == "calendar" and not one.desired_hash:
         # It was never made, and nobody wants it any more: what waits for it would wait for ever.

@@ -77,7 +77,7 @@ def write(
     if run.state == ASKS:
         _answer(tx, deps, run, command, actor)
     else:
-        sync_runs.change_run(tx, run_id, asked=command.value)
+        sync_runs.change_run(tx, run_id, tenant=deps.tenant, asked=command.value)
     audit.write(
         tx,
         tenant=deps.tenant,
@@ -102,14 +102,16 @@ def _asked_of(tx: Connection, run: AnyRow) -> list[dict[str, Any]]:
 def _answer(tx: Connection, deps: Deps, run: AnyRow, command: Command, actor: str) -> None:
     confirmed = command is Command.CONFIRM
     state = run_questions.CONFIRMED if confirmed else run_questions.DROPPED
-    run_questions.answer(tx, run_id=run.id, state=state, by=actor)
+    run_questions.answer(tx, tenant=deps.tenant, run_id=run.id, state=state, by=actor)
     if confirmed:
         if run.import_no is not None:
             imports.release(tx, tenant=deps.tenant, import_no=run.import_no)
-        sync_runs.change_run(tx, run.id, state=RUNNING)
+        sync_runs.change_run(tx, run.id, tenant=deps.tenant, state=RUNNING)
         return
     # What the run had asked about stays as it was at WPS; the next run counts anew and asks again.
-    sync_runs.change_run(tx, run.id, asked=Command.CANCEL.value, error="a person dropped what it asked")
+    sync_runs.change_run(
+        tx, run.id, tenant=deps.tenant, asked=Command.CANCEL.value, error="a person dropped what it asked"
+    )
 
 
 def replace_asking(tx: Connection, deps: Deps, *, before: AnyRow, by_run: str, actor: str) -> str | None:
@@ -118,17 +120,17 @@ def replace_asking(tx: Connection, deps: Deps, *, before: AnyRow, by_run: str, a
     It has sent nothing since it asked: ending it here leaves no job of it behind.
     """
     tasks.lock_task(tx, tenant=deps.tenant, kind=run_tasks.KIND, target=before.id)
-    run = sync_runs.get(tx, before.id, lock=True)
+    run = sync_runs.get(tx, before.id, tenant=deps.tenant, lock=True)
     if run is None or run.state != ASKS:
         return None
-    run_questions.answer(tx, run_id=run.id, state=run_questions.DROPPED, by=actor)
+    run_questions.answer(tx, tenant=deps.tenant, run_id=run.id, state=run_questions.DROPPED, by=actor)
     error = f"replaced by run {by_run}"
     if run.import_no is not None:
         imports.fail(tx, tenant=deps.tenant, import_no=run.import_no, error=error)
     for stage in sync_runs.stages_of(tx, run.id):
         if stage.state == "running":
             sync_runs.end_stage(tx, run.id, stage.position, state="cancelled", note=error)
-    sync_runs.end(tx, run.id, state="cancelled", error=error)
+    sync_runs.end(tx, run.id, tenant=deps.tenant, state="cancelled", error=error)
     audit.write(
         tx,
         tenant=deps.tenant,

@@ -59,5 +59,5 @@ def put(tx: Connection, deps: Deps, run_id: str) -> str:
 def put_anew(tx: Connection, deps: Deps, run_id: str) -> str:
     """Give the run a task that nobody has: whoever had it before writes nothing more. Returns its id."""
     job_id = put(tx, deps, run_id)
-    tasks.take_away(tx, job_id)
+    tasks.take_away(tx, job_id, tenant=deps.tenant)
     return job_id

@@ -220,7 +220,7 @@ class _Runner:
     def _where(self) -> tuple[Running, AnyRow | None]:
         """The run as it is now, and the stage that it is at; None when all are done."""
         with reading(self._deps.engine) as tx:
-            run = sync_runs.get(tx, self._task.target)
+            run = sync_runs.get(tx, self._task.target, tenant=self._task.tenant)
             stages = sync_runs.stages_of(tx, self._task.target)
         assert run is not None
         at = stage_at([one.state for one in stages])
@@ -229,7 +229,9 @@ class _Runner:
     def _starts(self, on: Running, stage: AnyRow) -> bool:
         """Begin the stage; False when another run goes first, and the task was given back."""
         if stage.position > 0 or on.run.kind not in turns.KINDS:
-            on.unit(lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage))
+            on.unit(
+                lambda tx: sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage, tenant=self._deps.tenant)
+            )
             return True
         if self._begin(on, stage):
             return True
@@ -257,9 +259,11 @@ class _Runner:
         def work(tx: Connection) -> bool:
             sync_runs.hold_order(tx, tenant=self._deps.tenant)
             before = turns.first_before(tx, on.run)
-            sync_runs.change_run(tx, on.run_id, waits_for=None if before is None else before.id)
+            sync_runs.change_run(
+                tx, on.run_id, tenant=self._deps.tenant, waits_for=None if before is None else before.id
+            )
             if before is None:
-                sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage)
+                sync_runs.start_stage(tx, on.run_id, stage.position, stage.stage, tenant=self._deps.tenant)
             return before is None
 
         return on.unit(work)
@@ -272,7 +276,7 @@ class _Runner:
                 tx, tenant=self._deps.tenant, run_id=on.run_id, questions=step.questions, shown=step.shown
             )
             sync_runs.change_stage(tx, on.run_id, stage.position, note="waits for an answer")
-            sync_runs.change_run(tx, on.run_id, state=ASKS)
+            sync_runs.change_run(tx, on.run_id, tenant=self._deps.tenant, state=ASKS)
             tasks.finish_task(tx, self._task)
 
         on.unit(work)
@@ -284,7 +288,7 @@ class _Runner:
         def work(tx: Connection) -> str:
             on.fence(tx)
             state, report = finish.outcome(on, tx)
-            sync_runs.end(tx, on.run_id, state=state, report=report)
+            sync_runs.end(tx, on.run_id, tenant=self._deps.tenant, state=state, report=report)
             following.append(verify_runs.follow_up(tx, self._deps, on.run, report))
             tasks.finish_task(tx, self._task)
             return state
@@ -302,7 +306,7 @@ class _Runner:
             for stage in sync_runs.stages_of(tx, on.run_id):
                 if stage.state == "running":
                     sync_runs.end_stage(tx, on.run_id, stage.position, state="failed", note=sentence)
-            sync_runs.end(tx, on.run_id, state="failed", error=sentence)
+            sync_runs.end(tx, on.run_id, tenant=self._deps.tenant, state="failed", error=sentence)
             tasks.finish_task(tx, self._task)
 
         if on.run.import_no is not None and on.run.stage in _READING:
@@ -341,6 +345,6 @@ def wait(
 
 def _look(deps: Deps, run_id: str) -> dict[str, Any]:
     with reading(deps.engine) as tx:
-        row = sync_runs.get(tx, run_id)
+        row = sync_runs.get(tx, run_id, tenant=deps.tenant)
         assert row is not None
         return sync_runs.as_dict(tx, row, now=now_ms(tx))

@@ -71,7 +71,7 @@ def begin(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
         turns.refuse_beside_others(tx, tenant=deps.tenant)
         run_tasks.begin(tx, deps, undo_id, kind=KIND, scope={"undoes": run_id}, stages=STAGES)
         # What is put counts as said by the last import: a newer one goes before it.
-        sync_runs.change_run(tx, undo_id, import_no=imports.latest_complete(tx, deps.tenant) or 0)
+        sync_runs.change_run(tx, undo_id, tenant=deps.tenant, import_no=imports.latest_complete(tx, deps.tenant) or 0)
         _note(tx, deps, run_id, actor=actor, action="run.undo", after={"run": undo_id})
         return undo_id, True
 
@@ -80,8 +80,8 @@ def begin(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:
 
 def check(tx: Connection, deps: Deps, run_id: str) -> None:
     """Raise `UnknownRun`, or `Refused` where there is nothing that could be taken back."""
-    run = sync_runs.get(tx, run_id)
-    if run is None or run.tenant_id != deps.tenant:
+    run = sync_runs.get(tx, run_id, tenant=deps.tenant)
+    if run is None:
         raise UnknownRun(run_id)
     if run.kind in _NOT_UNDONE:
         raise Refused(run_id, KIND, _NOT_UNDONE[run.kind], "`obsync runs` lists the runs and their kinds.")
@@ -92,7 +92,7 @@ def check(tx: Connection, deps: Deps, run_id: str) -> None:
 def redo(deps: Deps, run_id: str, *, actor: str) -> int:
     """Lift the pins of a run that was taken back: the next sync asks again for what the source says. Returns how many."""
     with reading(deps.engine) as tx:
-        if sync_runs.get(tx, run_id) is None:
+        if sync_runs.get(tx, run_id, tenant=deps.tenant) is None:
             raise UnknownRun(run_id)
     count = 0
     while some := in_unit(deps.engine, lambda tx: pins.lift_some(tx, tenant=deps.tenant, undone_run=run_id)):

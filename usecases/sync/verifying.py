@@ -64,6 +64,7 @@ def postpone(connection: Connection, scope: Scope, work: Verifying) -> None:
     """Come back when the lists have caught up."""
     jobs.retry_later(
         connection,
+        tenant=scope.tenant,
         job_ids=[work.wanted.job_id],
         wait_ms=scope.times.lag_ms,
         code="fresh",
@@ -80,12 +81,14 @@ def cannot_read(connection: Connection, scope: Scope, work: Verifying, error: Wp
     """WPS does not show this calendar: a later try begins anew; worn out, the job is a dead letter."""
     one = work.wanted
     discrepancies.keep_walk(connection, None, tenant=scope.tenant, term=work.ref.term, target=work.ref.group_id)
-    jobs.change_attempts(connection, job_ids=[one.job_id], by=1)
+    jobs.change_attempts(connection, tenant=scope.tenant, job_ids=[one.job_id], by=1)
     if error.policy.to_person or one.attempts + 1 > error.policy.retries:
         closing.dead(connection, one, tenant=scope.tenant, lane=scope.lane, code=error.error_class, message=str(error))
         return
     wait = backoff_ms(error.policy, one.attempts + 1, 0.5)
-    jobs.retry_later(connection, job_ids=[one.job_id], wait_ms=wait, code=error.error_class, message=str(error))
+    jobs.retry_later(
+        connection, tenant=scope.tenant, job_ids=[one.job_id], wait_ms=wait, code=error.error_class, message=str(error)
+    )
 
 
 def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) -> None:
@@ -156,7 +159,7 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
             plan=plan,
             unfinished=asked_for & to_send,
         )
-    closing.done(connection, [work.wanted], lane=scope.lane)
+    closing.done(connection, [work.wanted], tenant=scope.tenant, lane=scope.lane)
 
 
 def _namesakes(connection: Connection, scope: Scope, work: Verifying, calendar: Mirrored) -> list[str] | None:

@@ -46,8 +46,8 @@ _SAID = {
 def run_of(deps: Deps, run_id: str, *, as_json: bool = False) -> dict[str, Any]:
     """A run as people and programs read it. Ends the command when there is none."""
     with reading(deps.engine) as tx:
-        row = sync_runs.get(tx, run_id)
-        found = None if row is None or row.tenant_id != deps.tenant else sync_runs.as_dict(tx, row, now=now_ms(tx))
+        row = sync_runs.get(tx, run_id, tenant=deps.tenant)
+        found = None if row is None else sync_runs.as_dict(tx, row, now=now_ms(tx))
     if found is None:
         fail(f"there is no run {run_id}", "`obsync runs` lists them.", as_json=as_json, code=2)
     return found

@@ -45,7 +45,7 @@ def make_sessions(on: Running, stage: AnyRow) -> Step:
         _touch(on)
         on.progress(stage.position, cursor="touched")
     with reading(deps.engine) as tx:
-        run = sync_runs.get(tx, on.run_id)
+        run = sync_runs.get(tx, on.run_id, tenant=on.deps.tenant)
     assert run is not None
     done = stage.done
     while not on.stopping:
@@ -73,7 +73,7 @@ def _touch(on: Running) -> None:
         kept = import_bases.any_unfinished(tx, tenant=tenant) or _is_half_read(tx, tenant)
         base = imports.load(tx, tenant=tenant, import_no=latest)
         now = latest if kept else import_bases.stand_on(tx, base, tenant=tenant, run_id=on.run_id)
-        sync_runs.change_run(tx, on.run_id, import_no=now)
+        sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=now)
         return now, kept
 
     import_no, kept = in_unit(on.deps.engine, number)

@@ -54,7 +54,11 @@ def read_changes(on: Running, stage: AnyRow) -> Step:
         if stage.cursor is None:
             on.progress(stage.position, cursor=found.way)
         if found.way == _UNCHANGED:
-            on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=imports.latest_complete(tx, tenant)))
+            on.unit(
+                lambda tx: sync_runs.change_run(
+                    tx, on.run_id, tenant=on.deps.tenant, import_no=imports.latest_complete(tx, tenant)
+                )
+            )
             return Done(found.note)
         if found.changes is None:
             return read_whole(on, stage, found.source)
@@ -161,7 +165,7 @@ def read_set(on: Running, stage: AnyRow, found: ChangeSet, *, watermark: str | N
     )
 
     def begun(tx: Connection) -> None:
-        sync_runs.change_run(tx, on.run_id, import_no=import_no)
+        sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=import_no)
         if part is not None:
             source_parts.note(tx, [part], tenant=deps.tenant, import_no=import_no)
 
@@ -249,7 +253,7 @@ def _apply(on: Running, stage: AnyRow, at: Import) -> bool:
                 tenant=deps.tenant,
                 import_no=at.import_no,
                 fence=on.fence,
-                also=lambda tx: sync_runs.change_run(tx, on.run_id, import_no=at.import_no),
+                also=lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=at.import_no),
             )
             return True
     return False

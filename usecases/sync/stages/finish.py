@@ -37,7 +37,7 @@ def _stand_aside(on: Running, stage: AnyRow, until: int) -> None:
         note = drain.note_of(on, None)
 
         def work(tx: Connection) -> None:
-            sync_runs.change_run(tx, on.run_id, held_until=until)
+            sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, held_until=until)
             sync_runs.change_stage(tx, on.run_id, stage.position, note=note)
 
         on.unit(work)

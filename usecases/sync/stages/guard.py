@@ -25,7 +25,7 @@ def ask_before_deleting(on: Running, stage: AnyRow) -> Step:
         going = sum(one.going for one in lanes)
         left = unanswered(
             ask_about_deletes(lanes),
-            run_questions.confirmed(tx, run_id=on.run_id),
+            run_questions.confirmed(tx, tenant=on.deps.tenant, run_id=on.run_id),
             deletes_allowed=allowed is not None and going <= allowed,
         )
         if left:
@@ -40,7 +40,9 @@ def ask_before_repairing(on: Running, stage: AnyRow) -> Step:
     tenant, states = on.deps.tenant, discrepancies.NOT_HEALED
     with reading(on.deps.engine) as tx:
         lanes = guards.repairs(tx, tenant=tenant, states=states)
-        left = unanswered(ask_about_repairs(lanes), run_questions.confirmed(tx, run_id=on.run_id))
+        left = unanswered(
+            ask_about_repairs(lanes), run_questions.confirmed(tx, tenant=on.deps.tenant, run_id=on.run_id)
+        )
         if left:
             return Asks(left, {"lanes": table(lanes), "sample": guards.to_repair(tx, tenant=tenant, states=states)})
     return _counted(on, stage, lanes, "to put right")

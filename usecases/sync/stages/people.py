@@ -68,7 +68,7 @@ def read_people(on: Running, stage: AnyRow) -> Step:
         if latest is None:
             raise RunFailed("There is no timetable whose people could be refreshed. Run `obsync sync SOURCE` first")
         if not lists.parts():
-            on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=latest))
+            on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=latest))
             on.has_read()
             return Done("the source has no lists of people")
         return _read(on, stage, lists, latest)
@@ -95,7 +95,7 @@ def _read(on: Running, stage: AnyRow, lists: Readable, latest: int) -> Step:
     number = importing.begin(
         deps.engine, tenant=deps.tenant, run_id=on.run_id, source=lists, fence=on.fence, kind=PEOPLE
     )
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=number))
+    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=number))
     rows_of = PeopleRows(deps.tenant, scope_of(on.run))
     total = stage.done
     while not on.stopping:
@@ -136,7 +136,7 @@ def _complete(on: Running, number: int, latest: int, *, everybody: bool) -> None
             tx, imports.load(tx, tenant=deps.tenant, import_no=number), tenant=deps.tenant, to_no=latest
         )
         imports.complete(tx, tenant=deps.tenant, import_no=at.import_no, findings=0)
-        sync_runs.change_run(tx, on.run_id, import_no=at.import_no)
+        sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=at.import_no)
         sync_runs.leave_reading(tx, tenant=deps.tenant, run_id=on.run_id)
 
     in_unit(deps.engine, flip)

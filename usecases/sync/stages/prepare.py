@@ -50,7 +50,7 @@ def read_whole(on: Running, stage: AnyRow, source: TimetableSource) -> Step:
     import_no = importing.begin(
         deps.engine, tenant=deps.tenant, run_id=on.run_id, source=source, fence=on.fence, watermark=watermark
     )
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=import_no))
+    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=import_no))
     with reading(deps.engine) as tx:
         first = imports.latest_complete(tx, deps.tenant) is None
     while not on.stopping:
@@ -123,7 +123,7 @@ def _too_little(on: Running) -> Asks | None:
         last = import_bases.staging_no(tx, tenant=tenant, import_no=last)
         before, now = _counted(tx, tenant, last), _counted(tx, tenant, number)
         questions = ask_about_rows(*_comparable(before, now))
-        left = unanswered(questions, run_questions.confirmed(tx, run_id=on.run_id))
+        left = unanswered(questions, run_questions.confirmed(tx, tenant=on.deps.tenant, run_id=on.run_id))
         if not left:
             return None
         colleges = guards.rows_by_college(tx, tenant=tenant, before=last, now=number)

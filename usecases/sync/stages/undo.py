@@ -19,7 +19,7 @@ def ask_before_undoing(on: Running, stage: AnyRow) -> Step:
     undone = json.loads(on.run.scope)["undoes"]
     lanes = undoing.losses(on.deps, undone)
     with reading(on.deps.engine) as tx:
-        confirmed = run_questions.confirmed(tx, run_id=on.run_id)
+        confirmed = run_questions.confirmed(tx, tenant=on.deps.tenant, run_id=on.run_id)
     left = unanswered(ask_about_deletes(lanes), confirmed)
     if left:
         return Asks(left, {"lanes": table(lanes), "sample": undoing.sample(on.deps, undone)})
@@ -40,7 +40,7 @@ def take_back(on: Running, stage: AnyRow) -> Step:
         scope["left"] = dict(left)
 
         def remember(tx: Connection, text: str = json.dumps(scope)) -> None:
-            sync_runs.change_run(tx, on.run_id, scope=text)
+            sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, scope=text)
 
         if page.skipped:
             on.unit(remember)

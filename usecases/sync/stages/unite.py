@@ -71,7 +71,11 @@ def _nothing_to_read(on: Running, decided: Sequence[Decided]) -> Step:
     if not any(one.part.outcome == SAME for one in decided):
         raise RunFailed(f"None of the sources can be read, and nothing was changed: {told}")
     tenant = on.deps.tenant
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=imports.latest_complete(tx, tenant)))
+    on.unit(
+        lambda tx: sync_runs.change_run(
+            tx, on.run_id, tenant=on.deps.tenant, import_no=imports.latest_complete(tx, tenant)
+        )
+    )
     return Done(f"no other source has changed; {told}")
 
 
@@ -79,7 +83,7 @@ def _read(on: Running, stage: AnyRow, decided: Sequence[Decided]) -> Step:
     deps = on.deps
     united = uniting.to_read(decided)
     import_no = importing.begin(deps.engine, tenant=deps.tenant, run_id=on.run_id, source=united, fence=on.fence)
-    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, import_no=import_no))
+    on.unit(lambda tx: sync_runs.change_run(tx, on.run_id, tenant=on.deps.tenant, import_no=import_no))
     uniting.begun(deps, decided, import_no=import_no, fence=on.fence)
     try:
         _read_to_the_end(on, stage, united, import_no)

@@ -1,0 +1,1 @@
+"""Requests that nobody wrote: made from the document, alone and one after the other, as every role."""
