@@ -39,6 +39,8 @@ def job(kind: str) -> Callable[[Handler], Handler]:
 def run_task(job_id: str) -> None:
     """Claim the task, do it, and leave it for another try when it breaks. A second message for it finds nothing."""
     deps = context().deps
+    if queues.SYNC in deps.paused():
+        return  # a keeper rings again once it goes on
     task = tasks.claim(deps, job_id, claim=secrets.token_hex(16), kinds=HANDLERS)
     if task is None:
         return

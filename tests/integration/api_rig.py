@@ -68,6 +68,8 @@ class SignedNames:
 
 WHOLE_INSTALLATION = {
     "db/lag.py:oldest_due_ms": "processes serve all schools; only times are read",
+    "db/lag.py:of_all": "processes serve all schools; only counts and times are read",
+    "db/lanes.py:due": "threads serve the lanes of all schools; of them only the number is told",
     "db/sync_runs.py:change_run": "by the id of a run that the same transaction has read for its school",
     "db/tasks.py:put_task": "by the id of a task that the statement before has found in its school",
     "db/tasks.py:take_away": "by the id of a task that the same transaction has put for its school",
