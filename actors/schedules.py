@@ -8,6 +8,7 @@ from actors import queues
 from actors.context import context
 from actors.job import job
 from observability.log import get_logger
+from observability.metrics import ACTOR_SECONDS
 from usecases import schedules
 from usecases.deps import Deps
 from usecases.tasks import Task
@@ -18,8 +19,12 @@ log = get_logger("schedules")
 @dramatiq.actor(queue_name=queues.TICK, periodic=cron("* * * * *"))
 def tick() -> None:
     """Look at the schedules. Late, doubled or lost, it changes nothing: the slots since the last one are in the rows."""
+    deps = context().deps
+    if queues.TICK in deps.paused():
+        return
     try:
-        schedules.tick(context().deps, ran_by=schedules.SCHEDULER)
+        with ACTOR_SECONDS.timed("tick"):
+            schedules.tick(deps, ran_by=schedules.SCHEDULER)
     except DBAPIError as error:
         log.error("schedules.database", reason=str(error.orig))
 

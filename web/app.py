@@ -5,7 +5,6 @@ begin ─▶ who asks ─▶ rate limit ─▶ which tenant, may he at all ─�
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,7 +22,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bootstrap.broker import broker_client, cache_client
 from bootstrap.settings import Settings
 from db.engine import reading
+from observability import tracing
 from observability.log import get_logger
+from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from web import auth, bodies, documents, headers, limits, policy
 from web.auth import Authenticator, NotAuthenticated
@@ -35,7 +36,7 @@ from web.site import NAME, Site, maybe_scope, site
 log = get_logger("web")
 
 MAX_BODY_BYTES: Final = 1 << 20
-_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SHOWN_PROBLEMS: Final = 20
 _OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
 
@@ -115,9 +116,10 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
 def _begin() -> Response | None:
     g.began_s = time.perf_counter()
     said = request.headers.get("X-Request-ID", "")
-    g.request_id = said if _REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
+    g.request_id = said if tracing.REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    ids = tracing.new_ids(request.headers.get("traceparent"))
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, **ids)
     return None
 
 
@@ -202,7 +204,11 @@ def _of_framework(error: HTTPException) -> Response:
 
 
 def _log(response: Response) -> None:
-    took_ms = round((time.perf_counter() - g.began_s) * 1000, 1) if "began_s" in g else None
+    took_s = time.perf_counter() - g.began_s if "began_s" in g else 0.0
+    took_ms = round(took_s * 1000, 1)
     route = request.url_rule.rule if request.url_rule is not None else "-"
+    method = request.method if request.method in _METHODS else "other"  # a caller may make one up
+    HTTP_REQUESTS.add(method, route, str(response.status_code))
+    HTTP_SECONDS.observe(took_s, method, route)
     say = log.debug if request.endpoint in limits.FREE else log.info
     say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

@@ -25,6 +25,7 @@ _MEMBERS = dict.fromkeys(("student", "teacher", "secretary", "admin", "platform"
 EXPECTED: dict[str, dict[str, str]] = {
     "GET /healthz": dict.fromkeys(ROLES.values(), "*"),
     "GET /readyz": dict.fromkeys(ROLES.values(), "*"),
+    "GET /metrics": dict.fromkeys(ROLES.values(), "*"),
     "GET /errors/": dict.fromkeys(ROLES.values(), "*"),
     "GET /errors/<code>": dict.fromkeys(ROLES.values(), "*"),
     "GET /api/v1/health": {"admin": "*", "platform": "*"},
@@ -62,6 +63,10 @@ EXPECTED: dict[str, dict[str, str]] = {
     "POST /api/v1/lanes/<lane>/resume": {"admin": "ocs", "platform": "ocs"},
     "GET /api/v1/limiter": {"admin": "*", "platform": "*"},
     "GET /api/v1/queues": {"admin": "*", "platform": "*"},
+    "GET /api/v1/cluster": {"platform": "*"},
+    "POST /api/v1/cluster/processes/<process_id>/drain": {"platform": "*"},
+    "POST /api/v1/cluster/queues/<queue>/pause": {"platform": "*"},
+    "POST /api/v1/cluster/queues/<queue>/resume": {"platform": "*"},
     "GET /api/v1/schedules": {"secretary": "*", "admin": "*", "platform": "*"},
     "GET /api/v1/schedules/<name>": {"secretary": "ocs", "admin": "ocs", "platform": "ocs"},
     "PATCH /api/v1/schedules/<name>": {"admin": "ocs", "platform": "ocs"},

@@ -4,6 +4,7 @@ from typing import Final
 
 from web.rest import (
     api_keys,
+    cluster,
     configs,
     courses,
     dead_letters,
@@ -14,6 +15,7 @@ from web.rest import (
     identity,
     lanes,
     logins,
+    metrics,
     quarantine,
     runs,
     schedules,
@@ -22,6 +24,7 @@ from web.routes import Feature
 
 FEATURES: Final[tuple[Feature, ...]] = (
     health.open_feature,
+    metrics.feature,
     identity.feature,
     health.feature,
     runs.feature,
@@ -29,6 +32,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     dead_letters.feature,
     quarantine.feature,
     lanes.feature,
+    cluster.feature,
     schedules.feature,
     courses.feature,
     exports.feature,
