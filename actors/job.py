@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -10,8 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from actors import queues
 from actors.context import context
+from observability import activity
 from observability.failpoints import failpoint
 from observability.log import get_logger
+from observability.tracing import continued
 from usecases import tasks
 from usecases.deps import Deps
 from usecases.tasks import ClaimLost, Task
@@ -46,16 +49,30 @@ def run_task(job_id: str) -> None:
     task = tasks.claim(deps, job_id, claim=secrets.token_hex(16), kinds=HANDLERS)
     if task is None:
         return
+    about = {"tenant": task.tenant, "actor": task.kind, "job_id": job_id, "run_id": task.run_id}
+    with continued(task.origin, otherwise=job_id, **about), activity.doing(task.kind, task.target):
+        began_s = time.monotonic()
+        outcome = _carry_out(deps, task)
+        took_ms = round((time.monotonic() - began_s) * 1000, 1)
+        log.debug("jobs.worked", outcome=outcome, took_ms=took_ms)
+
+
+def _carry_out(deps: Deps, task: Task) -> str:
+    """Do a claimed task. Returns what came of it: ok, claim_lost, database or broke."""
     try:
         HANDLERS[task.kind](tasks.in_school(deps, task), task)
     except ClaimLost as lost:
-        log.warning("jobs.claim_lost", job_id=job_id, reason=str(lost))
+        log.warning("jobs.claim_lost", reason=str(lost))
+        return "claim_lost"
     except DBAPIError as error:
         # The database cannot be told now; the claim runs out by itself and the task is done again.
-        log.error("jobs.database", job_id=job_id, reason=str(error.orig))
+        log.error("jobs.database", reason=str(error.orig))
+        return "database"
     except Exception as error:
-        log.exception("jobs.broke", job_id=job_id, kind=task.kind)
+        log.exception("jobs.broke", kind=task.kind)
         tasks.retry(deps, task, error)
+        return "broke"
+    return "ok"
 
 
 @dramatiq.actor(queue_name=queues.SYNC)

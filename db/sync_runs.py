@@ -11,6 +11,7 @@ from db.clock import db_now_ms, now_ms
 from db.tables import AnyRow, run_stages, runs, tenants
 from domain import tiers
 from domain.runs import ASKS, ENDED, PAUSED, RUNNING
+from observability.tracing import Origin, origin
 
 __all__ = ["ENDED", "RunActive"]
 
@@ -57,8 +58,14 @@ def begin(
     )
     # Two runs of one millisecond still come one after the other: the earlier goes first where both want the same.
     now = max(now_ms(connection), newest + 1)
-    row = {"id": run_id, "tenant_id": tenant, "kind": kind, "scope": json.dumps(scope, ensure_ascii=False)}
-    row |= {"trigger": trigger, "priority": priority}
+    row: dict[str, Any] = {
+        "id": run_id,
+        "tenant_id": tenant,
+        "kind": kind,
+        "scope": json.dumps(scope, ensure_ascii=False),
+    }
+    known = origin()
+    row |= {"trigger": trigger, "priority": priority, "request": known.request, "trace": known.trace}
     connection.execute(
         runs.insert(), [{**row, "mutex": mutex, "state": "queued", "stage": stages[0][0], "created_ms": now}]
     )
@@ -117,6 +124,13 @@ def get(connection: Connection, run_id: str, *, tenant: str, lock: bool = False)
     """The school's run of that id."""
     statement = select(runs).where(runs.c.tenant_id == tenant, runs.c.id == run_id)
     return connection.execute(statement.with_for_update() if lock else statement).one_or_none()
+
+
+def origin_of(connection: Connection, run_id: str, *, tenant: str) -> Origin | None:
+    """The request that a run came by; None where there is no such run."""
+    statement = select(runs.c.request, runs.c.trace).where(runs.c.tenant_id == tenant, runs.c.id == run_id)
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else Origin(row.request, row.trace)
 
 
 def active(connection: Connection, *, tenant: str, mutex: str) -> AnyRow | None:

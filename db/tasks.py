@@ -14,6 +14,7 @@ from db.clock import db_now_ms, now_ms
 from db.jobs import SCHEMA_VER, NewId
 from db.tables import AnyRow, jobs
 from domain.jobs import gives_up
+from observability.tracing import UNKNOWN, Origin, origin
 
 TASK_BROKE = "task"  # error code of a task that failed each time, whatever the reason
 
@@ -31,6 +32,7 @@ class Task:
     claim: str
     attempts: int
     run_id: str | None
+    origin: Origin = UNKNOWN
 
 
 class ClaimLost(Exception):
@@ -57,11 +59,8 @@ def put_task(
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == kind, jobs.c.open_key == target)
     row = connection.execute(select(jobs.c.id).where(*where).with_for_update()).one_or_none()
     if row is not None:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.tenant_id == tenant, jobs.c.id == row.id)
-            .values(rev=jobs.c.rev + 1, payload=payload, schema_ver=SCHEMA_VER)
-        )
+        again = {"rev": jobs.c.rev + 1, "payload": payload, "schema_ver": SCHEMA_VER, **_come_from()}
+        connection.execute(update(jobs).where(jobs.c.tenant_id == tenant, jobs.c.id == row.id).values(**again))
         return str(row.id)
     job_id = new_id()
     fresh = {
@@ -77,8 +76,14 @@ def put_task(
         "run_at": now + wait_ms,
         "created_ms": now,
     }
-    connection.execute(jobs.insert(), [{**_NEW, **fresh}])
+    connection.execute(jobs.insert(), [{**_NEW, **fresh, **_come_from()}])
     return job_id
+
+
+def _come_from() -> dict[str, str | None]:
+    """The request that asks: kept in the row, because a message carries nothing."""
+    known = origin()
+    return {"request": known.request, "trace": known.trace}
 
 
 _NEW: dict[str, Any] = {
@@ -151,7 +156,18 @@ def claim_task(
         connection.execute(update(jobs).where(*mine).values(**values))
         dead_letters.died(connection, job_id, tenant=tenant, error_class=TASK_BROKE, message=message)
         return None
-    return Task(row.id, row.tenant_id, row.kind, row.target, row.payload, row.rev, claim, row.attempts, row.run_id)
+    return Task(
+        row.id,
+        row.tenant_id,
+        row.kind,
+        row.target,
+        row.payload,
+        row.rev,
+        claim,
+        row.attempts,
+        row.run_id,
+        Origin(row.request, row.trace),
+    )
 
 
 def dead_task(connection: Connection, job_id: str, *, tenant: str) -> AnyRow | None:

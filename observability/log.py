@@ -3,8 +3,10 @@
     log = get_logger(__name__)
     log.info("lane.claimed", fence=7)          # the lane and the run come from `bound`, not from every call
 
-Third-party loggers (Dramatiq, SQLAlchemy, httpx) end in the same place and the same form. Values under a name that
-promises a secret never reach an output, at any depth.
+Each line has `ts`, `level`, `event`, `logger` and `service`; where they are known `tenant`, `user`, `request_id`,
+`trace_id`, `took_ms`, and of what failed `error`, the class of the exception. Third-party loggers (Dramatiq, SQLAlchemy,
+httpx) end in the same place and the same form. Values under a name that promises a secret never reach an output, at any
+depth.
 """
 
 from __future__ import annotations
@@ -55,8 +57,31 @@ def _one_line(_logger: WrappedLogger, _method: str, event: MutableMapping[str, A
     return event
 
 
-def configure(level: str = "INFO", *, pretty: bool | None = None, out: TextIO | None = None) -> None:
-    """Sets logging up for this process; may be called again. `pretty` is decided by the terminal when not given."""
+def _name_error(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """The class of the exception as a field: a traceback cannot be counted."""
+    said = event.get("exc_info")
+    found = sys.exc_info()[1] if said is True else said[1] if isinstance(said, tuple) else said
+    if isinstance(found, BaseException):
+        event.setdefault("error", type(found).__name__)
+    return event
+
+
+def _of_service(service: str | None) -> Processor:
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        if service is not None:
+            event.setdefault("service", service)
+        return event
+
+    return name
+
+
+def configure(
+    level: str = "INFO", *, pretty: bool | None = None, out: TextIO | None = None, service: str | None = None
+) -> None:
+    """Sets logging up for this process; may be called again. `pretty` is decided by the terminal when not given.
+
+    `service` is the process as the Procfile calls it.
+    """
     stream = sys.stderr if out is None else out
     readable = stream.isatty() if pretty is None else pretty
     shared: list[Processor] = [
@@ -64,6 +89,8 @@ def configure(level: str = "INFO", *, pretty: bool | None = None, out: TextIO | 
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _of_service(service),
+        _name_error,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         redact,
         _one_line,

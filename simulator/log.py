@@ -27,17 +27,21 @@ class Entry:
         "method",
         "n",
         "path",
+        "request",
         "start",
         "status",
     )
 
-    def __init__(self, method: str, path: str, lane: str | None, start: float, size: int) -> None:
+    def __init__(
+        self, method: str, path: str, lane: str | None, start: float, size: int, *, request: str | None = None
+    ) -> None:
         self.n = 0
         self.start = start
         self.end = start
         self.method = method
         self.path = path
         self.lane = lane
+        self.request = request
         self.bytes = size
         self.status = 0
         self.code: int | None = None
@@ -58,6 +62,7 @@ class Entry:
             "status": self.status,
             "code": self.code,
             "lane": self.lane,
+            "request": self.request,
             "applied": self.applied,
             "applied_at": self.applied_at and round(self.applied_at, 6),
             "items": self.items,

@@ -85,7 +85,8 @@ class Service:
         lane = request.headers.get(b"x-obsync-lane")
         if lane is not None and not lane.isascii():
             lane = lane.encode("latin-1").decode("utf-8", "replace")
-        entry = Entry(request.method, request.target, lane, request.start_s, len(request.body))
+        named = request.headers.get(b"x-obsync-request")
+        entry = Entry(request.method, request.target, lane, request.start_s, len(request.body), request=named)
         self.in_flight += 1
         return Exchange(request, connection, entry, None, 0.0)
 

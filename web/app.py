@@ -5,7 +5,6 @@ begin ─▶ who asks ─▶ rate limit ─▶ which tenant, may he at all ─�
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from bootstrap.broker import broker_client, cache_client
 from bootstrap.settings import Settings
 from db.engine import reading
+from observability import tracing
 from observability.log import get_logger
 from usecases.deps import Deps
 from web import auth, bodies, documents, headers, limits, policy
@@ -35,7 +35,6 @@ from web.site import NAME, Site, maybe_scope, site
 log = get_logger("web")
 
 MAX_BODY_BYTES: Final = 1 << 20
-_REQUEST_ID: Final = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 _SHOWN_PROBLEMS: Final = 20
 _OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
 
@@ -115,9 +114,10 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
 def _begin() -> Response | None:
     g.began_s = time.perf_counter()
     said = request.headers.get("X-Request-ID", "")
-    g.request_id = said if _REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
+    g.request_id = said if tracing.REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=g.request_id)
+    ids = tracing.new_ids(request.headers.get("traceparent"))
+    structlog.contextvars.bind_contextvars(request_id=g.request_id, **ids)
     return None
 
 

@@ -24,7 +24,8 @@ _ALWAYS: Final = {
 }
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _ASKED: Final = (
-    "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID"
+    "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID, "
+    "traceparent"
 )
 _SHOWN: Final = (
     "ETag, Idempotency-Replayed, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "

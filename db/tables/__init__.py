@@ -10,6 +10,7 @@ from db.tables.attendance import (
     geofences,
 )
 from db.tables.base import AnyRow, metadata
+from db.tables.cluster import paused_queues, processes
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
     api_keys,
@@ -71,8 +72,10 @@ __all__ = [
     "mirror",
     "offerings",
     "opt_outs",
+    "paused_queues",
     "periods",
     "pins",
+    "processes",
     "quarantine",
     "revoked_tokens",
     "roles",

@@ -22,6 +22,8 @@ runs = table(
     Column("import_no", BigInteger),
     Column("error", Text),
     Column("report", LONG),
+    Column("request", String(64)),  # the request that it came by
+    Column("trace", String(55)),  # traceparent, of the same
     instant("created_ms", nullable=False),
     instant("started_ms"),
     instant("finished_ms"),

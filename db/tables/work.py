@@ -29,6 +29,8 @@ jobs = table(
     Column("error_code", String(40)),
     Column("last_error", Text),
     Column("run_id", ID),
+    Column("request", String(64)),  # of a task: the request that it came by; a lane job's is that of its run
+    Column("trace", String(55)),  # traceparent, of the same
     instant("created_ms", nullable=False),
     instant("finished_ms"),
     UniqueConstraint("tenant_id", "kind", "open_key"),

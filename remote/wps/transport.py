@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from observability.failpoints import failpoint
-from observability.log import get_logger
+from observability.log import current, get_logger
 from ratelimit.limiter import Limiter, LimiterAway, Park
 from ratelimit.retry_after import parse_retry_after
 from remote.wps.auth import TokenSource
@@ -118,8 +118,9 @@ class Transport:
         max_connections: int = 64,
         label_lanes: bool = False,
     ) -> None:
-        """`budget_s` bounds a whole call; `clock` tells aware UTC. `label_lanes` adds a header with the lane's name,
-        for a simulator's log. Raises ValueError for a bad address."""
+        """`budget_s` bounds a whole call; `clock` tells aware UTC. `label_lanes` adds headers with the lane's name and the
+        id of the request that the call comes of, for a simulator's log: WPS declares none. Raises ValueError for a bad
+        address."""
         self._base_url = base_url.rstrip("/")
         self._credentials = credentials
         self._limiter = limiter
@@ -173,15 +174,26 @@ class Transport:
         """
         _check_lane(on.lane)
         self._spend(on)
+        started_s = self._monotonic()
         try:
             found = self._call(on, call)
         except GuardRefused:
+            self._say(on, call, started_s, "not_sent")
             raise  # no news of WPS
         except WpsError as error:
+            self._say(on, call, started_s, str(error.kind.value), error)
             self._tell_breaker(on, error)
             raise
+        self._say(on, call, started_s, "ok")
         self._tell_breaker(on, None)
         return found
+
+    def _say(self, on: Admitted, call: Call, started_s: float, outcome: str, error: WpsError | None = None) -> None:
+        """One line for a call, so that its request can be followed to the end. Of what went well only where one asks."""
+        took_ms = round((self._monotonic() - started_s) * 1_000, 1)
+        say = log.debug if error is None else log.info
+        said = {} if error is None else {"error": type(error).__name__}
+        say("wps.call", call=call.name, call_lane=on.lane, outcome=outcome, took_ms=took_ms, **said)
 
     def _call(self, on: Admitted, call: Call) -> object:
         deadline = Deadline(self._budget_s, monotonic=self._monotonic)
@@ -252,6 +264,7 @@ class Transport:
         }
         if self._label_lanes:
             headers["x-obsync-lane"] = quote(lane, safe="")
+            headers["x-obsync-request"] = quote(current("request_id") or "", safe=":")
         return headers
 
     def _token(self, on: Admitted, deadline: Deadline) -> str:

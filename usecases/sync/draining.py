@@ -22,12 +22,13 @@ from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
 from observability.failpoints import failpoint
-from observability.log import get_logger
+from observability.log import bound, get_logger
+from observability.tracing import Origin, continued
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
 from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
-from usecases.sync import failures, recording, settling, verifying, walking
+from usecases.sync import failures, origins, recording, settling, verifying, walking
 from usecases.sync.choosing import choose
 from usecases.sync.failures import GO_ON, Rest
 from usecases.sync.learning import Learnt
@@ -80,7 +81,8 @@ def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Call
         try:
             holding = holdings.claim(*lane)
             if holding is not None:
-                done = drain_slice(deps, holdings, holding, executor)
+                with bound(tenant=lane[0], lane=lane[1]):
+                    done = drain_slice(deps, holdings, holding, executor)
                 calls += done.calls
                 more = done.more
         finally:
@@ -171,10 +173,13 @@ class _Drain:
             return self._choose()
         failpoint("lanes.after_intent")
         guarded = replace(on, guard=self._guard(before))
+        run_id = ready.wanted[0].run_id
+        came_by = self._origin(run_id)
         # The choosing goes aside and not the call: nobody has to be woken between an answer and the next request.
         chosen = self._executor.submit(self._choose, ready.ref.group_id)
         try:
-            outcome = send(self._deps.remote.client, guarded, ready)
+            with continued(came_by, otherwise=run_id or "-", run_id=run_id):
+                outcome = send(self._deps.remote.client, guarded, ready)
         finally:
             wait((chosen,))
         self.calls += 1
@@ -182,6 +187,9 @@ class _Drain:
         self._learnt.from_call(ready, outcome)
         self._finished = (ready, outcome)
         return chosen.result()
+
+    def _origin(self, run_id: str | None) -> Origin:
+        return origins.of_run(self._deps.engine, run_id, tenant=self._scope.tenant)
 
     def _admit(self) -> Admitted:
         found = self._deps.remote.transport.admit(
@@ -271,7 +279,9 @@ class _Drain:
             self._settle(work)
             return
         if isinstance(work, Verifying):
-            self._verify(work)
+            run_id = work.wanted.run_id
+            with continued(self._origin(run_id), otherwise=run_id or "-", run_id=run_id):
+                self._verify(work)
             return
         step = recording.close if isinstance(work, Closing) else recording.bury
 
