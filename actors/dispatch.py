@@ -22,14 +22,16 @@ def ring(what: str) -> None:
 
 
 def dispatch(deps: Deps, *, idle_threads: int) -> int:
-    """Ring for every task that is due, mark every lane that is due, and wake as many threads as can be used.
+    """Ring for every task that is due, mark every lane that is due, and wake as many threads as can be used; nothing of what
+    is paused.
 
     Returns how many lanes were due.
     """
+    paused = deps.paused()
     for job_id, queue in due_tasks(deps, kinds=HANDLERS):
-        if queue in BELLS:
+        if queue in BELLS and queue not in paused:
             ring(job_id)
-    lanes = due_lanes(deps)
+    lanes = [] if queues.LANES in paused else due_lanes(deps)
     if lanes:
         deps.hints.mark(lanes)
         deps.hints.hurry(urgent_lanes(deps))

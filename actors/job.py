@@ -46,6 +46,8 @@ def run_task(job_id: str) -> None:
         log.warning("jobs.bad_message")
         return
     deps = context().deps
+    if queues.SYNC in deps.paused():
+        return  # a keeper rings again once it goes on
     task = tasks.claim(deps, job_id, claim=secrets.token_hex(16), kinds=HANDLERS)
     if task is None:
         return

@@ -18,8 +18,11 @@ log = get_logger("schedules")
 @dramatiq.actor(queue_name=queues.TICK, periodic=cron("* * * * *"))
 def tick() -> None:
     """Look at the schedules. Late, doubled or lost, it changes nothing: the slots since the last one are in the rows."""
+    deps = context().deps
+    if queues.TICK in deps.paused():
+        return
     try:
-        schedules.tick(context().deps, ran_by=schedules.SCHEDULER)
+        schedules.tick(deps, ran_by=schedules.SCHEDULER)
     except DBAPIError as error:
         log.error("schedules.database", reason=str(error.orig))
 

@@ -1,6 +1,6 @@
 """What use cases are given: the outside world, once per process, and nothing global."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -50,7 +50,8 @@ class Remote:
 
 @dataclass(frozen=True)
 class Deps:
-    """Engine, remote, hints, times, secrets, ids; `stopping` is set when the process should come to rest."""
+    """Engine, remote, hints, times, secrets, ids; `stopping` is set when the process should come to rest,
+    `paused` tells the queues that nothing may be begun of."""
 
     engine: Engine
     remote: Remote
@@ -65,3 +66,4 @@ class Deps:
     encryption_keys: str = field(default="", repr=False)
     oidc: OidcClient = field(default_factory=OidcClient)
     stopping: Event = field(default_factory=Event)
+    paused: Callable[[], Collection[str]] = frozenset

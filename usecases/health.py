@@ -11,7 +11,7 @@ from typing import Final, Literal, Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import lag
+from db import lag, paused_queues
 from db.engine import reading
 from db.migrate import newest, revision_of
 from ratelimit.limiter import LimiterAway
@@ -83,12 +83,13 @@ def _redis(server: Server) -> tuple[State, str | None]:
 def _queues(deps: Deps) -> tuple[State, str | None]:
     try:
         with reading(deps.engine) as tx:
-            waits = lag.oldest_due_ms(tx)
+            waits, paused = lag.oldest_due_ms(tx), sorted(paused_queues.names(tx))
     except SQLAlchemyError as error:
         return "degraded", type(error).__name__
     late = {queue: ms for queue, ms in waits.items() if ms > LATE_S * 1000}
-    said = ", ".join(f"{queue} is {ms // 1000} s late" for queue, ms in sorted(late.items()))
-    return ("degraded", said) if late else ("ok", None)
+    said = [f"{queue} is paused" for queue in paused]
+    said += [f"{queue} is {ms // 1000} s late" for queue, ms in sorted(late.items())]
+    return ("degraded", ", ".join(said)) if said else ("ok", None)
 
 
 def _circuit(deps: Deps) -> tuple[State, str | None]:

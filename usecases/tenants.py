@@ -57,6 +57,11 @@ def app_of(connection: Connection, *, tenant: str) -> str | None:
     return connection.execute(select(tenants.c.wps_app_id).where(tenants.c.id == tenant)).scalar()
 
 
+def all_ids(connection: Connection) -> list[str]:
+    """Every school there is."""
+    return list(connection.execute(select(tenants.c.id).order_by(tenants.c.id)).scalars())
+
+
 def zone_of(connection: Connection, *, tenant: str) -> ZoneInfo:
     """The tenant's zone. Raises `UnknownTenant`."""
     name = connection.execute(select(tenants.c.zone).where(tenants.c.id == tenant)).scalar()

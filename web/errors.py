@@ -17,7 +17,7 @@ from domain.configs import BadConfig, UnknownConfig
 from domain.passwords import BadLoginName, BadPassword
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, dead_letters, failures, lane_control, logins, sso
+from usecases import api_keys, cluster, dead_letters, failures, lane_control, logins, sso
 from usecases.configs import ConfigChanged
 from usecases.cron import BadCron
 from usecases.identity import PasswordsOff, WaitToSignIn
@@ -131,6 +131,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请核对 details 中的数量后再试", "Look at what the details say, and send that count"),
     "EDIT_REFUSED": Problem(422, VALIDATION, "不能这样修改", "It cannot be changed like this",
         "请按 details 修改；没有任何更改", "Mend what the details say; nothing was changed"),
+    "DRAIN_REFUSED": Problem(409, CONFLICT, "该进程不能这样停下", "This process is not drained like that",
+        "请先从负载均衡中移除它，再停止它", "Take it out of the load balancer and stop it"),
     "RATE_LIMITED": Problem(429, RATE_LIMITED, "请求过于频繁", "Too many requests",
         "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
@@ -223,6 +225,9 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),
     (dead_letters.NotEditable, lambda e: ApiError("EDIT_REFUSED", Detail("changes", str(e)))),
     (lane_control.UnknownLane, lambda _: ApiError("NOT_FOUND")),
+    (cluster.UnknownProcess, lambda _: ApiError("NOT_FOUND")),
+    (cluster.UnknownQueue, lambda _: ApiError("NOT_FOUND")),
+    (cluster.CannotDrain, _told("DRAIN_REFUSED")),
     (UnknownSchedule, lambda _: ApiError("NOT_FOUND")),
     (BadCron, lambda e: ApiError("INVALID", Detail("cron", str(e), "five fields, for example 0 7-22 * * *"))),
     (LimiterAway, _unavailable),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+
 from flask_openapi import OpenAPI
 
 from bootstrap.broker import make_broker
 from bootstrap.settings import Settings
-from bootstrap.wiring import wire
+from bootstrap.version import version
+from bootstrap.wiring import new_id, wire
 from observability import failpoints
 from observability.log import configure
+from usecases.heartbeat import Heartbeat
 from web.app import create_app
 from web.auth import Credentials
 
@@ -22,4 +26,8 @@ def build() -> OpenAPI:
     from actors import dispatch  # after the broker: actors register on import
 
     wired = wire(settings, ring=dispatch.ring, need_redis=False)
-    return create_app(wired.deps, settings, Credentials(wired.deps))
+    app = create_app(wired.deps, settings, Credentials(wired.deps))
+    heartbeat = Heartbeat(wired.deps.engine, kind="web", version=version(), new_id=new_id)
+    heartbeat.start()
+    atexit.register(heartbeat.stop)
+    return app

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 
 from bootstrap.broker import cache_client, stream_client
 from bootstrap.settings import Settings
+from bootstrap.version import version
 from bootstrap.wiring import new_id
 from db import check_in_dead_letters
 from db.check_in_stream import CheckInStream, Entry
@@ -32,8 +33,10 @@ from db.engine import check, in_unit, make_engine
 from domain.check_ins import CheckIn
 from observability.failpoints import failpoint
 from observability.log import get_logger
+from observability.metrics import CHECK_IN_COMMIT, CHECK_INS_DEAD, CHECK_INS_WRITTEN
 from usecases import check_in_batch
 from usecases.check_in_batch import Written
+from usecases.heartbeat import Heartbeat
 from workers.roster_tender import RosterTender
 
 log = get_logger("checkins")
@@ -167,13 +170,16 @@ class Batcher:
                 parts.extendleft(reversed([part[at : at + size] for at in range(0, len(part), size)]))
                 continue
             self.counts.written += len(part)
+            CHECK_INS_WRITTEN.add(by=len(part))
             self._tell(tenant, written)
 
     def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
         self.counts.attempts += 1
         began = time.monotonic()
         written = check_in_batch.write(self._engine, batch, tenant=tenant)
-        self.counts.commit_ms.append((time.monotonic() - began) * 1000)
+        took_s = time.monotonic() - began
+        self.counts.commit_ms.append(took_s * 1000)
+        CHECK_IN_COMMIT.observe(took_s)
         failpoint("checkins.before_ack")
         return written
 
@@ -188,6 +194,7 @@ class Batcher:
             )
             log.error("checkins.dead_letter", entry=entry.id, reason=reason)
             self.counts.dead += 1
+            CHECK_INS_DEAD.add()
 
     def _tell(self, tenant: str, written: Written) -> None:
         if self._publish is None or not written.counters:
@@ -212,10 +219,14 @@ def run_batcher(settings: Settings) -> None:
     writer = Batcher(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publisher(cache_client(settings)))
     tender = RosterTender(engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping)
     _say_what_is_not_kept(settings, stream)
+    heartbeat = Heartbeat(engine, kind="checkins", version=version(), new_id=new_id, drain=stopping.set)
     tender.start()
+    heartbeat.start()
     log.info("worker.started", process="checkins", consumer=writer.consumer, pid=os.getpid())
     writer.run(stopping)
+    heartbeat.draining()
     tender.join(timeout=5)
+    heartbeat.stop()
     log.info("worker.stopped", process="checkins", written=writer.counts.written, dead=writer.counts.dead)
 
 

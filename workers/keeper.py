@@ -1,9 +1,9 @@
 """The keeper: one thread per worker that keeps what would otherwise be forgotten.
 
 It renews the leases of this process, rings for work that is due (so that a lost doorbell costs a second), keeps the number
-of active lanes in step with the limiter, wakes lanes when WPS is back, does a tick that is late (so that schedules need no
-scheduler to be alive), holds and lets go what waits for off-peak hours, forgets ended sign-ins each hour, and clears what dead
-brokers left in Redis.
+of active lanes in step with the limiter, asks which queues are paused, wakes lanes when WPS is back, does a tick that is late
+(so that schedules need no scheduler to be alive), holds and lets go what waits for off-peak hours, forgets ended sign-ins each
+hour, and clears what dead brokers left in Redis.
 """
 
 import random
@@ -17,6 +17,7 @@ import redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
+from actors import queues
 from actors.dispatch import dispatch
 from bootstrap.broker import NAMESPACE
 from db.engine import checkpoint, reading
@@ -80,8 +81,10 @@ class Keeper(threading.Thread):
         lane_threads: int,
         tick_s: float = _TICK_S,
         prune_s: float = _PRUNE_S,
+        look_for_pauses: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(name="keeper", daemon=True)
+        self._look_for_pauses = look_for_pauses
         self._deps = deps
         self._holdings = holdings
         self._cap = cap
@@ -117,7 +120,7 @@ class Keeper(threading.Thread):
                 self._guarded("tidy", lambda: tidy(self._client))
                 due["tidy"] = now + _TIDY_S
             if now >= due["tick"]:
-                self._guarded("tick", lambda: schedules.late_tick(self._deps))
+                self._guarded("tick", self._late_tick)
                 due["tick"] = now + self._tick_s * random.uniform(0.8, 1.2)  # noqa: S311 (jitter)
             if now >= due["hours"]:
                 self._guarded("hours", lambda: off_peak.keep(self._deps))
@@ -134,7 +137,12 @@ class Keeper(threading.Thread):
         self._holdings.renew()
         self._deps.hints.hold(self._holdings.names(), hold_ms=self._deps.times.lease_ms)
 
+    def _late_tick(self) -> None:
+        if queues.TICK not in self._deps.paused():
+            schedules.late_tick(self._deps)
+
     def _dispatch(self) -> None:
+        self._look_for_pauses()
         self._cap.refresh()
         self._outage.refresh()
         dispatch(self._deps, idle_threads=self._lane_threads - len(self._holdings.names()))

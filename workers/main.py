@@ -16,10 +16,13 @@ import dramatiq.worker
 
 from bootstrap.broker import make_broker
 from bootstrap.settings import Settings
+from bootstrap.version import version
 from bootstrap.wiring import wire
 from observability.log import get_logger
 from ratelimit.limiter import Limits
+from usecases.heartbeat import Heartbeat
 from usecases.lanes import Holdings
+from usecases.queues import PausedQueues
 from usecases.schedules import recovered
 from usecases.sync.draining import choosing_threads
 
@@ -42,7 +45,9 @@ def run_worker(name: str, settings: Settings) -> None:
 
     wired = wire(settings, ring=dispatch.ring, need_redis=False)
     stopping = threading.Event()
-    deps = replace(wired.deps, stopping=stopping)
+    paused = PausedQueues(wired.deps.engine)
+    paused.refresh()
+    deps = replace(wired.deps, stopping=stopping, paused=paused)
     threads = settings.lane_threads if name == "lanes" else settings.job_threads
     holdings = Holdings(
         deps.engine,
@@ -58,19 +63,41 @@ def run_worker(name: str, settings: Settings) -> None:
     # A bell that waits in a busy process is one that an idle process does not hear.
     dramatiq.worker.QUEUE_PREFETCH = threads
     worker = dramatiq.Worker(broker, queues=set(BY_PROCESS[name]), worker_timeout=_POLL_MS, worker_threads=threads)
-    keeper = Keeper(deps, holdings, cap, wired.redis, lane_threads=threads if name == "lanes" else 0)
+    keeper = Keeper(
+        deps,
+        holdings,
+        cap,
+        wired.redis,
+        lane_threads=threads if name == "lanes" else 0,
+        look_for_pauses=paused.refresh,
+    )
+    heartbeat = Heartbeat(
+        deps.engine,
+        kind=name,
+        version=version(),
+        new_id=deps.new_id,
+        queues=BY_PROCESS[name],
+        drain=stopping.set,
+        doing=lambda: {
+            "holds": [f"{tenant}/{lane}" for tenant, lane in holdings.names()],
+            "keeper_ms": round((time.monotonic() - keeper.last_beat) * 1000),
+        },
+    )
     _spare_the_collector()
     sys.setswitchinterval(_SWITCH_S)
     worker.start()
     keeper.start()
+    heartbeat.start()
     for warning in settings.warnings():
         log.warning("worker.promise_off", what=warning)
     log.info("worker.started", process=name, threads=threads, pid=os.getpid())
     _watch(worker, keeper, stopping)
+    heartbeat.draining()
     worker.stop(timeout=round(settings.wps_timeout_s * 1000) + 4000)
     keeper.join(timeout=2)
     executor.shutdown(wait=False, cancel_futures=True)
     deps.remote.transport.close()
+    heartbeat.stop()
     log.info("worker.stopped", process=name)
 
 

@@ -3,6 +3,7 @@
 A tick that cannot be sent is not lost work: the next one, or a keeper, decides the same slots.
 """
 
+import os
 import signal
 import sys
 import time
@@ -14,7 +15,11 @@ from redis.exceptions import RedisError
 
 from bootstrap.broker import make_broker
 from bootstrap.settings import Settings
+from bootstrap.version import version
+from bootstrap.wiring import new_id
+from db.engine import make_engine
 from observability.log import get_logger
+from usecases.heartbeat import Heartbeat
 
 log = get_logger("scheduler")
 
@@ -28,10 +33,21 @@ def run_scheduler(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: sys.exit(0))
+    heartbeat = Heartbeat(
+        make_engine(settings.database_url, pool_size=1),
+        kind="scheduler",
+        version=version(),
+        new_id=new_id,
+        drain=lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    heartbeat.start()
     log.info("scheduler.started")
-    while True:
-        _send_ticks(tick)
-        time.sleep(_AWAY_S)
+    try:
+        while True:
+            _send_ticks(tick)
+            time.sleep(_AWAY_S)
+    finally:
+        heartbeat.stop()
 
 
 def _send_ticks(tick: dramatiq.Actor[[], None]) -> None:

@@ -31,6 +31,7 @@ from workers.process_log import ProcessLog
 FIRST_WAIT_S: Final = 0.2
 LONGEST_WAIT_S: Final = 5.0
 STEADY_S: Final = 10.0  # a process that lived this long is not in a crash loop
+DRAINED_WAIT_S: Final = 30.0  # one that ended by itself was told to: nobody wants it back in the same moment
 STOP_WAIT_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -59,6 +60,8 @@ class Event:
     def sentence(self) -> str:
         """For a person."""
         who = f"{self.name} (process {self.pid})"
+        if self.kind == "died" and self.returncode == 0:
+            return f"{who} has finished and ended, as it was told to; starting another one in {self.wait_s:.0f} s"
         if self.kind == "died":
             return f"{who} {ended_how(self.returncode)}; starting it again in {self.wait_s:.1f} s"
         if self.kind == "killed":
@@ -151,9 +154,12 @@ class Supervisor:
         pid, returncode = _pid(child), self._reap(child)
         if now - child.started_at >= STEADY_S:
             child.wait_s = FIRST_WAIT_S
-        event = Event("died", child.name, pid, returncode, child.wait_s)
+        wait_s = DRAINED_WAIT_S if returncode == 0 else child.wait_s
+        event = Event("died", child.name, pid, returncode, wait_s)
         child.log.note(event.sentence)
         self._back_off(child, now)
+        if returncode == 0:
+            child.start_at, child.wait_s = now + wait_s, FIRST_WAIT_S
         return event
 
     def _back_off(self, child: _Child, now: float) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.supervisor import CannotStart, Event, Supervisor
+from workers.supervisor import DRAINED_WAIT_S, CannotStart, Event, Supervisor
 
 NOTES_SIGTERM = """
 import signal, sys, time
@@ -106,6 +106,16 @@ def test_a_process_that_dies_at_once_is_started_ever_more_slowly(watched: Watche
     until(lambda: watched.kinds("broken").count("died") >= 3)
     waits = [event.wait_s for event in watched.events if event.kind == "died"]
     assert waits[:3] == [0.2, 0.4, 0.8]
+
+
+def test_a_process_that_ended_as_it_was_told_is_not_wanted_back_at_once(watched: Watched) -> None:
+    """Who drains a worker wants it gone for a moment, and to be told when another one comes."""
+    watched.run("lanes", "raise SystemExit(0)")
+    until(lambda: watched.kinds("lanes").count("died") == 1, timeout_s=60)
+    (died,) = [event for event in watched.events if event.kind == "died"]
+    assert (died.returncode, died.wait_s) == (0, DRAINED_WAIT_S)
+    assert died.sentence.endswith("has finished and ended, as it was told to; starting another one in 30 s")
+    assert watched.supervisor.running() == {}
 
 
 def test_stop_sends_one_sigterm_and_waits_for_the_work_at_hand(watched: Watched) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from db import lanes
+from db import lanes, processes
 from db.engine import in_unit
+from db.processes import Process
 from db.tables import failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
@@ -45,7 +46,16 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "error": "INTERNAL",
         "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
         "code": person(api, whose),
+        "process_id": process(api),
+        "queue": "sync",
     }
+
+
+def process(api: Api) -> str:
+    """A worker that beats."""
+    one = Process(api.deps.new_id(), "jobs", "host-1", 4711, "0.1.0", ("sync", "tick"), 1_725_000_000_000)
+    in_unit(api.engine, lambda tx: processes.beat(tx, one, state="running", doing={}, counts={}))
+    return one.id
 
 
 def dead_letter(api: Api, whose: str, **more: Any) -> str:

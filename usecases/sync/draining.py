@@ -21,8 +21,10 @@ from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
+from observability import activity
 from observability.failpoints import failpoint
 from observability.log import bound, get_logger
+from observability.metrics import LANE_JOBS, LANE_SLICES
 from observability.tracing import Origin, continued
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
@@ -34,12 +36,13 @@ from usecases.sync.failures import GO_ON, Rest
 from usecases.sync.learning import Learnt
 from usecases.sync.recording import Scope
 from usecases.sync.sending import send
-from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
+from usecases.sync.work import Burying, Call, Closing, Done, Outcome, Settling, Verifying, Work
 
 T = TypeVar("T")
 
 log = get_logger("lanes")
 
+QUEUE = "lanes"
 _FLUSH_BEFORE_SLEEP_MS = 20
 _ASK_EVERY_S = 0.5  # how often a lane whose slice is over asks whether another one waits
 _NOT_ITS_FAULT = (WpsThrottled, GuardRefused, WpsMisconfigured, WpsNotSent, WpsAuth)
@@ -68,7 +71,7 @@ def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Call
     A hint is only a hint: the database may refuse the claim, and then the lane is somebody else's or not due.
     """
     calls, woken = 0, False
-    while not deps.stopping.is_set():
+    while not deps.stopping.is_set() and QUEUE not in deps.paused():
         lane = deps.hints.claim(cap=cap(), hold_ms=deps.times.lease_ms)
         if lane is None:
             return calls
@@ -93,7 +96,7 @@ def drain_lanes(deps: Deps, holdings: Holdings, executor: Executor, *, cap: Call
 def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Executor) -> Slice:
     """Work a claimed lane until it is empty, has had its share while others wait, or must rest; then give it back."""
     drain = _Drain(deps, holding, executor)
-    rest, more, released = GO_ON, False, False
+    rest, more, released, ended = GO_ON, False, False, "lost"
     try:
         try:
             more = drain.run()
@@ -102,6 +105,7 @@ def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Exec
         drain.give_back_slot()
         holdings.release(holding, park_ms=rest.ms, note=rest.note)
         released = True
+        ended = "turn" if more else "rest" if rest.ms else "empty"
     except FenceLost as lost:
         log.warning("lanes.fence_lost", lane=holding.held.lane, reason=str(lost))
     except DBAPIError as error:
@@ -111,6 +115,7 @@ def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Exec
         if not released:
             drain.give_back_slot()
             holdings.forget(holding)
+    LANE_SLICES.add(ended)
     return Slice(drain.calls, more and released)
 
 
@@ -152,7 +157,7 @@ class _Drain:
                 work = self._choose()
 
     def _must_yield(self) -> bool:
-        if self._deps.stopping.is_set():
+        if self._deps.stopping.is_set() or QUEUE in self._deps.paused():
             return True
         now = time.monotonic()
         if now < self._ask_again or not slice_is_over(calls=self.calls, elapsed_ms=(now - self._started) * 1000):
@@ -257,6 +262,7 @@ class _Drain:
     def _completed(self) -> None:
         if self._finished is not None:
             failpoint("db.after_complete")
+            count_call(self._scope.tenant, self._scope.lane, *self._finished)
         self._finished = None
 
     @property
@@ -381,6 +387,14 @@ class _Drain:
         if self._slot is not None:
             self._deps.remote.transport.release(self._slot)
             self._slot = None
+
+
+def count_call(tenant: str, lane: str, call: Call, outcome: Outcome) -> None:
+    """A call of a lane is over and written down."""
+    jobs = len(call.wanted)
+    LANE_JOBS.add(call.kind, type(outcome).__name__.lower(), by=jobs)
+    if isinstance(outcome, Done):
+        activity.sent(tenant, lane, jobs)
 
 
 def _rest_of_look(error: WpsError) -> Rest:

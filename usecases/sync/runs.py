@@ -196,7 +196,7 @@ class _Runner:
             self._fail(str(error))
 
     def _work(self) -> None:
-        while not self._deps.stopping.is_set():
+        while not self._deps.stopping.is_set() and QUEUE not in self._deps.paused():
             on, stage = self._where()
             if on.run.asked is not None:
                 obeying.obey(on)

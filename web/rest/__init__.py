@@ -4,6 +4,7 @@ from typing import Final
 
 from web.rest import (
     api_keys,
+    cluster,
     configs,
     courses,
     dead_letters,
@@ -29,6 +30,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     dead_letters.feature,
     quarantine.feature,
     lanes.feature,
+    cluster.feature,
     schedules.feature,
     courses.feature,
     exports.feature,

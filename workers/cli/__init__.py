@@ -7,6 +7,7 @@ from workers.cli.audit import audit
 from workers.cli.campus import campus
 from workers.cli.changes import changes
 from workers.cli.classes import classes
+from workers.cli.cluster import cluster
 from workers.cli.days import days
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, changes, checkins, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate,
+    audit, campus, changes, checkins, classes, cluster, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate,
     off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, sync, terms, up, users,
     verify, worker,
 ):  # fmt: skip
