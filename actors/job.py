@@ -14,6 +14,7 @@ from actors.context import context
 from observability import activity
 from observability.failpoints import failpoint
 from observability.log import get_logger
+from observability.metrics import ACTOR_RUNS, ACTOR_SECONDS
 from observability.tracing import continued
 from usecases import tasks
 from usecases.deps import Deps
@@ -55,8 +56,10 @@ def run_task(job_id: str) -> None:
     with continued(task.origin, otherwise=job_id, **about), activity.doing(task.kind, task.target):
         began_s = time.monotonic()
         outcome = _carry_out(deps, task)
-        took_ms = round((time.monotonic() - began_s) * 1000, 1)
-        log.debug("jobs.worked", outcome=outcome, took_ms=took_ms)
+        took_s = time.monotonic() - began_s
+        ACTOR_RUNS.add(task.kind, outcome)
+        ACTOR_SECONDS.observe(took_s, task.kind)
+        log.debug("jobs.worked", outcome=outcome, took_ms=round(took_s * 1000, 1))
 
 
 def _carry_out(deps: Deps, task: Task) -> str:

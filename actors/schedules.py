@@ -8,6 +8,7 @@ from actors import queues
 from actors.context import context
 from actors.job import job
 from observability.log import get_logger
+from observability.metrics import ACTOR_SECONDS
 from usecases import schedules
 from usecases.deps import Deps
 from usecases.tasks import Task
@@ -22,7 +23,8 @@ def tick() -> None:
     if queues.TICK in deps.paused():
         return
     try:
-        schedules.tick(deps, ran_by=schedules.SCHEDULER)
+        with ACTOR_SECONDS.timed("tick"):
+            schedules.tick(deps, ran_by=schedules.SCHEDULER)
     except DBAPIError as error:
         log.error("schedules.database", reason=str(error.orig))
 

@@ -27,7 +27,7 @@ PREFIX: Final = "OBSYNC_"
 DURABILITIES: Final = ("memory", "fsync", "replica")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
-_SECRET_FIELDS: Final = frozenset({"wps_app_key", "secret_key", "encryption_keys", "sentry_dsn"})
+_SECRET_FIELDS: Final = frozenset({"wps_app_key", "secret_key", "encryption_keys", "sentry_dsn", "metrics_token"})
 _MISTYPED: Final = 0.85  # difflib ratio from which an unknown name is taken for a slip of the pen
 
 
@@ -74,6 +74,7 @@ class Settings:
     ip_limit_per_min: int = 300
     checkin_durability: str = "fsync"
     sentry_dsn: str = ""
+    metrics_token: str = ""  # blank: /metrics answers this machine alone
     log_level: str = "INFO"
     failpoints: str = ""
     base_domain: str = ""  # NORTH.obsync.example.edu is the school NORTH
@@ -331,6 +332,12 @@ def _sentry(text: str) -> str:
     return text
 
 
+def _metrics_token(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("use at least 16 characters from a random source, without blanks")
+    return text
+
+
 def _storage(text: str) -> str:
     if urlsplit(text).scheme not in {"file", "s3"}:
         raise ValueError("use file:///path/to/folder or s3://bucket")
@@ -411,6 +418,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "ip_limit_per_min": _whole(1, 1_000_000),
     "checkin_durability": _one_of(*DURABILITIES),
     "sentry_dsn": _sentry,
+    "metrics_token": _metrics_token,
     "log_level": _one_of(*LOG_LEVELS),
     "failpoints": _failpoints,
     "base_domain": _domain,

@@ -28,6 +28,7 @@ from domain.ids import secret_key
 from domain.receipts import BadReceipt, Receipt
 from domain.verdicts import Attempt, Rules, Verdict, Window
 from observability.log import get_logger
+from observability.metrics import CHECK_INS
 from usecases import check_in_batch, check_in_keys, check_in_rules
 from usecases import rosters as roster_work
 
@@ -117,6 +118,15 @@ class Desk:
 
     def accept(self, asked: Asked) -> Accepted:
         """The receipt of this check-in, or of the one before. Raises Refused, Busy."""
+        try:
+            found = self._accept(asked)
+        except (Refused, Busy) as error:
+            CHECK_INS.add(type(error).__name__.lower())
+            raise
+        CHECK_INS.add("first" if found.first else "again")
+        return found
+
+    def _accept(self, asked: Asked) -> Accepted:
         session = self._session(asked.session_id)
         accepted, review = self._posted_back(asked, session) if asked.receipt else self._judged(asked, session)
         answer = self._ask_stream(accepted, review, session)

@@ -24,6 +24,7 @@ from bootstrap.settings import Settings
 from db.engine import reading
 from observability import tracing
 from observability.log import get_logger
+from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from web import auth, bodies, documents, headers, limits, policy
 from web.auth import Authenticator, NotAuthenticated
@@ -35,6 +36,7 @@ from web.site import NAME, Site, maybe_scope, site
 log = get_logger("web")
 
 MAX_BODY_BYTES: Final = 1 << 20
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SHOWN_PROBLEMS: Final = 20
 _OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
 
@@ -202,7 +204,11 @@ def _of_framework(error: HTTPException) -> Response:
 
 
 def _log(response: Response) -> None:
-    took_ms = round((time.perf_counter() - g.began_s) * 1000, 1) if "began_s" in g else None
+    took_s = time.perf_counter() - g.began_s if "began_s" in g else 0.0
+    took_ms = round(took_s * 1000, 1)
     route = request.url_rule.rule if request.url_rule is not None else "-"
+    method = request.method if request.method in _METHODS else "other"  # a caller may make one up
+    HTTP_REQUESTS.add(method, route, str(response.status_code))
+    HTTP_SECONDS.observe(took_s, method, route)
     say = log.debug if request.endpoint in limits.FREE else log.info
     say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

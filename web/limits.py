@@ -54,7 +54,7 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
     limiter.request_filter(lambda: request.endpoint in FREE or request.method == "OPTIONS")
 
 
-FREE = frozenset({"health.healthz", "health.readyz"})
+FREE = frozenset({"health.healthz", "health.readyz", "metrics.show_metrics"})
 """Routes that machines ask all the time: not counted."""
 
 

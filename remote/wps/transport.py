@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 
 from observability.failpoints import failpoint
 from observability.log import current, get_logger
+from observability.metrics import ADMISSION_WAIT, ADMISSIONS, WPS_CALLS, WPS_SECONDS
 from ratelimit.limiter import Limiter, LimiterAway, Park
 from ratelimit.retry_after import parse_retry_after
 from remote.wps.auth import TokenSource
@@ -152,9 +153,13 @@ class Transport:
         try:
             found = self._limiter.acquire(self._key, hold_ms=hold_ms, max_wait_ms=max_wait_ms, release=release)
         except LimiterAway:
+            ADMISSIONS.add("limiter_away")
             return Parked(_AWAY_MS, "limiter_away")
         if isinstance(found, Park):
+            ADMISSIONS.add(f"parked_{found.reason}")
             return Parked(found.wait_ms, found.reason)
+        ADMISSIONS.add("after_a_wait" if found.wait_ms else "at_once")
+        ADMISSION_WAIT.observe(found.wait_ms / 1000)
         self._remember(found.slot, hold_ms / 1_000)
         return Admitted(lane, found.slot, found.epoch, found.wait_ms, trip=found.trip, doubted=found.doubted)
 
@@ -190,7 +195,10 @@ class Transport:
 
     def _say(self, on: Admitted, call: Call, started_s: float, outcome: str, error: WpsError | None = None) -> None:
         """One line for a call, so that its request can be followed to the end. Of what went well only where one asks."""
-        took_ms = round((self._monotonic() - started_s) * 1_000, 1)
+        took_s = self._monotonic() - started_s
+        took_ms = round(took_s * 1_000, 1)
+        WPS_CALLS.add(call.name, outcome)
+        WPS_SECONDS.observe(took_s, call.name)
         say = log.debug if error is None else log.info
         said = {} if error is None else {"error": type(error).__name__}
         say("wps.call", call=call.name, call_lane=on.lane, outcome=outcome, took_ms=took_ms, **said)

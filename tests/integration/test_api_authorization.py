@@ -25,6 +25,7 @@ _MEMBERS = dict.fromkeys(("student", "teacher", "secretary", "admin", "platform"
 EXPECTED: dict[str, dict[str, str]] = {
     "GET /healthz": dict.fromkeys(ROLES.values(), "*"),
     "GET /readyz": dict.fromkeys(ROLES.values(), "*"),
+    "GET /metrics": dict.fromkeys(ROLES.values(), "*"),
     "GET /errors/": dict.fromkeys(ROLES.values(), "*"),
     "GET /errors/<code>": dict.fromkeys(ROLES.values(), "*"),
     "GET /api/v1/health": {"admin": "*", "platform": "*"},

@@ -15,6 +15,7 @@ from web.rest import (
     identity,
     lanes,
     logins,
+    metrics,
     quarantine,
     runs,
     schedules,
@@ -23,6 +24,7 @@ from web.routes import Feature
 
 FEATURES: Final[tuple[Feature, ...]] = (
     health.open_feature,
+    metrics.feature,
     identity.feature,
     health.feature,
     runs.feature,
