@@ -5,6 +5,7 @@ import dramatiq
 from actors import queues
 from actors.context import context
 from observability.failpoints import failpoint
+from observability.log import bound
 from usecases.sync.draining import drain_lanes
 
 
@@ -12,5 +13,6 @@ from usecases.sync.draining import drain_lanes
 def drain_lane() -> None:
     """Has no argument on purpose: which lane is worked is decided when a thread is free, not when the bell rings."""
     now = context()
-    drain_lanes(now.deps, now.holdings, now.executor, cap=now.cap)
+    with bound(actor="drain_lane"):
+        drain_lanes(now.deps, now.holdings, now.executor, cap=now.cap)
     failpoint("broker.before_ack")

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from actors import queues
 from actors.context import context
 from actors.job import job
-from observability.log import get_logger
+from observability.log import bound, get_logger
 from observability.metrics import ACTOR_SECONDS
 from usecases import schedules
 from usecases.deps import Deps
@@ -23,7 +23,7 @@ def tick() -> None:
     if queues.TICK in deps.paused():
         return
     try:
-        with ACTOR_SECONDS.timed("tick"):
+        with bound(actor="tick"), ACTOR_SECONDS.timed("tick"):
             schedules.tick(deps, ran_by=schedules.SCHEDULER)
     except DBAPIError as error:
         log.error("schedules.database", reason=str(error.orig))

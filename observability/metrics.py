@@ -188,6 +188,12 @@ LANES = _gauge("obsync_lanes", "Lanes by state.", "state")
 LANE_PENDING = _gauge(
     "obsync_lane_pending", "Jobs that wait in a lane: the lanes with the most, the others together.", "tenant", "lane"
 )
+LANE_SPEED = _gauge(
+    "obsync_lane_sent_per_minute",
+    "Jobs of a lane that were sent within the last minute, of those lanes.",
+    "tenant",
+    "lane",
+)
 LANES_UNSETTLED = _gauge("obsync_intents_unsettled", "Writes whose outcome is not known.")
 DEAD_LETTERS = _gauge("obsync_dead_letters", "Jobs that gave up and wait for a person.", "kind")
 LIMITER_RATE = _gauge("obsync_limiter_rate", "Calls a second that the limiter grants now.")

@@ -11,7 +11,7 @@ from tests.tenant_statements import Watch
 
 WHOLE_INSTALLATION: Final = {
     "db/lag.py:oldest_due_ms": "processes serve all schools; only times are read",
-    "db/lag.py:of_all": "processes serve all schools; only counts and times are read",
+    "db/lag.py:of_all": "the same of depths and rates; of tasks only counts and times are read",
     "db/lanes.py:due": "threads serve the lanes of all schools; each is claimed by its tenant and name",
     "db/lanes.py:urgent": "the same, for those that go first",
     "db/tasks.py:due_tasks": "workers serve the tasks of all schools; a bell rings for an id alone",

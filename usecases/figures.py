@@ -6,6 +6,7 @@ A part that cannot be read is left out, and `obsync_up` says so: what is missing
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -88,23 +89,29 @@ class Scrapes:
         with reading(self._deps.engine) as tx:
             now, schools = now_ms(tx), tenants.all_ids(tx)
             counted = processes.counts_by_kind(tx, metrics.add_up)
-            _processes(tx, found, now)
+            speeds = _processes(tx, found, now)
             _queues(tx, found, self._queues)
-            _lanes(tx, found, schools)
+            _lanes(tx, found, schools, speeds)
             _sync(tx, found, schools, now)
             for standing, count in counts.standings(tx, schools, since_ms=now - _DAY_MS, until_ms=now).items():
                 found.set(metrics.ATTENDANCE, count, standing)
             found.counts = counted  # in place of those of this process alone
 
 
-def _processes(tx: Connection, found: Figures, now: int) -> None:
+def _processes(tx: Connection, found: Figures, now: int) -> Counter[str]:
+    """Returns how many jobs of each lane (``tenant/lane``) they have sent within the last minute."""
+    speeds = Counter[str]()
     for row in processes.listing(tx):
         state = cluster.shown_state(row.state, age_ms=now - row.beat_ms)
         found.add(metrics.PROCESSES, 1, row.kind, state)
-        in_use, size = json.loads(row.doing).get("pool", (0, 0))
-        if state != cluster.SILENT:
-            found.add(metrics.POOL_IN_USE, in_use, row.kind)
-            found.add(metrics.POOL_SIZE, size, row.kind)
+        if state == cluster.SILENT:
+            continue
+        doing = json.loads(row.doing)
+        in_use, size = doing.get("pool", (0, 0))
+        found.add(metrics.POOL_IN_USE, in_use, row.kind)
+        found.add(metrics.POOL_SIZE, size, row.kind)
+        speeds.update(doing.get("lanes", {}))
+    return speeds
 
 
 def _queues(tx: Connection, found: Figures, names: Sequence[str]) -> None:
@@ -116,7 +123,7 @@ def _queues(tx: Connection, found: Figures, names: Sequence[str]) -> None:
         found.set(metrics.QUEUE_PAUSED, queue in paused, queue)
 
 
-def _lanes(tx: Connection, found: Figures, schools: Sequence[str]) -> None:
+def _lanes(tx: Connection, found: Figures, schools: Sequence[str], speeds: Mapping[str, int]) -> None:
     """The lanes with the most by name, all others as one: a name for each would be a series for each college there ever was."""
     pending: list[tuple[int, str, str]] = []
     found.set(metrics.LANES_UNSETTLED, 0)
@@ -127,7 +134,9 @@ def _lanes(tx: Connection, found: Figures, schools: Sequence[str]) -> None:
             if row["queued"]:
                 pending.append((row["queued"], school, row["lane"]))
     for place, (count, school, lane) in enumerate(sorted(pending, reverse=True)):
-        found.add(metrics.LANE_PENDING, count, *((school, lane) if place < LANES_NAMED else (_REST, _REST)))
+        named = (school, lane) if place < LANES_NAMED else (_REST, _REST)
+        found.add(metrics.LANE_PENDING, count, *named)
+        found.add(metrics.LANE_SPEED, speeds.get(f"{school}/{lane}", 0), *named)
 
 
 def _sync(tx: Connection, found: Figures, schools: Sequence[str], now: int) -> None:

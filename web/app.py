@@ -189,7 +189,8 @@ def _failed(error: Exception) -> Response:
         if known.problem.status >= 500:
             log.warning("request.unavailable", reason=type(error).__name__)
         return failure(known)
-    log.exception("request.failed")
+    route = request.url_rule.rule if request.url_rule is not None else "-"
+    log.exception("request.failed", method=request.method, route=route)
     return failure(ApiError("INTERNAL"))
 
 

@@ -7,11 +7,10 @@ import atexit
 from flask_openapi import OpenAPI
 
 from bootstrap.broker import make_broker
+from bootstrap.observing import observe
 from bootstrap.settings import Settings
 from bootstrap.version import version
 from bootstrap.wiring import new_id, wire
-from observability import failpoints
-from observability.log import configure
 from usecases.heartbeat import Heartbeat
 from web.app import create_app
 from web.auth import Credentials
@@ -20,8 +19,7 @@ from web.auth import Credentials
 def build() -> OpenAPI:
     """Make the parts after the fork, then the application. Raises what `wire` raises, and `BadSetting`."""
     settings = Settings.from_env()
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoints)
+    observe(settings, "web")
     make_broker(settings)
     from actors import dispatch  # after the broker: actors register on import
 

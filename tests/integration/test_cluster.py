@@ -21,9 +21,10 @@ from bootstrap import addresses
 from bootstrap.settings import Settings
 from bootstrap.wiring import new_id
 from db import paused_queues, tasks
+from db.clock import now_ms
 from db.engine import in_unit, make_engine, reading
-from db.processes import counts_by_kind
-from db.tables import audit, jobs, processes
+from db.processes import Process, beat, counts_by_kind
+from db.tables import audit, jobs, processes, throughput
 from domain import cluster
 from observability import activity, metrics
 from tests.fixtures_stores import Valkey
@@ -153,8 +154,24 @@ def test_lanes_are_shown_with_what_waits_and_a_range(api: Api) -> None:
     row |= {"run_at": 1, "attempts": 0, "created_ms": 1}
     many = [{**row, "id": f"j{n}", "target": f"e{n}", "open_key": f"e{n}"} for n in range(3)]
     in_unit(api.engine, lambda tx: tx.execute(jobs.insert(), many))
-    (one,) = api.person("zoe").get("/api/v1/cluster").get_json()["data"]["lanes"]
-    assert (one["tenant"], one["lane"], one["pending"], one["etaMs"]) == (HOME, MATHS, 3, None)
+    zoe = api.person("zoe")
+    (one,) = zoe.get("/api/v1/cluster").get_json()["data"]["lanes"]
+    assert (one["tenant"], one["lane"], one["pending"], one["owner"], one["etaMs"]) == (HOME, MATHS, 3, None, None)
+
+    def works(tx: Any) -> None:
+        doing = {"holds": [f"{HOME}/{MATHS}"], "lanes": {f"{HOME}/{MATHS}": 40}}
+        worker = Process("lanes-1", "lanes", "host-2", 7, "", ("lanes",), 1)
+        beat(tx, worker, state="running", doing=doing, counts={})
+        samples = [
+            {"tenant_id": HOME, "run_id": "r", "at_ms": now_ms(tx) - 60_000 * n, "closed": 1000 - 40 * n}
+            for n in range(5)
+        ]
+        tx.execute(throughput.insert(), samples)
+
+    in_unit(api.engine, works)
+    (one,) = zoe.get("/api/v1/cluster").get_json()["data"]["lanes"]
+    assert (one["owner"], one["perMin"]) == ("lanes@host-2:7", 40)
+    assert 0 <= one["etaMs"][0] < one["etaMs"][1]
 
 
 # --- obeying ------------------------------------------------------------------------------------------------------------

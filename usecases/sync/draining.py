@@ -111,6 +111,9 @@ def drain_slice(deps: Deps, holdings: Holdings, holding: Holding, executor: Exec
     except DBAPIError as error:
         # The outcome of a call in flight may be lost with it; its intent is in the database and will be settled.
         log.error("lanes.database", lane=holding.held.lane, reason=str(error.orig))
+    except Exception:
+        log.exception("lanes.broke", lane=holding.held.lane)
+        raise
     finally:
         if not released:
             drain.give_back_slot()

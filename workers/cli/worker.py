@@ -2,8 +2,8 @@
 
 import click
 
+from bootstrap.observing import observe
 from bootstrap.settings import Settings
-from observability import failpoints
 from observability.log import configure
 from workers.batcher import run_batcher
 from workers.cli.console import command
@@ -20,8 +20,7 @@ def worker() -> None:
 @command
 def _serve(name: str) -> None:
     settings = Settings.from_env()
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoints)
+    observe(settings, name)
     run_worker(name, settings)
 
 
@@ -42,8 +41,7 @@ def jobs() -> None:
 def checkins() -> None:
     """Write check-ins from the stream into the database, and look after rosters."""
     settings = Settings.from_env()
-    configure(settings.log_level)
-    failpoints.arm(settings.failpoints)
+    observe(settings, "checkins")
     run_batcher(settings)
 
 
@@ -52,7 +50,7 @@ def checkins() -> None:
 def scheduler() -> None:
     """Send the tick of each minute. One is enough; two do no harm."""
     settings = Settings.from_env()
-    configure(settings.log_level)
+    observe(settings, "scheduler")
     run_scheduler(settings)
 
 
@@ -61,5 +59,5 @@ def scheduler() -> None:
 def web() -> None:
     """Serve the API. Any number of them, behind any load balancer."""
     settings = Settings.from_env()
-    configure(settings.log_level)
+    configure(settings.log_level, service="web")  # its servers are processes of their own, and told for themselves
     run_web(settings)
