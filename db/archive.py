@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from db import run_counts
-from db.jobs import MIRRORED
+from db.jobs import MIRRORED, OF_TENANT
 from db.tables import enrolments, jobs, meetings, members, mirror, runs, sessions, verifications
 
 CLOSED: Final = ("done", "cancelled", "superseded")
@@ -56,7 +56,7 @@ def remove_history(connection: Connection, *, tenant: str, term: str, cursor: Cu
     )
     ids = list(connection.execute(select(jobs.c.id).where(*where).limit(limit)).scalars())
     if ids:
-        connection.execute(delete(jobs).where(jobs.c.id.in_(sorted(ids))))
+        connection.execute(delete(jobs).where(OF_TENANT, jobs.c.id.in_(sorted(ids))), {"b_tenant": tenant})
     return len(ids), [after] if len(ids) == limit else [targets[-1]]
 
 

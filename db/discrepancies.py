@@ -231,13 +231,12 @@ def verified(
     )
 
 
-def totals(connection: Connection, *, run_id: str) -> dict[str, int]:
+def totals(connection: Connection, *, tenant: str, run_id: str) -> dict[str, int]:
     """What a run looked at: calendars, and in them events, strangers' events, members."""
     names = ("events", "strangers", "members", "differences")
     sums = [func.sum(verifications.c[name]).label(name) for name in names]
-    row = connection.execute(
-        select(func.count().label("calendars"), *sums).where(verifications.c.run_id == run_id)
-    ).one()
+    mine = (verifications.c.tenant_id == tenant, verifications.c.run_id == run_id)
+    row = connection.execute(select(func.count().label("calendars"), *sums).where(*mine)).one()
     return {"calendars": int(row.calendars), **{name: int(getattr(row, name) or 0) for name in names}}
 
 

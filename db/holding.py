@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, func, select, update
 
 from db.clock import db_now_ms
-from db.jobs import MIRRORED
+from db.jobs import MIRRORED, OF_TENANT
 from db.tables import jobs, runs, tenants
 from domain.jobs import HELD, QUEUED
 from domain.runs import RUNNING
@@ -70,8 +70,8 @@ def hold(
     ids = sorted(connection.execute(select(jobs.c.id).where(*mine).limit(limit)).scalars())
     if ids:
         # The state alone is asked again: whoever took the job over meanwhile has said how near it is.
-        still = (jobs.c.id.in_(ids), jobs.c.state == state, jobs.c.tier >= from_tier)
-        connection.execute(update(jobs).where(*still).values(state=HELD))
+        still = (OF_TENANT, jobs.c.id.in_(ids), jobs.c.state == state, jobs.c.tier >= from_tier)
+        connection.execute(update(jobs).where(*still).values(state=HELD), {"b_tenant": tenant})
     return len(ids)
 
 

@@ -56,7 +56,7 @@ def by_whom(connection: Connection, *, tenant: str, undone_run: str) -> str | No
     """The run that took a run back, while its pins hold; one that was cancelled or failed may be followed by another."""
     return connection.execute(
         select(pins.c.run_id)
-        .join(runs, runs.c.id == pins.c.run_id)
+        .join(runs, (runs.c.tenant_id == pins.c.tenant_id) & (runs.c.id == pins.c.run_id))
         .where(
             pins.c.tenant_id == tenant,
             pins.c.undone_run == undone_run,

@@ -29,6 +29,8 @@ _PLACE: Final = re.compile(r"%\(\w+\)s|(?<!%)%s")
 _LIST: Final = re.compile(r"(\?|%s|%\(\w+\)s)(?:, (?:\?|%s|%\(\w+\)s))+")
 _ROWS: Final = re.compile(r"(\([^()]*\))(?:, \1)+")
 """Lists of places, and rows of them. One of five hundred and one of two are the same statement, and parsed once."""
+_MIGRATION: Final = "a migration"
+"""Which is about the tables, and so about everybody's rows."""
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -134,6 +136,8 @@ def place() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         where = _of_product(frame.f_code.co_filename)
+        if where == _MIGRATION:
+            return ""
         if where:
             return f"{where}:{frame.f_code.co_name}"
         frame = frame.f_back
@@ -147,7 +151,9 @@ def _of_product(filename: str) -> str:
     if not path.is_relative_to(_ROOT):
         return ""
     where = path.relative_to(_ROOT)
-    sends = where.name in ("engine.py", "upsert.py", "clock.py", "migrate.py") or "migrations" in where.parts
+    if "migrations" in where.parts:
+        return _MIGRATION
+    sends = where.name in ("engine.py", "upsert.py", "clock.py")
     return "" if sends or where.parts[0] not in _PRODUCT else str(where)
 
 

@@ -215,4 +215,9 @@ def report(tx: Connection, *, tenant: str, run_id: str) -> dict[str, Any]:
     left = sum(count for _, state, count in counted if state != discrepancies.HEALED)
     healed = sum(count for _, state, count in counted if state == discrepancies.HEALED)
     found = [{"what": what, "state": state, "count": count} for what, state, count in counted]
-    return {**discrepancies.totals(tx, run_id=run_id), "discrepancies": left, "healed": healed, "found": found}
+    return {
+        **discrepancies.totals(tx, tenant=tenant, run_id=run_id),
+        "discrepancies": left,
+        "healed": healed,
+        "found": found,
+    }
