@@ -24,9 +24,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 5.0
-_CHECKPOINT_PAGES = (
-    10_000  # 40 MB of log; a checkpoint holds up every writer, and one for 4 MB comes ten times as often
-)
+CHECKPOINT_PAGES = 10_000  # 40 MB of log; a checkpoint holds up every writer, and one for 4 MB comes ten times as often
 _RETRIES = 5
 _IDLE_S = 1.0  # less than any restart of a server takes
 _DEADLOCK, _LOCK_WAIT, _DUPLICATE = 1213, 1205, 1062
@@ -106,7 +104,7 @@ def _sqlite(url: str, pool_size: int) -> Engine:
             "synchronous=NORMAL",
             "foreign_keys=ON",
             "cache_size=-16000",
-            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

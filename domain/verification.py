@@ -8,6 +8,7 @@ Nothing here heals by itself: a difference is acted on only when a second walk s
 lag proves little, and a copy that is deleted by mistake does not come back.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -97,6 +98,16 @@ class Verdict:
     events: int = 0
     strangers: int = 0
     members: int = 0
+
+
+def fingerprint(rows: Sequence[Mirrored], members: Mapping[str, tuple[str, str]]) -> str:
+    """Changes with whatever a call of ours changes in the mirror of a calendar: a walk is good only while it is the same."""
+    parts = [
+        (row.target, row.state, row.remote_id, row.marker, row.sent_hash, row.name, row.intent is not None)
+        for row in sorted(rows, key=lambda one: one.target)
+        if row.state != "none" or row.intent is not None
+    ]
+    return key_of(json.dumps([parts, sorted(members.items())], ensure_ascii=True))
 
 
 def compare(

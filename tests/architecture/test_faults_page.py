@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 
+from bootstrap.settings import Settings
+from db.engine import CHECKPOINT_PAGES
+from domain.lanes import Times
+from domain.settlement import LIST_LIMIT
 from tests.architecture import sources
 
 PAGE = sources.PROJECT / "docs" / "flows" / "faults.md"
@@ -48,3 +53,16 @@ def test_what_is_not_shown_has_its_reason() -> None:
     reasons = re.findall(r"^\| (\d+) \|[^|]+\|([^|]+)\|$", text, re.MULTILINE)
     assert {int(number) for number, _ in reasons} == {17, 49, 54}
     assert all(len(reason) > 30 for _, reason in reasons)
+
+
+def test_the_bounds_of_the_exceptions_are_those_of_the_code() -> None:
+    """A registrar plans by these numbers; a default that moves must move them."""
+    page = (PAGE.parent / "settlement.md").read_text(encoding="utf-8")
+    default = {field.name: field.default for field in fields(Settings)}
+    guard_s = Times(0, 0, 0, 0).guard_ms / 1000
+    assert f"({default['wps_timeout_s']:g} s, and up to {guard_s:g} s before it)" in page
+    assert f"request ({default['wps_late_s']:g} s)" in page and f"lag ({default['wps_list_lag_s']:g} s)" in page
+    wait_s = sum(float(default[name]) for name in ("wps_timeout_s", "wps_late_s", "wps_list_lag_s")) + guard_s
+    assert f"within the wait (about {round(wait_s, -1):g} s)" in page
+    assert page.count(f"at most {LIST_LIMIT} events or one calendar") == 2
+    assert f"some {round(CHECKPOINT_PAGES * 4096 / 1e6, -1):.0f} MB of log" in page

@@ -36,7 +36,7 @@ QUICK = {
 
 
 def until(
-    true: Callable[[], object], what: str | Callable[[], str], *, within_s: float = 60.0, every_s: float = 0.02
+    true: Callable[[], object], what: str | Callable[[], str], *, within_s: float = 60.0, every_s: float = 0.05
 ) -> None:
     """Wait for something that another process does."""
     give_up = time.monotonic() + within_s

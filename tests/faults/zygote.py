@@ -4,6 +4,7 @@ Speaks JSON lines. {"start": {"name", "environ", "log", "prelude"}} answers with
 exit code, or null while it lives. What it forks is a process of its own in every respect a signal can tell.
 """
 
+import gc
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+import usecases.sso
+import usecases.wps_login  # noqa: F401 (the actors import both, and those can be imported only by the worker itself)
 from observability import failpoints
 from workers.cli import main as obsync
 
@@ -59,6 +62,8 @@ class Gate:
 
 def serve() -> None:
     """Answer until standard input ends."""
+    gc.collect()
+    gc.freeze()  # what a worker collects at its start would else be all of this, and each page of it copied
     for line in sys.stdin:
         asked = json.loads(line)
         if "start" in asked:

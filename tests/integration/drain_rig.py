@@ -181,7 +181,7 @@ class World:
             self.deps.hints.mark(due)
             calls += drain_lanes(self.deps, self.holdings, self.executor, cap=lambda: 10)
             if not due:
-                time.sleep(0.02)
+                time.sleep(0.04)
         return calls
 
     def at_rest(self) -> bool:

@@ -148,6 +148,9 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter(here: Worl
     here.drain(until=lambda: here.job(event(1).target).state == "dead")
     assert here.job(event(1).target).error_code == "attempts"
     assert here.count("event")[1:3] == (1, 1)
+    here.put(event(2), import_no=3)
+    here.drain()
+    assert here.say("c1") == [("线性代数 1", "101"), ("线性代数 2", "101")], "the lane goes on without it"
 
 
 def _taken(here: World) -> Holding:

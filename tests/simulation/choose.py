@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.jobs import is_to_settle
 from domain.outcomes import is_worn_out
 from domain.settlement import MAX_ATTEMPTS, Candidate, MemberCall, Verb, choose_events, member_call, verb_for
-from tests.simulation.rows import Job, Row
+from tests.simulation.rows import LOOK_UPS, Job, Row
 from tests.simulation.world import World
 
 
@@ -80,15 +80,27 @@ class Settle:
         self.open = open_
 
 
-Work = Call | Close | Worn | Settle
+class Verify:
+    """A calendar that is to be read as a whole."""
+
+    __slots__ = ("calendar_id", "group", "lane", "wanted")
+
+    def __init__(self, lane: str, group: str, calendar_id: str, wanted: Wanted) -> None:
+        self.lane = lane
+        self.group = group
+        self.calendar_id = calendar_id
+        self.wanted = wanted
+
+
+Work = Call | Close | Worn | Settle | Verify
 
 
 def choose(world: World, lane: str, busy: str | None) -> Work | None:
     """What to do next; the calendar `busy` is left out."""
     now, mirror = world.now, world.mirror
     due: Row | None = None
-    for row in mirror.values():
-        if row.intent is None or row.lane != lane or row.group_id == busy:
+    for row in world.doubted.values():
+        if row.lane != lane or row.group_id == busy:
             continue
         if is_to_settle(settle_at=row.settle_at, parked_until=mirror[row.group_id].parked_until, now=now) and (
             due is None or row.settle_at < due.settle_at
@@ -113,8 +125,8 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
     for job in mine:
         if is_worn_out(job.attempts, max_attempts=MAX_ATTEMPTS):
             return Worn(job)
-    if first.kind == "walk":
-        return Call("walk", Verb.NOTHING, lane, first.group_id, [Wanted(first, None)], "")
+    if first.kind in LOOK_UPS:
+        return Call(first.kind, Verb.NOTHING, lane, first.group_id, [Wanted(first, None)], "")
     return _of_calendar(world, lane, mirror[first.group_id], mine)
 
 
@@ -128,8 +140,8 @@ def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Wor
     kinds: dict[str, list[Wanted]] = {}
     mirror = world.mirror
     for job in jobs:
-        row = mirror[job.target]
-        if may_go(row, job):
+        row = mirror.get(job.target)
+        if row is None or may_go(row, job):
             kinds.setdefault(job.kind, []).append(Wanted(job, row))
     if "calendar" in kinds:
         one = kinds["calendar"][0]
@@ -147,6 +159,8 @@ def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Wor
         return Call("members", Verb.CREATE if call.add else Verb.DELETE, lane, group, [one], calendar.remote_id, call)
     if "event" in kinds:
         return _events(lane, group, kinds["event"], calendar.remote_id)
+    if "verify" in kinds:
+        return Verify(lane, group, calendar.remote_id, kinds["verify"][0])
     return None
 
 

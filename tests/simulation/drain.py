@@ -11,10 +11,11 @@ from domain.jobs import is_wanted
 from domain.lanes import LaneRow, OnClaim, may_renew, may_send, on_claim, shows_life, slice_is_over, taken, taken_over
 from domain.outcomes import counts_before
 from domain.settlement import Intent, Verb
-from tests.simulation import record
-from tests.simulation.choose import Call, Close, Settle, Work, Worn, choose
+from tests.simulation import looking, record
+from tests.simulation.choose import Call, Close, Settle, Verify, Work, Worn, choose
 from tests.simulation.exchange import NOT_SENT, Answer, send
 from tests.simulation.look import look
+from tests.simulation.rows import LOOK_UPS
 from tests.simulation.world import Violation, World
 
 RENEW_MS = 250
@@ -36,8 +37,8 @@ class Worker:
     """A process. `held` is its lane; it dies at any step, or stands still and goes on as if nothing had happened."""
 
     __slots__ = (
-        "alive", "calls", "claim", "deadline", "fence", "finished", "frozen_until", "generator", "keeping", "lane", "nailed",
-        "name", "starved_until", "step_at", "unsent", "world",
+        "alive", "began", "calls", "claim", "deadline", "fence", "finished", "frozen_until", "generator", "keeping",
+        "lane", "nailed", "name", "starved_until", "step_at", "unsent", "world",
     )  # fmt: skip
 
     def __init__(self, world: World, name: str) -> None:
@@ -55,6 +56,7 @@ class Worker:
         self.unsent = False
         self.keeping = False
         self.calls = 0
+        self.began = 0
         self.finished: tuple[Call, Answer] | None = None
         self.generator: Iterator[int] = self.life()
 
@@ -132,14 +134,14 @@ class Worker:
     def slice(self, lane: str) -> Iterator[int]:
         """Work the lane until it is empty, has had its share, or must rest; then give it back."""
         world = self.world
-        self.finished, self.calls, began, rest = None, 0, world.now, 0
+        self.finished, self.calls, self.began, rest = None, 0, world.now, 0
         work = choose(world, lane, None)
         try:
             while work is not None or self.finished is not None:
                 if self.finished is None:  # else nothing has changed since the answer came, and a step ended there
                     yield 1
                 self.step_at = world.now
-                if slice_is_over(calls=self.calls, elapsed_ms=world.now - began):
+                if slice_is_over(calls=self.calls, elapsed_ms=world.now - self.began):
                     self.flush(lane)
                     break
                 if type(work) is Call:
@@ -148,6 +150,8 @@ class Worker:
                 self.flush(lane)
                 if type(work) is Settle:
                     yield from self.settle(lane, work)
+                elif type(work) is Verify:
+                    yield from looking.verify(self, work)
                 elif work is not None:
                     self.without_sending(lane, work)
                 work = choose(world, lane, None)
@@ -209,6 +213,10 @@ class Worker:
         self.enter(lane)
         record.settled(self.world, work, answers)
 
+    def rest(self, ms: int) -> None:
+        """End the slice; the lane is left alone that long."""
+        raise Rest(ms)
+
     def without_sending(self, lane: str, work: Work) -> None:
         """Close what is as it should be, bury what is worn out."""
         self.enter(lane)
@@ -268,15 +276,15 @@ def promise(worker: Worker, call: Call) -> Call | None:
     ]  # fmt: skip
     if not call.wanted:
         return None
-    if call.kind == "walk":
-        record.begin_walk(world)
+    if call.kind in LOOK_UPS:
+        if call.kind == "walk":
+            record.begin_walk(world)
         return call
     now = world.now
     settle_at = now + world.times.settle_ms
     for one in call.wanted:
-        one.row.intent = Intent(call.verb, one.hash, one.rev, now)
+        one.row.promise(Intent(call.verb, one.hash, one.rev, now), settle_at)
         one.row.intent_ids = tuple(user for user, _ in call.members.add) if call.members is not None else ()
-        one.row.settle_at = settle_at
     if call.kind == "calendar" and call.verb is not Verb.DELETE:
         call.wanted[0].row.name = world.names[call.wanted[0].hash]
     world.mirror[call.group].parked_until = settle_at

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from domain.outcomes import About, Failure, is_definite
 from domain.settlement import Verb
 from tests.simulation.choose import Call, Wanted
+from tests.simulation.rows import LOOK_UPS
 from tests.simulation.world import Violation, World
 
 if TYPE_CHECKING:
@@ -49,14 +50,18 @@ def send(world: World, worker: Worker, call: Call, guarded: int) -> Answer:
     """The first byte leaves. Whatever is applied is applied within budget and lateness of the guard."""
     rnd = world.rnd
     answer = Answer(took=20 + int(rnd() * 60))
-    if call.kind == "walk":
+    if call.kind in LOOK_UPS:
         occupy(world, worker, call.lane, answer.took)
-        world.remote.later(world.now + answer.took - 1, lambda at: _page(world, answer, at))
+        if rnd() < 0.03:
+            answer.failure = NO_ANSWER
+        elif call.kind == "walk":
+            world.remote.later(world.now + answer.took - 1, lambda at: _page(world, answer, at))
         return answer
     world.operations += len(call.wanted)
-    for one in call.wanted:
-        if one.job.target in world.deadly:
-            return _deadly(world, worker, call, answer, one.job.target)
+    if world.deadly:
+        for one in call.wanted:
+            if one.job.target in world.deadly:
+                return _deadly(world, worker, call, answer, one.job.target)
     draw = rnd()
     world.doubt_in -= 1
     if draw < 0.05 and world.doubt_in != 0:
@@ -67,7 +72,7 @@ def send(world: World, worker: Worker, call: Call, guarded: int) -> Answer:
     apply = _APPLY[call.kind](world, call, answer)
     if draw > 0.87 or world.doubt_in == 0:
         _in_doubt(world, call, answer, apply, guarded)
-    elif any(one.job.target in world.poison or one.job.target in world.refused for one in call.wanted):
+    elif (world.poison or world.refused) and is_refused(world, call):
         _refused(world, call, answer)
     else:
         world.remote.later(world.now + answer.took - 1, apply)
@@ -76,6 +81,11 @@ def send(world: World, worker: Worker, call: Call, guarded: int) -> Answer:
         names = ", ".join(one.job.target for one in call.wanted)
         world.say(worker.name, f"sends {call.verb} {names}" + ("" if answer.failure is None else "  (in doubt)"))
     return answer
+
+
+def is_refused(world: World, call: Call) -> bool:
+    """Whether WPS will not have something of it."""
+    return any(one.job.target in world.poison or one.job.target in world.refused for one in call.wanted)
 
 
 def _deadly(world: World, worker: Worker, call: Call, answer: Answer, target: str) -> Answer:
@@ -170,12 +180,12 @@ def _event(
         return _Events(world, call, answer, call.wanted)
     one, remote = call.wanted[0], world.remote
     event_id, hash_ = one.row.remote_id, one.hash
+    hidden = int(world.rnd() * (world.times.lag_ms + 1))
 
     def apply(at: int) -> None:
         events = remote.events.get(call.calendar_id)
         if call.verb is Verb.DELETE:
-            if events is not None:
-                events.pop(event_id, None)
+            remote.delete_event(call.calendar_id, event_id, shown=at + hidden)
         elif events is None or event_id not in events:
             answer.failure = answer.failure or GONE
         else:

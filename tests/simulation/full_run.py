@@ -1,6 +1,6 @@
 """A full run of a small campus, stage by stage and page by page, planned by the product's own comparison.
 
-import ─▶ sessions ─▶ plan ─▶ calendars ─▶ members ─▶ events
+import ─▶ sessions ─▶ people ─▶ plan ─▶ calendars ─▶ members ─▶ events ─▶ a look at all of them
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from domain.plans import Desired, diff
 from tests.simulation.drain import Worker
 from tests.simulation.history import NAMES, ROLLS, Universe
 from tests.simulation.judge import judge
+from tests.simulation.meddling import ask
 from tests.simulation.rows import Task
 from tests.simulation.runs import Runner
 
@@ -20,29 +21,41 @@ Timetable = dict[str, dict[str, str]]  # calendar → session → what its event
 
 FIRST: Timetable = {"cal1": {"e10": "A", "e11": "A", "e12": "A"}, "cal2": {"e20": "A", "e21": "A"}}
 SECOND: Timetable = {"cal1": {"e10": "B", "e12": "A", "e13": "A"}}
-STAGES = ("import", "sessions", "plan", "calendar", "members", "event")
+STAGES = ("import", "sessions", "users", "plan", "calendar", "members", "event", "verify")
+PAGES = {"import": "_read", "sessions": "_make", "users": "_ask_people", "plan": "_plan", "verify": "_ask_looks"}
 
 
 class FullRun(Task):
     """Everything it knows is stored: what it has read so far, where it is, and what it has made of it."""
 
-    __slots__ = ("source", "staged")
+    __slots__ = ("asked", "source", "staged")
 
     def __init__(self, id_: int, import_no: int, source: Timetable, run_at: int) -> None:
         super().__init__(id_, import_no, [], run_at)
         self.source = source
+        self.asked = ""
         self.staged: list[tuple[str, str, str]] = []
         self.stages = ["waiting"] * len(STAGES)
 
     def step(self, world: Campus, at: int) -> bool | None:
         """A page of the stage: whether it was the last; None while the lanes are at work."""
         world.say(f"run {self.id}", f"{STAGES[at]}, page {self.cursor + 1}")
-        if at > 2:
+        if self.asked == STAGES[at] or STAGES[at] not in PAGES:
             waits = any(one.kind == STAGES[at] and one.run == self.id for one in world.open.values())
             return None if waits else True
-        over = (self._read, self._make, self._plan)[at](world)
+        over: bool = getattr(self, PAGES[STAGES[at]])(world)
         self.cursor = 0 if over else self.cursor + 1
+        if over and STAGES[at] in ("users", "verify"):
+            self.asked, over = STAGES[at], False  # and now it waits for the lanes
         return over
+
+    def _ask_people(self, world: Campus) -> bool:
+        world.put("users", f"usr{self.id}", f"usr{self.id}", "_", "people", 0, self.id)
+        return True
+
+    def _ask_looks(self, world: Campus) -> bool:
+        ask(world, "verify", self.id)
+        return True
 
     def _read(self, world: Campus) -> bool:
         rows = [(cal, one, says) for cal, held in self.source.items() for one, says in held.items()]
@@ -69,6 +82,8 @@ class FullRun(Task):
 
 class Campus(Universe):
     """A world without chance: what happens is what the test lets happen."""
+
+    __slots__ = ("lanes_of", "sessions")
 
     def __init__(self, log: list[str] | None = None) -> None:
         super().__init__(0, log)
@@ -108,12 +123,15 @@ class Campus(Universe):
             (one.target, one.state, one.sent_hash, one.marker, one.generation) for one in self.mirror.values()
         )
         tasks = [(one.state, one.ended, one.stages) for one in self.tasks]
-        sides = [theirs, ours, tasks, sorted(self.sessions.items()), sorted(self.open)]
+        looked = [self.people_known, sorted(self.noted.items()), sorted(self.looks)]
+        sides = [theirs, ours, tasks, sorted(self.sessions.items()), sorted(self.open), looked]
         return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
 
 
 class Struck(Campus):
     """The same, with one blow at one step."""
+
+    __slots__ = ("blow",)
 
     def __init__(self, at: int, blow: str, log: list[str] | None = None) -> None:
         super().__init__(log)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from random import Random
 
 from domain.ids import key_of
 from tests.simulation.drain import Worker
 from tests.simulation.judge import judge
-from tests.simulation.meddling import hold, let_go, meddle, scan_twice
+from tests.simulation.meddling import Scan, hold, let_go, meddle, put_right
 from tests.simulation.rows import Operation, Task
 from tests.simulation.runs import Runner
 from tests.simulation.world import Violation, World
 
 LONGEST_MS = 90_000
+LOOKED_AT = 0.06  # share of the histories in which WPS is looked at
 PROCESSES = frozenset((Worker, Runner))
 LANE_B = ("a", "a", "b")
 NAMES = {f"cal{n}": [(f"cal{n}·{v}", key_of(f"cal{n}·{v}")) for v in range(2)] for n in (1, 2)}
@@ -33,24 +33,23 @@ ROLLS_OF = {f"roll{n}": roll for n, roll in enumerate(ROLLS)}
 class Universe(World):
     """A world with processes and misfortune."""
 
+    __slots__ = ("after", "hash_of", "mishaps", "names", "rolls_of")
+
     def __init__(self, seed: int, log: list[str] | None = None) -> None:
         super().__init__(seed, log)
-        self.seed = seed
         self.names = NAME_OF
         self.hash_of = HASH_OF
         self.rolls_of = ROLLS_OF
         self.after: dict[int, int] = {}
-        self.meddled = False
-        self.idle = False
         rnd = self.rnd
         self.mishaps = [3 + int(rnd() * 38)]
         if rnd() < 0.4:
             self.mishaps.append(self.mishaps[0] + int(rnd() * 50))
 
-    def start(self, process: Worker | Runner) -> None:
+    def start(self, process: Worker | Runner, after: int = 0) -> None:
         self.processes.append(process)
         self.seq += 1
-        heapq.heappush(self.heap, (self.now, self.seq, process))
+        heapq.heappush(self.heap, (self.now + after, self.seq, process))
 
     def quiet(self) -> bool:
         """Whether nothing is left to do, and nothing on its way."""
@@ -62,14 +61,16 @@ class Universe(World):
         for job in self.open.values():
             if job.state == "queued":
                 return False
-        return all(row.intent is None for row in self.mirror.values())
+        return not self.doubted
 
     def play(self) -> None:
         """Let everything happen until it is quiet."""
         heap, remote, pending = self.heap, self.remote, self.remote.pending
-        pop, push = heapq.heappop, heapq.heappush
+        pop, push_and_pop = heapq.heappop, heapq.heappushpop
+        again = None  # the process that was just at work, with its next time
         while True:
-            when, _, what = pop(heap)
+            when, _, what = pop(heap) if again is None else push_and_pop(heap, again)
+            again = None
             self.now = when
             if pending and pending[0][0] <= when:
                 remote.until(when)
@@ -78,25 +79,22 @@ class Universe(World):
                 continue
             if not what.alive:
                 continue
+            if what.frozen_until <= when:
+                self.steps += 1
+                if self.mishaps and self.steps >= self.mishaps[0] and what.lane is not None and not what.nailed:
+                    self.strike(what)
+                    if not what.alive:
+                        continue
+            self.seq += 1
             if what.frozen_until > when:
-                self.seq += 1
-                push(heap, (what.frozen_until, self.seq, what))
+                again = (what.frozen_until, self.seq, what)
                 continue
-            self.steps += 1
-            if what.lane is not None and self.mishaps and self.steps >= self.mishaps[0] and not what.nailed:
-                self.strike(what)
-                if not what.alive:
-                    continue
-                if what.frozen_until > when:
-                    self.seq += 1
-                    push(heap, (what.frozen_until, self.seq, what))
-                    continue
             delay = next(what.generator, None)
             if delay is None:  # it died of its work
                 continue
-            self.seq += 1
-            push(heap, (when + delay, self.seq, what))
+            again = (when + delay, self.seq, what)
             if what.lane is None and delay > 20 and self.quiet():
+                heapq.heappush(heap, again)
                 return
             if when > LONGEST_MS:
                 raise Violation(f"it does not end: {self.remains()}")
@@ -122,6 +120,13 @@ class Universe(World):
             self.crashes -= 1  # too short to count: it may find its task still its own
         process.frozen_until = self.now + still
         self.say(process.name, f"stands still until {process.frozen_until}")
+
+    def take_apart(self) -> None:
+        """Cut the circles, so that a world goes with its last name and nobody has to search for it."""
+        for process in self.processes:
+            process.generator = process.world = None
+        self.heap.clear()
+        self.remote.pending.clear()
 
     def remains(self) -> str:
         jobs = [f"{one.target}:{one.state}" for one in self.open.values()]
@@ -174,20 +179,35 @@ def build(world: Universe) -> None:
         world.tasks[1].deadly = True
     if rnd() < 0.15:
         world.tasks.append(slot(len(world.tasks), world.now + int(rnd() * 600)))
-    if rnd() < 0.1:
+    if rnd() < 0.03:
         world.future += 1
         world.at(world.now + 300 + int(rnd() * 2000), lambda: meddle(world))
     keep_hours(world)
+    look_around(world)
+
+
+def look_around(world: Universe) -> None:
+    """WPS is asked who people are before anything is sent, and is looked at in the middle of it."""
+    rnd = world.rnd
+    if rnd() < 0.12:
+        world.people_asked = True
+        world.tasks[0].pages[0].insert(0, ("users", "usr1", "usr1", "_", "people"))
+    if rnd() < LOOKED_AT:
+        first = len(world.tasks)
+        around = world.tasks[1].run_at - 300 if first > 1 else world.now
+        due = around + int(rnd() * 1500)
+        world.tasks += [Scan(first, "verify", due), Scan(first + 1, "repair", due)]
+        world.after[first + 1] = first
 
 
 def keep_hours(world: Universe) -> None:
-    """Off-peak hours end at some time, perhaps before the first put, and begin again. Drawn apart: the rest stays as it was."""
-    drawn = Random(world.seed ^ 0x0FF)
-    if drawn.random() < 0.2:
+    """Off-peak hours end at some time, perhaps before the first put, and begin again."""
+    rnd = world.rnd
+    if rnd() < 0.2:
         world.future += 2
-        ends = world.now + int(drawn.random() * 1200)
+        ends = world.now + int(rnd() * 1200)
         world.at(ends, lambda: hold(world))
-        world.at(ends + 100 + int(drawn.random() * 2500), lambda: let_go(world))
+        world.at(ends + 100 + int(rnd() * 2500), lambda: let_go(world))
 
 
 def slot(id_: int, due: int) -> Task:
@@ -216,22 +236,24 @@ def play(seed: int, log: list[str] | None = None) -> Verdict:
     broken = None
     try:
         build(world)
-        world.start(Worker(world, "ann"))
-        world.start(Worker(world, "bob"))
         world.start(Runner(world, "run"))
-        if world.rnd() < 0.3 or world.tasks[-1].slow:
+        for name in ("ann", "bob"):  # somebody is there when the first work comes, perhaps before the second import
+            world.start(Worker(world, name), after=int(world.rnd() * 400))
+        if world.rnd() < 0.3 or any(task.slow for task in world.tasks):
             world.start(Runner(world, "rex"))
         world.play()
         while world.crashes == 0 or world.doubts == 0 or world.operations < 4:
             once_more(world)
             world.play()
         if world.meddled:
-            scan_twice(world)
+            put_right(world)
         judge(world)
     except Violation as violation:
         broken = str(violation)
         world.say("judge", f"BROKEN: {broken}")
-    return Verdict(seed, broken, world.operations, world.calls, world.crashes, world.doubts)
+    verdict = Verdict(seed, broken, world.operations, world.calls, world.crashes, world.doubts)
+    world.take_apart()
+    return verdict
 
 
 def once_more(world: Universe) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 def judge(world: Universe) -> None:
     """Raises Violation."""
     dead = _dead(world)
+    if world.people_asked and not world.people_known:
+        raise Violation("WPS was never asked who people are")
     _no_lane_held_by_nobody(world)
     remote = world.remote
     expected: dict[str, int] = {}

@@ -10,6 +10,7 @@ from domain.settlement import Intent, Seen, Settled, Verb, settle
 from tests.simulation.choose import Settle
 from tests.simulation.exchange import occupy
 from tests.simulation.rows import Row
+from tests.simulation.world import World
 
 if TYPE_CHECKING:
     from tests.simulation.drain import Worker
@@ -77,11 +78,7 @@ def look(worker: Worker, work: Settle) -> Iterator[int]:
             if events is None:
                 answers.gone = True
                 return answers
-            seen += [
-                Seen(one, marker, hash_)
-                for one, (marker, hash_, shown) in events.items()
-                if shown <= world.now and int(one[-1]) % 2 == page
-            ]
+            seen += [Seen(one, marker, hash_) for one, marker, hash_ in page_of(world, id_, page)]
         answers.settled += [(row, row.intent, settle(row, key=row.marker, seen=seen)) for row in created]
     if any(row.kind == "members" for row in work.open):
         if not (yield from read(worker, work.lane)):
@@ -91,6 +88,20 @@ def look(worker: Worker, work: Settle) -> Iterator[int]:
             return answers
         answers.members = dict(remote.members[id_])
     return answers
+
+
+def page_of(world: World, calendar_id: str, page: int) -> list[tuple[str, str | None, str]]:
+    """One of two pages of the list of events: what is shown by now, some of it on both, and what was there a moment ago."""
+    now, rnd = world.now, world.rnd
+    shown = [
+        (one, marker, hash_)
+        for one, (marker, hash_, shown) in world.remote.events[calendar_id].items()
+        if shown <= now and (int(one[-1]) % 2 == page or rnd() < 0.1)
+    ]
+    for calendar, one, (marker, hash_, until) in world.remote.ghosts:
+        if until > now and calendar == calendar_id and int(one[-1]) % 2 == page:
+            shown.append((one, marker, hash_))
+    return shown
 
 
 def read(worker: Worker, lane: str) -> Iterator[int]:

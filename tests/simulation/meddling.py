@@ -1,4 +1,4 @@
-"""People change things by hand; afterwards two scans find the differences and repair them, as `obsync repair` does."""
+"""People change things by hand, and looks at WPS are asked for; what they find is repaired, as `obsync repair` does."""
 
 from __future__ import annotations
 
@@ -6,28 +6,76 @@ from typing import TYPE_CHECKING
 
 from domain.jobs import HELD, QUEUED
 from domain.settlement import Verb, verb_for
-from domain.verification import Action, SeenCalendar, SeenEvent, SeenMember, What, action_for, compare
+from tests.simulation.rows import Row, Task
+from tests.simulation.world import Violation
 
 if TYPE_CHECKING:
     from tests.simulation.history import Universe
+    from tests.simulation.world import World
+
+
+PATIENCE_MS = 10_000
+
+
+class Scan(Task):
+    """A run that asks for a look at every calendar, or for a repair, and waits for the lanes."""
+
+    __slots__ = ("word",)
+
+    def __init__(self, id_: int, word: str, run_at: int) -> None:
+        super().__init__(id_, 0, [], run_at)
+        self.word = word
+
+    def step(self, world: World, at: int) -> bool | None:
+        """All calendars are one page."""
+        if at == 0:
+            ask(world, self.word, self.id)
+            return True
+        return super().step(world, at)
+
+
+def ask(world: World, word: str, run: int = 0) -> None:
+    """Put the jobs of a look at every calendar that is there; what was found in one that has gone is over."""
+    world.noted = {group: found for group, found in world.noted.items() if world.mirror[group].state == "live"}
+    for row in list(world.mirror.values()):
+        if row.kind == "calendar" and row.state == "live" and not row.target.startswith("sur:"):
+            world.put("verify", f"v{row.target}", row.target, row.lane, word, 0, run)
 
 
 def meddle(world: Universe) -> None:
-    """Somebody deletes an event, or a whole calendar."""
-    world.future -= 1
-    remote = world.remote
+    """Somebody deletes, edits or copies an event, deletes a calendar, or takes people off it."""
     ours = [one for one in world.mirror.values() if one.state == "live" and one.kind == "event" and one.intent is None]
+    if not ours and world.now < PATIENCE_MS:  # there is nothing yet that they could spoil
+        world.at(world.now + 400, lambda: meddle(world))
+        return
+    world.future -= 1
     if not ours:
         return
     world.meddled = True
     row = ours[int(world.rnd() * len(ours))]
     calendar = world.mirror[row.group_id].remote_id or ""
-    if world.rnd() < 0.25:
+    draw = world.rnd()
+    if draw < 0.25:
         world.say("somebody", f"deletes the calendar {row.group_id}")
-        remote.delete_calendar(calendar)
-    else:
+        world.remote.delete_calendar(calendar)
+    elif calendar in world.remote.calendars:
+        _event(world, row, calendar, draw)
+
+
+def _event(world: Universe, row: Row, calendar: str, draw: float) -> None:
+    events, id_ = world.remote.events[calendar], row.remote_id or ""
+    if draw < 0.6 or id_ not in events:
         world.say("somebody", f"deletes {row.target}")
-        remote.events.get(calendar, {}).pop(row.remote_id or "", None)
+        events.pop(id_, None)
+    elif draw < 0.8:
+        world.say("somebody", f"edits {row.target}")
+        events[id_][1] = "theirs"
+    elif draw < 0.9:
+        world.say("somebody", f"copies {row.target}")
+        events[world.remote.id("e")] = [row.marker, "theirs", world.now]
+    else:
+        world.say("somebody", f"takes everybody off {row.group_id}")
+        world.remote.members[calendar].clear()
 
 
 def hold(world: Universe) -> None:
@@ -50,48 +98,20 @@ def let_go(world: Universe) -> None:
             job.state, job.run_at = QUEUED, world.now
 
 
-def seen(world: Universe, calendar_id: str) -> SeenCalendar:
-    """What a whole walk of the calendar sees."""
-    remote = world.remote
-    if calendar_id not in remote.calendars:
-        return SeenCalendar(gone=True)
-    events = tuple(
-        SeenEvent(id_, marker, hash_, 0, 0, "", None) for id_, (marker, hash_, _) in remote.events[calendar_id].items()
-    )
-    members = tuple(SeenMember(user, role, id_) for user, (role, id_) in remote.members[calendar_id].items())
-    return SeenCalendar(False, remote.calendars[calendar_id], events, members)
-
-
-def differences(world: Universe) -> list:
-    """What a scan of every calendar finds."""
-    found = []
-    for row in list(world.mirror.values()):
-        if row.kind == "calendar" and row.state == "live":
-            members = {user: role for user, (role, _) in world.members.get(row.target, {}).items()}
-            rows = world.groups[row.target]
-            verdict = compare(calendar=row, rows=rows, members=members, seen=seen(world, row.remote_id or ""))
-            found += [(row, one) for one in verdict.differences]
-    return found
-
-
-def scan_twice(world: Universe) -> None:
-    """Two scans; what both have seen is put right. Then the lanes send what that asks for."""
-    first = {(one.what, one.target, one.thing) for _, one in differences(world)}
-    for row, one in differences(world):
-        looks = 2 if (one.what, one.target, one.thing) in first else 1
-        action = action_for(one.what, one.target, looks=looks, changing=())
-        world.say("repair", f"{one.what}: {action} {one.target}")
-        if action is Action.REBUILD:
-            world.forget_calendar(row.target)
-            for each in world.groups[row.target]:
-                again(world, each.target)
-        elif action is Action.CREATE:
-            world.mirror[one.target].gone()
-            again(world, one.target)
-        else:
-            assert one.what is What.CALENDAR_GONE, one
+def put_right(world: Universe) -> None:
+    """Two looks, of which the second puts right, and the next sync; a look after that finds nothing."""
+    for word in ("verify", "repair"):
+        ask(world, word)
+        world.play()
     replan(world)
     world.play()
+    ask(world, "verify")
+    world.play()
+    dead = world.dead()
+    for group, found in world.noted.items():
+        left = [one for one in found if group not in dead and one[1] not in dead]
+        if left:
+            raise Violation(f"a look at {group} finds {left} after its repair")
 
 
 def replan(world: Universe) -> None:
@@ -100,13 +120,4 @@ def replan(world: Universe) -> None:
         row = world.mirror[target]
         gone = world.wanted[row.group_id][1] == ""
         if not gone and verb_for(row, desired_hash=hash_ or None) is not Verb.NOTHING:
-            again(world, target)
-
-
-def again(world: Universe, target: str) -> None:
-    """What the timetable wants of the target is asked for again; a person's dead letters stay."""
-    row = world.mirror[target]
-    hash_ = world.wanted.get(target, (0, ""))[1]
-    dead = world.dead()
-    if hash_ and target not in dead and row.group_id not in dead:
-        world.put(row.kind, target, row.group_id, row.lane, hash_, row.import_no)
+            world.again(target)

@@ -1,4 +1,4 @@
-"""Twenty ways to be wrong. Each changes one decision, or how the carrier uses it, in the simulation only."""
+"""Twenty ways to be wrong, and two of looking wrongly; each changes one decision, or its use, in the simulation only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from domain import jobs
 from domain.lanes import LaneRow, Times
-from tests.simulation import choose, drain, exchange, look, record, remote, rows, runs, world
+from tests.simulation import choose, drain, exchange, look, looking, record, remote, rows, runs, world
 
 Change = tuple[Any, str, Any]
 
@@ -206,3 +206,11 @@ MUTANTS = (
     Mutant("older import wins", "an old timetable overwrites the new one", _older_wins),
     Mutant("innocents charged with attempts", "events die of their neighbour's fault", _blames_all),
 )  # fmt: skip
+
+OF_LOOKS = (
+    Mutant("looked at too soon", "lists still show what was deleted: taken for a stranger's copy",
+           lambda: [(looking, "is_too_fresh", lambda world, group: False)]),
+    Mutant("half a look of yesterday", "one part was seen before something was sent, the other after it",
+           lambda: [(looking, "is_of_now", lambda world, group, look: True)]),
+)  # fmt: skip
+"""The same for jobs that only look: with one of these a repair would act on what nobody did."""

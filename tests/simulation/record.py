@@ -7,7 +7,7 @@ from domain.settlement import Aftermath, Finding, Verb, aftermath, longer, short
 from tests.simulation.choose import Call, Close, Settle, Wanted
 from tests.simulation.exchange import Answer
 from tests.simulation.look import Answers
-from tests.simulation.rows import Row, Walk
+from tests.simulation.rows import LOOK_UPS, Row, Walk
 from tests.simulation.world import World
 
 LOOK_AGAIN_MS = 150
@@ -21,7 +21,7 @@ def record(world: World, call: Call, answer: Answer) -> int:
     one = call.wanted[0]
     what = reaction(
         answer.failure,
-        writes=call.kind != "walk",
+        writes=call.kind not in LOOK_UPS,
         alone=call.alone,
         names_people=call.members is not None and bool(call.members.add),
         attempts=one.attempts,
@@ -31,10 +31,14 @@ def record(world: World, call: Call, answer: Answer) -> int:
     if what is Reaction.SETTLE_SOON:
         look_again(world, call, call.wanted)
         return 0
-    if call.kind != "walk":
+    if call.kind not in LOOK_UPS:
         for each in call.wanted:
             each.row.clear()
         world.mirror[call.group].parked_until = 0
+    elif what is not Reaction.REST:
+        one.job.attempts += 1
+        one.job.alone += 1
+        world.walk = None if call.kind == "walk" else world.walk
     if what is Reaction.REST:
         give_back(call)
         return 40
@@ -61,7 +65,7 @@ def blame(world: World, call: Call) -> None:
 
 def give_back(call: Call) -> None:
     """Return the attempt that was counted before the call."""
-    if call.kind != "walk" and call.alone:
+    if call.kind not in LOOK_UPS and call.alone:
         job = call.wanted[0].job
         job.attempts = max(0, job.attempts - 1)
 
@@ -151,7 +155,12 @@ def _walk(world: World, call: Call, answer: Answer) -> None:
         world.close(one.job, one.rev)
 
 
-_DONE = {"calendar": _calendar, "members": _members, "event": _event, "walk": _walk}
+def _users(world: World, call: Call, answer: Answer) -> None:
+    world.people_known = True
+    world.close(call.wanted[0].job, call.wanted[0].rev)
+
+
+_DONE = {"calendar": _calendar, "members": _members, "event": _event, "walk": _walk, "users": _users}
 
 
 def close(world: World, work: Close) -> None:
@@ -201,7 +210,7 @@ def settled(world: World, work: Settle, answers: Answers) -> None:
             row.clear()
             row.list_max = shorter(row.list_max, failed=retry)
         for copy in one.surplus:
-            put_surplus(world, row, copy)
+            put_surplus(world, row, row.kind, copy)
     if answers.members is not None:
         _members_seen(world, work, answers.members)
     calendar.parked_until = 0
@@ -218,9 +227,9 @@ def _members_seen(world: World, work: Settle, found: dict[str, tuple[str, str]])
                 there.list_max = shorter(there.list_max, failed=len(named))
 
 
-def put_surplus(world: World, row: Row, remote_id: str) -> None:
-    """A second copy: a target of its own that should not exist."""
+def put_surplus(world: World, row: Row, kind: str, remote_id: str) -> None:
+    """A second copy: a target of its own that should not exist. `row`: that of which it is one, or its calendar's."""
     copy = f"sur:{remote_id}"
-    group = copy if row.kind == "calendar" else row.group_id
-    world.put(row.kind, copy, group, row.lane, "", row.import_no)
+    group = copy if kind == "calendar" else row.group_id
+    world.put(kind, copy, group, row.lane, "", row.import_no)
     world.mirror[copy].sent(remote_id, "surplus")

@@ -13,12 +13,13 @@ Event = list  # [marker, hash, shown from]
 class Remote:
     """What is over there. Writes are applied at a time of their own, whatever became of who asked for them."""
 
-    __slots__ = ("calendars", "events", "members", "pending", "seq", "shown_from")
+    __slots__ = ("calendars", "events", "ghosts", "members", "pending", "seq", "shown_from")
 
     def __init__(self) -> None:
         self.calendars: dict[str, str] = {}  # id → name
         self.shown_from: dict[str, int] = {}
         self.events: dict[str, dict[str, Event]] = {}
+        self.ghosts: list[tuple[str, str, Event]] = []  # calendar, id and event that lists show until it is over
         self.members: dict[str, dict[str, tuple[str, str]]] = {}  # calendar → user → (role, permission)
         self.pending: list[tuple[int, int, Callable[[int], None]]] = []
         self.seq = 0
@@ -46,6 +47,12 @@ class Remote:
         self.events[made] = {}
         self.members[made] = {}
         return made
+
+    def delete_event(self, calendar: str, event: str, *, shown: int) -> None:
+        """Gone at once, and in lists from `shown` on."""
+        there = self.events.get(calendar, {}).pop(event, None)
+        if there is not None:
+            self.ghosts.append((calendar, event, [there[0], there[1], shown]))
 
     def delete_calendar(self, calendar: str) -> None:
         self.calendars.pop(calendar, None)

@@ -10,22 +10,27 @@ if TYPE_CHECKING:
     from tests.simulation.history import Universe as World
 
 
+LOOK_UPS = ("walk", "users")  # of lane `_`, which belong to no calendar
+ONLY_READ = (*LOOK_UPS, "verify")  # jobs whose target is nothing at WPS
+
 Operation = tuple[str, str, str, str, str]  # kind, target, calendar, lane, hash
 
 
 class Row:
-    """A row of the mirror."""
+    """A row of the mirror. `doubted`: where all rows with an open intent stand, as in an index."""
 
     __slots__ = (
-        "from_ms", "generation", "group_id", "import_no", "intent", "intent_ids", "kind", "lane", "list_max", "marker", "name",
-        "parked_until", "remote_id", "sent_hash", "settle_at", "state", "target", "until_ms",
+        "doubted", "from_ms", "generation", "group_id", "import_no", "intent", "intent_ids", "kind", "lane",
+        "list_max", "marker", "name", "parked_until", "remote_id", "sent_hash", "settle_at", "state", "target",
+        "until_ms",
     )  # fmt: skip
 
-    def __init__(self, kind: str, target: str, group_id: str, lane: str) -> None:
+    def __init__(self, kind: str, target: str, group_id: str, lane: str, doubted: dict[str, Row]) -> None:
         self.kind = kind
         self.target = target
         self.group_id = group_id
         self.lane = lane
+        self.doubted = doubted
         self.state = "none"
         self.remote_id: str | None = None
         self.marker = f"{target}#0" if kind == "event" else None
@@ -63,8 +68,14 @@ class Row:
         copy.parked_until = self.parked_until
         return copy
 
+    def promise(self, intent: Intent, settle_at: int) -> None:
+        """Say what is about to be sent."""
+        self.intent, self.settle_at = intent, settle_at
+        self.doubted[self.target] = self
+
     def clear(self) -> None:
         """The intent is answered."""
+        self.doubted.pop(self.target, None)
         self.intent = self.settle_at = None
         self.intent_ids = ()
 
@@ -80,6 +91,9 @@ class Row:
         if self.marker is not None:
             self.marker = f"{self.target}#{self.generation}"
         self.clear()
+
+
+PRIORITY = {"calendar": 0, "walk": 0, "users": 0, "members": 1, "event": 2, "verify": 9}
 
 
 class Job:
@@ -104,7 +118,7 @@ class Job:
         self.run_at = now
         self.attempts = 0
         self.alone = 0  # calls that it was alone in: as many attempts may be counted
-        self.priority = 0 if kind in ("calendar", "walk") else 1 if kind == "members" else 2
+        self.priority = PRIORITY[kind]
 
 
 class Task:
@@ -150,6 +164,8 @@ class Task:
             operations = [("calendar", group, group, operations[0][3], world.wanted[group][1]), *operations]
         for kind, target, group, lane, hash_ in operations:
             world.put(kind, target, group, lane, hash_, self.import_no, self.id)
+            if kind in ONLY_READ:
+                continue
             if self.import_no >= world.wanted.get(target, (0, ""))[0]:
                 world.wanted[target] = (self.import_no, hash_)
                 if kind == "members":

@@ -34,11 +34,11 @@ class Runner:
         while True:
             task = claimable_task(world)
             if task is None:
-                waiting = [one.run_at for one in world.tasks if one.state == "queued"]
+                now = world.now
+                waiting = [max(one.run_at - now, 0) or 1200 for one in world.tasks if one.state == "queued"]
                 if not waiting:
                     return
-                soon = [when for when in waiting if when > world.now]
-                yield min(1200, min(soon, default=1 << 40) - world.now) + int(world.rnd() * 20)
+                yield min(waiting) + int(world.rnd() * 20)
                 continue
             if not claim(world, task, self):
                 continue

@@ -16,6 +16,7 @@ def test_the_undisturbed_run_does_what_the_timetable_says() -> None:
     assert remote.calendars[calendar] == "cal1·0"
     assert sorted(marker for marker, _, _ in remote.events[calendar].values()) == ["e10#0", "e12#0", "e13#0"]
     assert sorted(remote.members[calendar]) == ["u1", "u2"]
+    assert UNDISTURBED.noted == {"cal1": {}}, "what is there was looked at, and is as it was sent"
     assert len(FIRST) == 2, "the second course came, and went with the second import"
 
 

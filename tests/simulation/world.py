@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from typing import Any
 
 from domain.jobs import (
     HELD,
@@ -25,7 +26,7 @@ from domain.jobs import (
 from domain.lanes import LaneRow, OnClaim, may_write, on_claim
 from domain.settlement import walk_answers
 from tests.simulation.remote import TIMES, Remote
-from tests.simulation.rows import Job, Row, Task, Walk
+from tests.simulation.rows import LOOK_UPS, ONLY_READ, Job, Row, Task, Walk
 
 
 class Violation(AssertionError):
@@ -34,6 +35,13 @@ class Violation(AssertionError):
 
 class World:
     """Everything of one history: both sides, the clock, and who is at work."""
+
+    __slots__ = (
+        "calls", "closed", "crashes", "deadly", "deaths", "done_walk", "doubt_in", "doubted", "doubts", "flying",
+        "future", "groups", "heap", "lanes", "log", "looks", "meddled", "members", "mirror", "noted", "now", "open",
+        "operations", "peak", "people_asked", "people_known", "poison", "processes", "refused", "remote", "rnd",
+        "rng", "rolls", "sent_at", "seq", "steps", "tasks", "times", "walk", "wanted",
+    )  # fmt: skip
 
     def __init__(self, seed: int, log: list[str] | None = None) -> None:
         self.rng = random.Random(seed)
@@ -46,6 +54,7 @@ class World:
         self.times = TIMES
         self.lanes: dict[str, LaneRow] = {}
         self.mirror: dict[str, Row] = {}
+        self.doubted: dict[str, Row] = {}
         self.groups: dict[str, list[Row]] = {}
         self.members: dict[str, dict[str, tuple[str, str]]] = {}
         self.rolls: dict[str, dict[str, str]] = {}
@@ -63,6 +72,11 @@ class World:
         self.calls = self.crashes = self.doubts = self.operations = self.steps = 0
         self.doubt_in = 1 + int(self.rnd() * 4)  # the write that is certain to be in doubt
         self.peak = False  # far jobs are held
+        self.meddled = False  # a person has changed something at WPS
+        self.looks: dict[str, Any] = {}  # calendar → how far a walk of it has come
+        self.noted: dict[str, dict[tuple[str, str, str], int]] = {}  # calendar → what differs → looks that saw it
+        self.sent_at: dict[str, int] = {}  # calendar → when a job that sends was closed last
+        self.people_asked = self.people_known = False
         self.future = 0  # events of the outside that are still to come
         self.processes: list = []
 
@@ -81,7 +95,7 @@ class World:
         if lane not in self.lanes:
             self.lanes[lane] = LaneRow(None, 0, 0, 0, False)
         newest = 0
-        if kind != "walk":
+        if kind not in ONLY_READ:
             row = self.mirror.get(target) or self.new_row(kind, target, group, lane)
             newest = row.import_no
         job = self.open.get(target)
@@ -94,7 +108,7 @@ class World:
         )
         if what is OnPut.OLDER:
             return
-        if kind != "walk" and import_no > newest:
+        if kind not in ONLY_READ and import_no > newest:
             row.import_no = import_no
         for one in self.closed:
             if one.target == target and is_superseded(one.state):
@@ -113,7 +127,7 @@ class World:
             else:
                 job.state = state_after_put(open_state=job.state, moved=True, may_wait=may_wait)
         calendar = self.open.get(group)
-        if not may_wait and calendar is not None and calendar.state == HELD:
+        if not may_wait and calendar is not None and calendar.state == HELD and kind not in ONLY_READ:
             calendar.state = "queued"
         if is_blocked_when_put(kind=kind, calendar_dead=self.is_dead(group), calendar_state=self.state_of(group)):
             self.open[target].state = "blocked"
@@ -132,10 +146,10 @@ class World:
 
     def may_wait(self, kind: str, target: str) -> bool:
         """Whether a job is put as held: half of all targets are far away, and it is peak time."""
-        return self.peak and kind != "walk" and sum(map(ord, target)) % 2 == 0
+        return self.peak and kind not in ONLY_READ and sum(map(ord, target)) % 2 == 0
 
     def new_row(self, kind: str, target: str, group: str, lane: str) -> Row:
-        row = self.mirror[target] = Row(kind, target, group, lane)
+        row = self.mirror[target] = Row(kind, target, group, lane, self.doubted)
         self.groups.setdefault(group, []).append(row)
         return row
 
@@ -154,35 +168,40 @@ class World:
     def due_lane(self) -> tuple[str | None, int]:
         """A lane that somebody should claim now, and when to look again if there is none."""
         now = self.now
-        soon = now + 1_500
+        soon = now + 2_500
+        if not self.open and not self.doubted:
+            return None, soon
         lanes = self.lanes
         claimable = [name for name, row in lanes.items() if on_claim(row, now=now) is not OnClaim.REFUSE]
         found: list[str] = []
-        mirror = self.mirror
-        for row in mirror.values():
-            if row.intent is None:
-                continue
-            parked = mirror[row.group_id].parked_until
-            if row.lane in claimable and is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now):
-                if row.lane not in found:
-                    found.append(row.lane)
-            elif row.lane in claimable and now < parked < soon:
-                soon = parked
-        if len(found) < len(claimable):
-            for job in self.open.values():
-                if job.run_at <= now and job.lane in claimable and job.lane not in found and self.is_due(job):
-                    found.append(job.lane)
-        if not found:
-            for lane in lanes.values():
-                # A free lane may rest, an owned one may be taken over when its lease has run out.
-                when = lane.not_before if lane.owner is None else lane.lease_until + 1
-                if now < when < soon:
-                    soon = when
-            return None, soon
-        return (found[0] if len(found) == 1 else found[int(self.rnd() * len(found))]), now
+        if claimable:
+            mirror = self.mirror
+            for row in self.doubted.values():
+                if row.lane not in claimable:
+                    continue
+                parked = mirror[row.group_id].parked_until
+                if is_to_settle(settle_at=row.settle_at, parked_until=parked, now=now):
+                    if row.lane not in found:
+                        found.append(row.lane)
+                elif now < parked < soon:
+                    soon = parked
+            if len(found) < len(claimable):
+                for job in self.open.values():
+                    if job.run_at > now:
+                        soon = min(soon, job.run_at)
+                    elif job.lane in claimable and job.lane not in found and self.is_due(job):
+                        found.append(job.lane)
+            if found:
+                return (found[0] if len(found) == 1 else found[int(self.rnd() * len(found))]), now
+        for lane in lanes.values():
+            # A free lane may rest, an owned one may be taken over when its lease has run out.
+            when = lane.not_before if lane.owner is None else lane.lease_until + 1
+            if now < when < soon:
+                soon = when
+        return None, soon
 
     def is_due(self, job: Job) -> bool:
-        if job.kind == "walk":
+        if job.kind in LOOK_UPS:
             return job.state == "queued" and job.run_at <= self.now
         calendar = self.mirror.get(job.group_id)
         if calendar is None:
@@ -203,6 +222,8 @@ class World:
         if not is_wanted(state=job.state, rev=job.rev, seen_rev=rev):
             return False
         job.state = state
+        if job.kind not in ONLY_READ:
+            self.sent_at[job.group_id] = self.now
         self.take_out(job)
         return True
 
@@ -241,6 +262,14 @@ class World:
         if group not in self.open:
             row = self.mirror[group]
             self.put("calendar", group, group, lane, self.hash_of[row.name or group], row.import_no)
+
+    def again(self, target: str) -> None:
+        """What the timetable wants of the target is asked for again; a person's dead letters stay."""
+        row = self.mirror[target]
+        hash_ = self.wanted.get(target, (0, ""))[1]
+        dead = self.dead()
+        if hash_ and target not in dead and row.group_id not in dead:
+            self.put(row.kind, target, row.group_id, row.lane, hash_, row.import_no)
 
     # --- walks --------------------------------------------------------------------------------------------------------
 

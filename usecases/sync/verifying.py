@@ -17,7 +17,16 @@ from db.tables import jobs as job_table
 from domain.ids import key_of
 from domain.plans import Desired
 from domain.settlement import Mirrored
-from domain.verification import KIND, Difference, Verdict, What, compare, field_by_field, fields_that_differ
+from domain.verification import (
+    KIND,
+    Difference,
+    Verdict,
+    What,
+    compare,
+    field_by_field,
+    fields_that_differ,
+    fingerprint,
+)
 from remote.wps.errors import WpsError, backoff_ms
 from usecases.sync import layout, repairing, walking
 from usecases.sync.planning import CoursePlan, Planner
@@ -54,7 +63,7 @@ def prepare(connection: Connection, scope: Scope, work: Verifying) -> Ready | No
     kept = discrepancies.unfinished(connection, tenant=scope.tenant, term=work.ref.term, target=work.ref.group_id)
     if kept is not None:
         walk = Walk.load(kept)
-        if walk.fingerprint == walking.fingerprint(rows, present):
+        if walk.fingerprint == fingerprint(rows, present):
             return Ready(walk, rows)
     span = json.loads(work.wanted.payload)
     return Ready(walking.begin(rows, present, from_ms=span["from_ms"], until_ms=span["until_ms"]), rows)
@@ -97,7 +106,7 @@ def record(connection: Connection, scope: Scope, work: Verifying, walk: Walk) ->
     rows = mirror.group_rows(connection, **key)
     present = mirror.present_members(connection, **key)
     calendar = next((row for row in rows if row.target == work.ref.group_id), None)
-    changed = walking.fingerprint(rows, present) != walk.fingerprint
+    changed = fingerprint(rows, present) != walk.fingerprint
     if calendar is None or changed:
         # Something was sent between two slices of the walk: what it saw is of two different times.
         discrepancies.keep_walk(connection, None, tenant=scope.tenant, term=work.ref.term, target=work.ref.group_id)

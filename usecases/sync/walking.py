@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from domain.calendars import Page, RemoteEvent
-from domain.ids import key_of
 from domain.settlement import Mirrored
-from domain.verification import SeenCalendar, SeenEvent, SeenMember, doubtful
+from domain.verification import SeenCalendar, SeenEvent, SeenMember, doubtful, fingerprint
 from remote.wps.client import WINDOW_MAX_MS, WpsClient
 from remote.wps.errors import WpsGone
 from remote.wps.transport import Admitted
@@ -54,16 +53,6 @@ class Walk:
             tuple(_seen_event(event_id, rest) for event_id, rest in self.events.items()),
             tuple(SeenMember(user, role, permission) for user, (role, permission) in self.members.items()),
         )
-
-
-def fingerprint(rows: Sequence[Mirrored], members: Mapping[str, tuple[str, str]]) -> str:
-    """Changes with whatever a call of ours changes in the mirror of a calendar."""
-    parts = [
-        (row.target, row.state, row.remote_id, row.marker, row.sent_hash, row.name, row.intent is not None)
-        for row in sorted(rows, key=lambda one: one.target)
-        if row.state != "none" or row.intent is not None
-    ]
-    return key_of(json.dumps([parts, sorted(members.items())], ensure_ascii=True))
 
 
 def begin(rows: Sequence[Mirrored], members: Mapping[str, tuple[str, str]], *, from_ms: int, until_ms: int) -> Walk:
