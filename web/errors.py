@@ -20,6 +20,7 @@ from domain.tenancy import BadPermission
 from usecases import api_keys, dead_letters, failures, lane_control, logins, sso
 from usecases.configs import ConfigChanged
 from usecases.cron import BadCron
+from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
 from usecases.limits import LimiterAway
 from usecases.schedules import UnknownSchedule
@@ -93,6 +94,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "PERSON_UNKNOWN": Problem(422, VALIDATION, "导入的名单中没有此人", "No import has brought this person",
         "请先导入人员，或不填 person", "Import the people first, or leave person out"),
     "API_KEY_REFUSED": Problem(409, CONFLICT, "该 API 密钥不能这样设置", "The API key cannot be made or changed like that",
+        "请按 details 处理", "Do what the details say"),
+    "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
         "请按 details 修改", "Change it as the details say"),
@@ -216,6 +219,9 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (api_keys.KeyNotYours, _told("NOT_YOURS")),
     (api_keys.UnknownKey, lambda _: ApiError("NOT_FOUND")),
     (api_keys.KeyRefused, _told("API_KEY_REFUSED")),
+    (UnknownFeed, lambda _: ApiError("NOT_FOUND")),
+    (UnknownSubject, lambda _: ApiError("NOT_FOUND")),
+    (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),

@@ -10,6 +10,7 @@ from db.tables.attendance import (
     geofences,
 )
 from db.tables.base import AnyRow, metadata
+from db.tables.feeds import calendar_feeds
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
     api_keys,
@@ -47,6 +48,7 @@ __all__ = [
     "attendance_roster_detail",
     "attendance_stats",
     "audit",
+    "calendar_feeds",
     "change_buffer",
     "checkin_records",
     "checkin_settings",

@@ -81,6 +81,10 @@ EXPECTED: dict[str, dict[str, str]] = {
     "GET /api/v1/exports/courses/<course_id>": {"secretary": "o", "admin": "oc", "platform": "oc"},
     "GET /api/v1/exports/rooms": {"admin": "*", "platform": "*"},
     "GET /api/v1/exports/terms/<term>": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/feeds": _MEMBERS,
+    "POST /api/v1/feeds": {"admin": "ocs", "platform": "ocs"},
+    "DELETE /api/v1/feeds/<feed_id>": {"admin": "ocs", "platform": "ocs"},
+    "GET /feeds/<school>/<token>.ics": dict.fromkeys(ROLES.values(), "*"),
     "GET /api/v1/audit": {"admin": "*", "platform": "*"},
 }
 
@@ -97,6 +101,7 @@ def scope_for(whose: str) -> dict[str, Any]:
 
 
 BODIES: dict[str, dict[str, Any]] = {
+    "POST /api/v1/feeds": {"user": "{code}"},
     "POST /api/v1/dead-letters/requeue": {"ids": ["{job_id}"]},
     "POST /api/v1/dead-letters/discard": {"ids": ["{job_id}"]},
     "PATCH /api/v1/dead-letters/<job_id>": {"changes": {"summary": "几何"}},

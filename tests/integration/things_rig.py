@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -13,6 +14,7 @@ from db.tables import failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
+from usecases import feeds
 
 WHOSE = ("own", "college", "school", "abroad")
 """A thing of the college that Sun works for, of another college, of the whole school, of another school."""
@@ -45,6 +47,7 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "error": "INTERNAL",
         "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
         "code": person(api, whose),
+        **feed(api, whose),
     }
 
 
@@ -93,6 +96,13 @@ def person(api: Api, whose: str) -> str:
 
     in_unit(api.engine, work)
     return code
+
+
+def feed(api: Api, whose: str) -> dict[str, str]:
+    """A feed of the person."""
+    there = replace(api.deps, tenant=tenant_of(whose))
+    given = feeds.give(there, kind=feeds.USER, subject=person(api, whose), owner=person(api, whose), actor="test")
+    return {"feed_id": given.id, "school": there.tenant, "token": given.path.rpartition("/")[2].removesuffix(".ics")}
 
 
 def lane(api: Api, whose: str) -> str:

@@ -10,6 +10,7 @@ from workers.cli.classes import classes
 from workers.cli.days import days
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
+from workers.cli.feeds import feeds
 from workers.cli.freshness import freshness
 from workers.cli.keys import keys, secrets
 from workers.cli.lanes import lanes
@@ -35,7 +36,7 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, changes, checkins, classes, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate,
+    audit, campus, changes, checkins, classes, days, dead, failures_, feeds, freshness, import_, keys, lanes, limit, migrate,
     off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, sync, terms, up, users,
     verify, worker,
 ):  # fmt: skip
