@@ -18,7 +18,7 @@ from domain.passwords import BadLoginName, BadPassword
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
 from usecases import api_keys, dead_letters, failures, lane_control, logins, sso
-from usecases.configs import ConfigChanged
+from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
@@ -95,6 +95,9 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请先导入人员，或不填 person", "Import the people first, or leave person out"),
     "API_KEY_REFUSED": Problem(409, CONFLICT, "该 API 密钥不能这样设置", "The API key cannot be made or changed like that",
         "请按 details 处理", "Do what the details say"),
+    "NO_WAY_IN": Problem(409, CONFLICT, "这样就没有人能登录了", "Nobody could sign in any more",
+        "请先启用另一种登录方式（密码、WPS 或统一身份认证）；没有任何更改",
+        "Switch another way on first (passwords, WPS or an identity provider); nothing was changed"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -224,6 +227,7 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
+    (NoWayIn, lambda e: ApiError("NO_WAY_IN", Detail(message=str(e)))),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
     (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
     (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),
