@@ -14,20 +14,23 @@ from sqlalchemy.exc import DBAPIError
 from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
 from domain.configs import BadConfig, UnknownConfig
+from domain.off_peak import BadHours
 from domain.passwords import BadLoginName, BadPassword
+from domain.schedules import BadWindow
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, dead_letters, failures, lane_control, logins, sso
+from usecases import api_keys, dead_letters, failures, freshness, lane_control, logins, opt_outs, sso
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
-from usecases.limits import LimiterAway
-from usecases.schedules import UnknownSchedule
+from usecases.limits import LimiterAway, LimitsChanged
+from usecases.named_sources import UnknownSource
+from usecases.schedules import ScheduleChanged, UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
-from usecases.terms import TermRefused, UnknownTerm
+from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "NO_WAY_IN": Problem(409, CONFLICT, "这样就没有人能登录了", "Nobody could sign in any more",
         "请先启用另一种登录方式（密码、WPS 或统一身份认证）；没有任何更改",
         "Switch another way on first (passwords, WPS or an identity provider); nothing was changed"),
+    "OPT_OUT_REFUSED": Problem(409, CONFLICT, "不能退出这些日历", "One cannot opt out of these calendars",
+        "details 说明了原因；没有任何更改", "The details say why; nothing was changed"),
+    "ROWS_REFUSED": Problem(422, VALIDATION, "有些行无法使用", "Some rows cannot be used",
+        "请按 details 修改这些行；没有任何更改", "Mend the rows that the details name; nothing was changed"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -222,6 +229,15 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (api_keys.KeyNotYours, _told("NOT_YOURS")),
     (api_keys.UnknownKey, lambda _: ApiError("NOT_FOUND")),
     (api_keys.KeyRefused, _told("API_KEY_REFUSED")),
+    (ScheduleChanged, lambda _: ApiError("VERSION_CHANGED")),
+    (LimitsChanged, lambda _: ApiError("VERSION_CHANGED")),
+    (BadWindow, _told("INVALID", "windows")),
+    (BadHours, lambda e: ApiError("INVALID", Detail("hours", e.problem, e.remedy))),
+    (UnknownSource, lambda _: ApiError("NOT_FOUND")),
+    (opt_outs.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
+    (opt_outs.OptOutRefused, lambda e: ApiError("OPT_OUT_REFUSED", Detail(message=str(e)))),
+    (freshness.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
+    (PeriodsRefused, lambda e: ApiError("ROWS_REFUSED", Detail("periods", str(e), e.remedy))),
     (UnknownFeed, lambda _: ApiError("NOT_FOUND")),
     (UnknownSubject, lambda _: ApiError("NOT_FOUND")),
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),

@@ -14,7 +14,7 @@ from db.tables import failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
-from usecases import feeds
+from usecases import feeds, named_sources
 
 WHOSE = ("own", "college", "school", "abroad")
 """A thing of the college that Sun works for, of another college, of the whole school, of another school."""
@@ -48,6 +48,7 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
         "code": person(api, whose),
         **feed(api, whose),
+        "source": source(api, whose),
     }
 
 
@@ -103,6 +104,14 @@ def feed(api: Api, whose: str) -> dict[str, str]:
     there = replace(api.deps, tenant=tenant_of(whose))
     given = feeds.give(there, kind=feeds.USER, subject=person(api, whose), owner=person(api, whose), actor="test")
     return {"feed_id": given.id, "school": there.tenant, "token": given.path.rpartition("/")[2].removesuffix(".ics")}
+
+
+def source(api: Api, whose: str) -> str:
+    """A source of the school; the other school has one of another name."""
+    there, name = replace(api.deps, tenant=tenant_of(whose)), "southern" if whose == "abroad" else "main"
+    wanted = named_sources.Wanted(address=f"/of/{CANARY if whose == 'abroad' else 'north'}")
+    named_sources.add(there, name, wanted, actor="test")
+    return name
 
 
 def lane(api: Api, whose: str) -> str:

@@ -18,6 +18,7 @@ from web.rest import (
     quarantine,
     runs,
     schedules,
+    sources,
 )
 from web.routes import Feature
 
@@ -31,6 +32,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     quarantine.feature,
     lanes.feature,
     schedules.feature,
+    sources.feature,
     courses.feature,
     feeds.feature,
     feeds.open_feature,
