@@ -27,6 +27,7 @@ from db.tables.identity import (
     token_families,
     user_configs,
 )
+from db.tables.plans import plan_rows, plans
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
 from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
@@ -75,6 +76,8 @@ __all__ = [
     "opt_outs",
     "periods",
     "pins",
+    "plan_rows",
+    "plans",
     "quarantine",
     "revoked_tokens",
     "roles",

@@ -67,6 +67,10 @@ class SignedNames:
 
 
 WHOLE_INSTALLATION = {
+    "db/migrate.py:upgrade": "a database that holds one school and goes away",
+    "db/tasks.py:claim_task": "by the id of a task, which a doorbell brings",
+    "db/tasks.py:finish_task": "by the id and the claim of a task that this worker has",
+    "db/tasks.py:keep_task": "by the id and the claim of a task that this worker has",
     "db/lag.py:oldest_due_ms": "processes serve all schools; only times are read",
     "db/sync_runs.py:change_run": "by the id of a run that the same transaction has read for its school",
     "db/tasks.py:put_task": "by the id of a task that the statement before has found in its school",

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from db import lanes
+from db import lanes, plans
 from db.engine import in_unit
-from db.tables import failure_families, failures, jobs, quarantine, users
+from db.tables import discrepancies, failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
@@ -49,6 +49,8 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "code": person(api, whose),
         **feed(api, whose),
         "source": source(api, whose),
+        "discrepancy_id": discrepancy(api, whose),
+        "plan_id": plan(api, whose),
     }
 
 
@@ -111,7 +113,29 @@ def source(api: Api, whose: str) -> str:
     there, name = replace(api.deps, tenant=tenant_of(whose)), "southern" if whose == "abroad" else "main"
     wanted = named_sources.Wanted(address=f"/of/{CANARY if whose == 'abroad' else 'north'}")
     named_sources.add(there, name, wanted, actor="test")
+    named_sources.switch(there, name, on=False, actor="test")  # runs go on with the one that was synced last
     return name
+
+
+def discrepancy(api: Api, whose: str, **more: Any) -> str:
+    """Something that differs at WPS, in a lane of the college."""
+    row_id, tenant = key_of(api.deps.new_id()), tenant_of(whose)
+    row = {
+        "tenant_id": tenant, "id": row_id, "term": TERM, "group_id": f"cal:{row_id}", "lane": COLLEGE.get(whose, SHARED_LANE),
+        "kind": "event", "what": "event_missing", "target": f"evt:{row_id}", "thing": row_id,
+        "ours": json.dumps({"summary": CANARY if tenant == ABROAD else "代数"}), "theirs": "{}", "state": "open", "scans": 2,
+        "first_scan_ms": 1_725_000_000_000, "last_scan_ms": 1_725_000_000_000, "history": "[]",
+    }  # fmt: skip
+    in_unit(api.engine, lambda tx: tx.execute(insert(discrepancies), [{**row, **more}]))
+    return row_id
+
+
+def plan(api: Api, whose: str) -> str:
+    """A plan that somebody has asked for."""
+    plan_id, scope = api.deps.new_id(), {"colleges": [COLLEGE[whose]]} if whose in COLLEGE else {}
+    said = {"tenant": tenant_of(whose), "plan_id": plan_id, "basis": "source", "scope": scope, "actor": "test"}
+    in_unit(api.engine, lambda tx: plans.add(tx, **said))
+    return plan_id
 
 
 def lane(api: Api, whose: str) -> str:
