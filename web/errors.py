@@ -20,6 +20,7 @@ from domain.schedules import BadWindow
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
 from usecases import api_keys, dead_letters, failures, freshness, lane_control, logins, opt_outs, sso
+from usecases.change_checks import ChangeRefused, InTheWay
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
@@ -105,6 +106,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "details 说明了原因；没有任何更改", "The details say why; nothing was changed"),
     "ROWS_REFUSED": Problem(422, VALIDATION, "有些行无法使用", "Some rows cannot be used",
         "请按 details 修改这些行；没有任何更改", "Mend the rows that the details name; nothing was changed"),
+    "IN_THE_WAY": Problem(409, CONFLICT, "时间冲突，未作任何更改", "Something is in the way; nothing was changed",
+        "请看 details；仍要如此，请以 confirm 重新提交", "See the details; if it is meant all the same, send it with confirm"),
+    "CHANGE_REFUSED": Problem(409, CONFLICT, "目前不能这样调整", "It cannot be decided like that now",
+        "details 说明了原因和可行的操作；没有任何更改", "The details say why, and what can be done; nothing was changed"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -229,6 +234,8 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (api_keys.KeyNotYours, _told("NOT_YOURS")),
     (api_keys.UnknownKey, lambda _: ApiError("NOT_FOUND")),
     (api_keys.KeyRefused, _told("API_KEY_REFUSED")),
+    (InTheWay, lambda e: ApiError("IN_THE_WAY", *(Detail(one.get("kind", ""), one["sentence"]) for one in e.conflicts[:20]))),
+    (ChangeRefused, lambda e: ApiError("CHANGE_REFUSED", Detail(message=e.problem, remedy=e.remedy))),
     (ScheduleChanged, lambda _: ApiError("VERSION_CHANGED")),
     (LimitsChanged, lambda _: ApiError("VERSION_CHANGED")),
     (BadWindow, _told("INVALID", "windows")),

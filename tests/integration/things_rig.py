@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from db import lanes, plans
+from db import lanes, plans, teaching_changes
 from db.engine import in_unit
 from db.tables import discrepancies, failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
@@ -51,6 +51,8 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "source": source(api, whose),
         "discrepancy_id": discrepancy(api, whose),
         "plan_id": plan(api, whose),
+        "change_id": change(api, whose),
+        "batch": change(api, whose, type="exchange_day", day="2099-10-01"),
     }
 
 
@@ -128,6 +130,17 @@ def discrepancy(api: Api, whose: str, **more: Any) -> str:
     }  # fmt: skip
     in_unit(api.engine, lambda tx: tx.execute(insert(discrepancies), [{**row, **more}]))
     return row_id
+
+
+def change(api: Api, whose: str, **more: Any) -> str:
+    """Something decided about a class; of a day the whole school is meant."""
+    change_id, offering = api.deps.new_id(), offering_of(whose)
+    day = offering == "" or "type" in more
+    row = {"id": change_id, "term": TERM, "type": "exchange_day" if day else "cancelled"}
+    row |= {"offering_id": "" if day else offering, "session_id": "" if day else key_of(change_id), **more}
+    said = {"tenant": tenant_of(whose), "batch_id": change_id, "actor": "test", "run_id": api.deps.new_id()}
+    in_unit(api.engine, lambda tx: teaching_changes.add(tx, [{"day": "2099-10-02", **row}], **said))
+    return change_id
 
 
 def plan(api: Api, whose: str) -> str:

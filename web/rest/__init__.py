@@ -4,6 +4,7 @@ from typing import Final
 
 from web.rest import (
     api_keys,
+    changes,
     configs,
     consistency,
     courses,
@@ -38,6 +39,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     schedules.feature,
     sources.feature,
     courses.feature,
+    changes.feature,
     feeds.feature,
     feeds.open_feature,
     exports.feature,
