@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
+from sqlalchemy import Connection, Table, delete, func, select, update
 
 from db.clock import now_ms
 from db.tables.identity import checkin_settings, config_history, system_configs, user_configs
@@ -84,11 +84,11 @@ def put(
     actor: str,
     history_id: str,
 ) -> Stored | None:
-    """Set or unset a value and note it. Returns what was there before. `version` (0: not set) must be the one there is, if
-    given; raises `ConfigChanged`."""
+    """Set or unset a value and note it. Returns what was there before. `version` (0: was never set) must be the one there is,
+    if given; raises `ConfigChanged`."""
     table, where = _where(place)
     before = at(connection, place, [key], lock=True).get(key)
-    there = before.version if before is not None else 0
+    there = before.version if before is not None else versions(connection, place, [key]).get(key, 0)
     if version is not None and version != there:
         raise ConfigChanged(key, there)
     now = now_ms(connection)
@@ -106,8 +106,19 @@ def put(
         _, name = _SUBJECTS[place.level]
         subject = {name: place.subject} if name is not None else {}
         connection.execute(table.insert(), [{"tenant_id": place.owner, "config_key": key, **subject, **row}])
-    _note(connection, place, key, before, None if unset else Stored(value, there + 1), actor, history_id, now)
+    after = None if unset else Stored(value, there + 1)
+    _note(connection, place, key, before, after, actor, history_id, version=there + 1, now=now)
     return before
+
+
+def versions(connection: Connection, place: Place, keys: Sequence[str] | None = None) -> dict[str, int]:
+    """How often each key of a place was set or unset: a value that is set again goes on counting."""
+    c = config_history.c
+    where: list[Any] = [c.tenant_id == place.owner, c.level == str(place.level), c.subject == place.subject]
+    if keys is not None:
+        where.append(c.config_key.in_(keys))
+    found = connection.execute(select(c.config_key, func.max(c.version)).where(*where).group_by(c.config_key))
+    return {row[0]: int(row[1]) for row in found}
 
 
 def _note(
@@ -118,6 +129,8 @@ def _note(
     after: Stored | None,
     actor: str,
     history_id: str,
+    *,
+    version: int,
     now: int,
 ) -> None:
     row = {
@@ -129,7 +142,7 @@ def _note(
         "before": None if before is None else json.dumps(before.value, ensure_ascii=False),
         "after": None if after is None else json.dumps(after.value, ensure_ascii=False),
         "actor": actor,
-        "version": after.version if after is not None else 0,
+        "version": version,
         "at_ms": now,
     }
     connection.execute(config_history.insert(), [row])

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
 from db.tables import AnyRow, discrepancies, jobs, mirror, terms, verifications
 from db.upsert import insert_missing, upsert
@@ -155,21 +155,42 @@ def close_without_calendar(connection: Connection, *, tenant: str, now: int) -> 
 
 
 def listing(
-    connection: Connection, *, tenant: str, run_id: str | None = None, states: Collection[str], limit: int
+    connection: Connection,
+    *,
+    tenant: str,
+    run_id: str | None = None,
+    states: Collection[str],
+    limit: int,
+    lanes: Collection[str] | None = None,
+    what: str | None = None,
+    offset: int = 0,
 ) -> list[AnyRow]:
-    """Discrepancies in the given states, newest first; with `run_id` only those that this run saw last."""
+    """Discrepancies in the given states, newest first; with `run_id` only those that this run saw last, and of `lanes` (None:
+    of all) and one kind where these are given."""
     where = [discrepancies.c.tenant_id == tenant, discrepancies.c.state.in_(sorted(states))]
+    if lanes is not None:
+        where.append(discrepancies.c.lane.in_(sorted(lanes)))
+    if what is not None:
+        where.append(discrepancies.c.what == what)
     if run_id is not None:
         where.append(discrepancies.c.run_id == run_id)
     order = (discrepancies.c.last_scan_ms.desc(), discrepancies.c.first_scan_ms.desc(), discrepancies.c.id)
-    return list(connection.execute(select(discrepancies).where(*where).order_by(*order).limit(limit)))
+    return list(connection.execute(select(discrepancies).where(*where).order_by(*order).limit(limit).offset(offset)))
+
+
+def one(connection: Connection, row_id: str, *, tenant: str) -> AnyRow | None:
+    """A discrepancy by its id."""
+    where = (discrepancies.c.tenant_id == tenant, discrepancies.c.id == row_id)
+    return connection.execute(select(discrepancies).where(*where)).one_or_none()
 
 
 def counts(
-    connection: Connection, *, tenant: str, run_id: str | None = None
-) -> list[tuple[str, str, int]]:  # fmt: skip
-    """(what, state, how many) of everything that is not healed, or of everything the run saw last."""
+    connection: Connection, *, tenant: str, run_id: str | None = None, lanes: Collection[str] | None = None
+) -> list[tuple[str, str, int]]:
+    """(what, state, how many) of everything that is not healed, or of everything the run saw last; of `lanes` (None: of all)."""
     where = [discrepancies.c.tenant_id == tenant]
+    if lanes is not None:
+        where.append(discrepancies.c.lane.in_(sorted(lanes)))
     where.append(
         discrepancies.c.state.in_(NOT_HEALED) if run_id is None else discrepancies.c.run_id == run_id,
     )
@@ -238,6 +259,32 @@ def totals(connection: Connection, *, tenant: str, run_id: str) -> dict[str, int
     mine = (verifications.c.tenant_id == tenant, verifications.c.run_id == run_id)
     row = connection.execute(select(func.count().label("calendars"), *sums).where(*mine)).one()
     return {"calendars": int(row.calendars), **{name: int(getattr(row, name) or 0) for name in names}}
+
+
+def looked_at(
+    connection: Connection,
+    *,
+    tenant: str,
+    lanes: Collection[str] | None,
+    after: tuple[str, str] | None,
+    limit: int,
+    offset: int = 0,
+) -> list[AnyRow]:
+    """When each calendar was seen as a whole, and what was in it: by term and target, behind `after`; of `lanes`."""
+    same = (mirror.c.tenant_id == verifications.c.tenant_id) & (mirror.c.term == verifications.c.term)
+    joined = verifications.join(mirror, same & (mirror.c.target == verifications.c.target))
+    v = verifications.c
+    where = [v.tenant_id == tenant, mirror.c.tenant_id == tenant, v.verified_ms > 0]
+    if lanes is not None:
+        where.append(mirror.c.lane.in_(sorted(lanes)))
+    if after is not None:
+        where.append(or_(v.term > after[0], and_(v.term == after[0], v.target > after[1])))
+    shown = (
+        v.term, v.target, v.run_id, v.verified_ms, v.events, v.strangers, v.members, v.differences, mirror.c.lane,
+        mirror.c.name,
+    )  # fmt: skip
+    statement = select(*shown).select_from(joined).where(*where).order_by(v.term, v.target)
+    return list(connection.execute(statement.limit(limit).offset(offset)))
 
 
 @dataclass(frozen=True, slots=True)

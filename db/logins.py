@@ -257,3 +257,10 @@ def is_somebody(connection: Connection, *, tenant: str, user: str) -> bool:
         return find(connection, tenant=tenant, name=user[1:]) is not None
     statement = select(users.c.code).where(users.c.tenant_id == tenant, users.c.code == user).limit(1)
     return connection.execute(statement).first() is not None
+
+
+def is_disabled(connection: Connection, *, tenant: str, user: str) -> bool:
+    """Whether somebody has logins, and none of them may be used. `user` is as `is_somebody` has it."""
+    named = logins.c.name == user[1:] if user.startswith("@") else logins.c.code == user
+    found = connection.execute(select(logins.c.state).where(logins.c.tenant_id == tenant, named)).scalars().all()
+    return bool(found) and ACTIVE not in found

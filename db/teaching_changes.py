@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
 from db.clock import now_ms
+from db.courses import ALL, Within
 from db.tables import AnyRow, offerings, sessions, teaching_changes, tenants
 from domain.alterations import CANCELLED, EXCHANGE_DAY
 from domain.teaching_changes import ABSORBED, APPLIED, WITHDRAWN, Before, Change, DayRule, Verdict
@@ -151,10 +152,14 @@ def listing(
     offering_ids: Sequence[str] | None = None,
     session_id: str | None = None,
     since_ms: int | None = None,
+    within: Within | None = None,
     limit: int = 50,
+    offset: int = 0,
 ) -> list[AnyRow]:
-    """Changes, newest first, each with the course it is about (`course`, NULL for exchange days)."""
+    """Changes, newest first, each with the course it is about (`course`, NULL for exchange days); with `within` only those of
+    the courses that it has."""
     where: list[ColumnElement[bool]] = [teaching_changes.c.tenant_id == tenant]
+    where += within.where(tenant) if within is not None and within != ALL else []
     for column, value in (("term", term), ("session_id", session_id)):
         where += [teaching_changes.c[column] == value] if value is not None else []
     for column, values in (("type", kinds), ("state", states)):
@@ -173,6 +178,7 @@ def listing(
         .where(*where)
         .order_by(teaching_changes.c.at_ms.desc(), teaching_changes.c.id.desc())
         .limit(limit)
+        .offset(offset)
     )
     return list(rows)
 

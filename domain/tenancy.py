@@ -62,6 +62,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "key": ("read", "manage"),
     "lane": ("read", "control"),
     "limiter": ("read", "write"),
+    "opt_out": ("read", "manage"),
     "quarantine": ("read", "resolve"),
     "role": ("read", "manage"),
     "roll": ("read",),
@@ -70,6 +71,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "session": ("read",),
     "setting": ("read", "write"),
     "sign_in": ("read", "revoke"),
+    "source": ("read",),
     "tenant": ("read", "manage"),
     "term": ("read", "manage"),
     "timetable": ("read",),
@@ -118,7 +120,7 @@ def permissions(*texts: str) -> frozenset[Permission]:
 
 _EVERYBODY = permissions(
     "timetable.read:own", "calendar_feed.read|manage:own", "user.read:own", "sign_in.read|revoke:own",
-    "setting.read|write:own", "export.read:own",
+    "setting.read|write:own", "export.read:own", "opt_out.read|manage:own",
 )  # fmt: skip
 
 BUILT_IN: Final[Mapping[str, frozenset[Permission]]] = {

@@ -1,6 +1,6 @@
 """What is looked at before something is decided about a class: whether it may be, what people mean, what is in the way."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -57,12 +57,14 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Who decides, why, and whether what is in the way was seen. `now_ms` None: the database's clock."""
+    """Who decides, why, and whether what is in the way was seen. `now_ms` None: the database's clock. `also` writes in the
+    transaction of the decision, given what is answered."""
 
     actor: str
     reason: str = ""
     confirm: bool = False
     now_ms: int | None = None
+    also: Callable[[Connection, dict[str, Any]], None] = lambda _tx, _found: None
 
 
 def changeable(tx: Connection, deps: Deps, session: str, said: Said, *, cancelled: bool = False) -> AnyRow:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import audit
+from db import audit, login_states
 from db import configs as rows
 from db.configs import ConfigChanged, Place
 from db.engine import in_unit, reading
 from domain.configs import CONFIGS, Level, check, config, effective
+from usecases import tenants
 from usecases.deps import Deps
 
-__all__ = ["ConfigChanged", "Place", "change", "history", "read", "value_of", "values"]
+__all__ = ["ConfigChanged", "NoWayIn", "Place", "change", "history", "read", "refuse_no_way_in", "value_of", "values"]
+
+
+_WAYS: Final = frozenset({"sign_in.password", "sign_in.wps"})
+
+
+class NoWayIn(Exception):
+    """Nobody of `tenant` could sign in any more; nothing was changed."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"nobody could sign in to {tenant} any more")
+        self.tenant = tenant
 
 
 def places(*, tenant: str, user: str | None = None, offering: str | None = None) -> dict[Level, Place]:
@@ -58,6 +70,7 @@ def values(deps: Deps, place: Place) -> list[dict[str, Any]]:
     """Every setting of a level as it stands there: set or not, what holds, and the version for changing it, by key."""
     with reading(deps.engine) as tx:
         here = rows.at(tx, place)
+        counted = rows.versions(tx, place)
         holds = read(
             tx,
             tenant=place.tenant,
@@ -70,7 +83,7 @@ def values(deps: Deps, place: Place) -> list[dict[str, Any]]:
             "value": holds[key][0],
             "from": holds[key][1],
             "is_set": key in here,
-            "version": here[key].version if key in here else 0,
+            "version": here[key].version if key in here else counted.get(key, 0),
             "default": one.default,
             "type": one.kind.__name__,
             "zh": one.zh,
@@ -91,8 +104,8 @@ def change(
     version: int | None = None,
 ) -> dict[str, Any]:
     """Set some values and unset others, all or nothing; returns what they were (those that were set). `version` is for one
-    value: 0 where it is not set yet. Raises `UnknownConfig`, `BadConfig`, `ConfigChanged`; a change that says nothing new
-    is none."""
+    value: 0 where it was never set. Raises `UnknownConfig`, `BadConfig`, `ConfigChanged`, `NoWayIn`; a change that says nothing
+    new is none."""
     for key, value in wanted.items():
         check(key, place.level, value)
     gone = [config(key).key for key in unset]
@@ -118,9 +131,20 @@ def change(
             if was is not None:
                 before[key] = was.value
             _audit(deps, tx, place, key, None if was is None else was.value, wanted.get(key), actor)
+        if _WAYS & {*wanted, *gone}:
+            refuse_no_way_in(tx, None if place.level is Level.SYSTEM else place.tenant)
         return before
 
     return in_unit(deps.engine, work)
+
+
+def refuse_no_way_in(tx: Connection, tenant: str | None) -> None:
+    """Raise `NoWayIn` where nobody could sign in any more as things are in this transaction; None: in some school."""
+    for one in [tenant] if tenant is not None else tenants.every(tx):
+        on = read(tx, sorted(_WAYS), tenant=one)
+        wps = on["sign_in.wps"][0] and tenants.app_of(tx, tenant=one)
+        if not (on["sign_in.password"][0] or wps or any(row.enabled for row in login_states.providers(tx, tenant=one))):
+            raise NoWayIn(one)
 
 
 def _same(one: Any, other: Any) -> bool:

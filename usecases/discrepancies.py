@@ -41,10 +41,18 @@ _COMMAND = {Action.TICKET: "obsync sync"}
 
 
 def listing(
-    connection: Connection, deps: Deps, *, run_id: str | None = None, states: Sequence[str], limit: int
+    connection: Connection, deps: Deps, *, run_id: str | None = None, states: Sequence[str], limit: int, **narrowed: Any
 ) -> list[dict[str, Any]]:
-    """Discrepancies, newest first, each with what a repair that looks once more would do about it."""
-    rows = discrepancies.listing(connection, tenant=deps.tenant, run_id=run_id, states=states, limit=limit)
+    """Discrepancies, newest first, each with what a repair that looks once more would do about it; `narrowed` as
+    `db.discrepancies.listing` has it."""
+    rows = discrepancies.listing(
+        connection, tenant=deps.tenant, run_id=run_id, states=states, limit=limit, **narrowed
+    )  # fmt: skip
+    return described(connection, deps, rows)
+
+
+def described(connection: Connection, deps: Deps, rows: Sequence[AnyRow]) -> list[dict[str, Any]]:
+    """Rows as people read them."""
     planner = layout.planner_in(connection, deps.engine, deps.tenant, deps.secret)
     changing: dict[tuple[str, str], set[str]] = {}
     for row in rows:

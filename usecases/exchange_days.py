@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from db import audit, classes, teaching_changes, timetable
 from db.clock import now_ms as clock
-from db.engine import in_unit, reading
+from db.engine import reading
 from db.tables import AnyRow
 from domain import clashes
 from domain.aggregation import Session
@@ -27,7 +27,7 @@ from usecases import terms
 from usecases.change_checks import ChangeRefused, InTheWay, Said, UnknownClass, conflict
 from usecases.deps import Deps
 from usecases.sync.overlaying import around
-from usecases.teaching_changes import as_dict, begin_run, write
+from usecases.teaching_changes import as_dict, begin_run, done, write
 
 _WEEKDAYS: Final = "一二三四五六日"
 _SHOWN: Final = 20
@@ -268,9 +268,7 @@ def apply(deps: Deps, term: str, texts: Sequence[str], off: Sequence[str], said:
         written, task_id = write(tx, deps, said, EXCHANGE_DAY, rows, found["conflicts"])
         return {**written, "preview": found}, task_id
 
-    done, task_id = in_unit(deps.engine, work)
-    deps.ring(task_id)
-    return done
+    return done(deps, said, work)
 
 
 def undo(deps: Deps, reference: str, said: Said) -> dict[str, Any]:
@@ -299,9 +297,7 @@ def undo(deps: Deps, reference: str, said: Said) -> dict[str, Any]:
         items = [as_dict(row) for row in teaching_changes.by_ids(tx, ids, tenant=deps.tenant)]
         return {"items": items[::-1], "batch": rows[0].batch_id, "run": run_id, "conflicts": []}, task_id
 
-    done, task_id = in_unit(deps.engine, work)
-    deps.ring(task_id)
-    return done
+    return done(deps, said, work)
 
 
 def listing(deps: Deps, *, term: str | None = None, limit: int = 50) -> dict[str, Any]:

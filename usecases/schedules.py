@@ -6,11 +6,12 @@ Any number of ticks may run at once, anywhere: the schedule's row is locked whil
 inserted by one of them only.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
@@ -398,10 +399,11 @@ def run_now(deps: Deps, name: str, *, actor: str | None = None) -> int:
     return slot_ms
 
 
-def change(deps: Deps, name: str, *, actor: str | None = None, **wanted: Any) -> None:
+def change(deps: Deps, name: str, *, actor: str | None = None, seen: str | None = None, **wanted: Any) -> None:
     """Set `cron`, `zone`, `policy`, `enabled`, `windows`, `max_queued`, `backs_off`, `busy_every_min`.
 
-    Raises `UnknownSchedule`, `BadCron`, `BadWindow`.
+    `seen` is the version (`version_of`) that the person decided about. Raises `UnknownSchedule`, `BadCron`, `BadWindow`, and
+    `ScheduleChanged` where the schedule has another version by now.
 
     What becomes due by a change of the times or by switching on counts from now: nothing is caught up for it. With `actor` the
     act is in the audit.
@@ -409,6 +411,8 @@ def change(deps: Deps, name: str, *, actor: str | None = None, **wanted: Any) ->
 
     def work(tx: Connection) -> None:
         row = _locked(deps, tx, name)
+        if seen is not None and seen != version_of(row):
+            raise ScheduleChanged(name)
         now = database_now_ms(tx)
         values = dict(wanted)
         if "cron" in values:
@@ -426,6 +430,19 @@ def change(deps: Deps, name: str, *, actor: str | None = None, **wanted: Any) ->
         _note(deps, tx, actor, "schedule.change", name, values, before={key: getattr(row, key) for key in values})
 
     in_unit(deps.engine, work)
+
+
+class ScheduleChanged(Exception):
+    """Somebody else has changed the schedule meanwhile."""
+
+
+def version_of(row: AnyRow) -> str:
+    """Differs where anything does that people set."""
+    said = [getattr(row, name) for name in (*_SET, "windows", "backs_off")]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+
+
+_SET: Final = ("cron", "zone", "policy", "enabled", "max_queued", "busy_every_min")
 
 
 def _note(
@@ -479,6 +496,7 @@ def _as_dict(deps: Deps, tx: Connection, row: AnyRow, now: int) -> dict[str, Any
     last = schedules.slots_of(tx, tenant=deps.tenant, name=row.name, limit=1)
     return {
         **{name: getattr(row, name) for name in shown},
+        "version": version_of(row),
         "starts": json.loads(row.payload),
         "windows": [one.said for one in _windows(row)],
         "backs_off": [one for one in row.backs_off.split(",") if one],

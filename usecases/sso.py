@@ -84,7 +84,8 @@ def save_provider(
     person_claim: str = "preferred_username",
     enabled: bool = True,
 ) -> None:
-    """Configure an identity provider. Raises `AddressRefused` for an issuer that may not be called, `BadLoginName`."""
+    """Configure an identity provider. Raises `AddressRefused` for an issuer that may not be called, `BadLoginName`, and
+    `NoWayIn` where it was the only way and is switched off."""
     plain = check_name(name)
     deps.oidc.guard.check_url(issuer)
     sealed = _seal(deps, client_secret, tenant, "identity_providers", "client_secret", plain) if client_secret else ""
@@ -98,6 +99,8 @@ def save_provider(
 
     def work(tx: Connection) -> None:
         login_states.save_provider(tx, tenant_id=tenant, name=plain, client_secret=sealed, **shown)
+        if not enabled:
+            configs.refuse_no_way_in(tx, tenant)
         audit.write(
             tx, tenant=tenant, new_id=deps.new_id, actor=actor, action="provider.save", thing=plain, after=shown
         )
@@ -106,11 +109,13 @@ def save_provider(
 
 
 def remove_provider(deps: Deps, *, tenant: str, name: str, actor: str) -> bool:
-    """Remove an identity provider; False where there is none. Who came in by it stays signed in."""
+    """Remove an identity provider; False where there is none. Who came in by it stays signed in. Raises
+    `NoWayIn` where it is the only way."""
 
     def work(tx: Connection) -> bool:
         there = login_states.remove_provider(tx, tenant=tenant, name=name)
         if there:
+            configs.refuse_no_way_in(tx, tenant)
             audit.write(tx, tenant=tenant, new_id=deps.new_id, actor=actor, action="provider.remove", thing=name)
         return there
 

@@ -5,13 +5,14 @@ sessions anew and goes before everything else in its lanes.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from db import audit, classes, sync_runs, teaching_changes
+from db.courses import Within
 from db.engine import in_unit, reading
 from db.tables import AnyRow
 from domain.aggregation import Session
@@ -200,7 +201,7 @@ def withdraw(deps: Deps, reference: str, said: Said) -> dict[str, Any]:
         found = [as_dict(row) for row in teaching_changes.by_ids(tx, ids, tenant=deps.tenant)]
         return {"items": found[::-1], "batch": standing[0].batch_id, "run": run_id, "conflicts": []}, task_id
 
-    return _done(deps, work)
+    return done(deps, said, work)
 
 
 def _refuse_making_nothing(tx: Connection, deps: Deps, rows: Sequence[AnyRow]) -> None:
@@ -224,14 +225,20 @@ def _decide(deps: Deps, said: Said, decide: Any) -> dict[str, Any]:
             raise InTheWay(conflicts)
         return write(tx, deps, said, decision.what, decision.rows, conflicts)
 
-    return _done(deps, work)
+    return done(deps, said, work)
 
 
-def _done(deps: Deps, work: Any) -> dict[str, Any]:
-    found, task_id = in_unit(deps.engine, work)
+def done(deps: Deps, said: Said, work: Callable[[Connection], tuple[dict[str, Any], str]]) -> dict[str, Any]:
+    """Carry a decision out in a unit, with what `said` writes beside it; then wake a worker for its run."""
+
+    def unit(tx: Connection) -> tuple[dict[str, Any], str]:
+        found, task_id = work(tx)
+        said.also(tx, found)
+        return found, task_id
+
+    found, task_id = in_unit(deps.engine, unit)
     deps.ring(task_id)
-    answer: dict[str, Any] = found
-    return answer
+    return found
 
 
 def write(
@@ -314,7 +321,9 @@ def listing(
     kinds: Sequence[str] = (),
     states: Sequence[str] = (),
     course: str | None = None,
+    within: Within | None = None,
     limit: int = 50,
+    offset: int = 0,
 ) -> dict[str, Any]:
     """Changes, newest first."""
     with reading(deps.engine) as tx:
@@ -324,8 +333,9 @@ def listing(
                 {row.offering_id for row in classes.find(tx, tenant=deps.tenant, course=course, limit=100_000)}
             )
         rows = teaching_changes.listing(
-            tx, tenant=deps.tenant, term=term, kinds=kinds, states=states, offering_ids=ids, limit=limit
-        )
+            tx, tenant=deps.tenant, term=term, kinds=kinds, states=states, offering_ids=ids, within=within, limit=limit,
+            offset=offset,
+        )  # fmt: skip
     return {"items": [as_dict(row, course=row.course) for row in rows]}
 
 

@@ -1,7 +1,7 @@
 """Terms as people keep them: first Monday, weeks, status and clock; and the runs that a closed term refuses."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from db.tables import AnyRow
 from domain import timetable as rows_of
 from domain.terms import ARCHIVED, FROZEN, OPEN, PeriodRow, closed_reason
 from domain.timetable import HELD_NO_MONDAY, HELD_NO_PERIODS, Refused, term_code
-from remote.sources.base import BadSource
+from remote.sources.base import BadSource, SourceRow
 from remote.sources.csv_folder import rows_of_file
 from usecases.deps import Deps
 
@@ -38,6 +38,14 @@ class TermRefused(Exception):
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}. {remedy}")
         self.problem = problem
+        self.remedy = remedy
+
+
+class PeriodsRefused(Exception):
+    """Some rows of a period table cannot be used: which and why, and what to do. Nothing was changed."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
         self.remedy = remedy
 
 
@@ -232,30 +240,49 @@ def periods(deps: Deps, code: str) -> list[dict[str, Any]]:
     ]
 
 
-def load_periods(deps: Deps, code: str, file: Path) -> int:
+def load_periods(deps: Deps, code: str, file: Path, *, actor: str | None = None) -> int:
     """Make the rows of a CSV file the term's own clock; a term nobody knows yet is made. Returns how many rows.
 
-    Raises `BadSource`, naming lines, and `TermRefused`; nothing is changed then.
+    Raises `BadSource`, naming lines, and `TermRefused`; nothing is changed then. With `actor` the act is in the audit.
     """
     checked_code(code)
-    read = _read_periods(file, code)
+    return _replace_periods(deps, code, _read_periods(rows_of_file("periods", file), code, called=file.name), actor)
 
+
+def set_periods(deps: Deps, code: str, said: Iterable[Mapping[str, str]], *, actor: str) -> int:
+    """The same from rows with `jc`, `st`, `ed`, and `xq` and `since` where needed. Raises `PeriodsRefused`, naming them by
+    their numbers, and `TermRefused`."""
+    checked_code(code)
+    lines = [SourceRow(number, {**one}) for number, one in enumerate(said, 1)]
+    try:
+        read = _read_periods(lines, code, called="periods")
+    except BadSource as bad:
+        raise PeriodsRefused(bad.problem, bad.remedy) from bad
+    return _replace_periods(deps, code, read, actor)
+
+
+def _replace_periods(deps: Deps, code: str, read: list[PeriodRow], actor: str | None) -> int:
     def work(tx: Connection) -> None:
         terms.make(tx, tenant=deps.tenant, term=code)
         row = locked(tx, deps.tenant, code)
         if row.status == ARCHIVED:
             raise TermRefused(f"term {code} is archived", "Its classes keep the hours they had")
         terms.replace_periods(tx, read, tenant=deps.tenant, term=code)
+        if actor is not None:
+            audit.write(
+                tx, tenant=deps.tenant, new_id=deps.new_id, actor=actor, action="term.periods", thing=code,
+                after={"periods": len(read)},
+            )  # fmt: skip
 
     in_unit(deps.engine, work)
     return len(read)
 
 
-def _read_periods(file: Path, code: str) -> list[PeriodRow]:
-    """The rows of the file, or BadSource with each line that cannot be used."""
+def _read_periods(lines: Iterable[SourceRow], code: str, *, called: str) -> list[PeriodRow]:
+    """The rows, or BadSource with each line that cannot be used."""
     read: dict[tuple[str, str, int], PeriodRow] = {}
     problems: list[str] = []
-    for source in rows_of_file("periods", file):
+    for source in lines:
         try:
             row = rows_of.read_period(source.values)
         except Refused as refused:
@@ -272,9 +299,9 @@ def _read_periods(file: Path, code: str) -> list[PeriodRow]:
             read[key] = replace(row, term=code)
     if problems:
         more = f" (and {len(problems) - _SHOWN_ERRORS} more)" if len(problems) > _SHOWN_ERRORS else ""
-        raise BadSource(file.name, "; ".join(problems[:_SHOWN_ERRORS]) + more, "Mend these lines; nothing was changed")
+        raise BadSource(called, "; ".join(problems[:_SHOWN_ERRORS]) + more, "Mend these lines; nothing was changed")
     if not read:
         raise BadSource(
-            file.name, "it has no periods", "Write one row for each period: jc, st, ed, and xq and from where needed"
+            called, "it has no periods", "Write one row for each period: jc, st, ed, and xq and from where needed"
         )
     return list(read.values())

@@ -126,9 +126,13 @@ def _begin() -> Response | None:
 def _who_asks(routes: dict[str, Route]) -> None:
     """Who it is, as far as that can be told: a failed attempt is counted before it is answered."""
     route = routes.get(request.endpoint or "")
-    if route is None or not route.policy.needs_caller:
+    if route is None:
         return
     here = site()
+    if route.policy.holder is not None:
+        g.holder = route.policy.holder(here.deps, request.view_args or {})
+    if not route.policy.needs_caller:
+        return
     try:
         g.scope = g.caller = here.authenticator.scope_of(
             request.headers.get("Authorization"), request.headers.get("X-API-Key")

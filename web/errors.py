@@ -14,19 +14,24 @@ from sqlalchemy.exc import DBAPIError
 from db.engine import DatabaseUnreachable
 from db.sync_runs import RunActive
 from domain.configs import BadConfig, UnknownConfig
+from domain.off_peak import BadHours
 from domain.passwords import BadLoginName, BadPassword
+from domain.schedules import BadWindow
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, cluster, dead_letters, failures, lane_control, logins, sso
-from usecases.configs import ConfigChanged
+from usecases import api_keys, cluster, dead_letters, failures, freshness, lane_control, logins, opt_outs, sso
+from usecases.change_checks import ChangeRefused, InTheWay
+from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
+from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
-from usecases.limits import LimiterAway
-from usecases.schedules import UnknownSchedule
+from usecases.limits import LimiterAway, LimitsChanged
+from usecases.named_sources import UnknownSource
+from usecases.schedules import ScheduleChanged, UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
-from usecases.terms import TermRefused, UnknownTerm
+from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,19 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "PERSON_UNKNOWN": Problem(422, VALIDATION, "导入的名单中没有此人", "No import has brought this person",
         "请先导入人员，或不填 person", "Import the people first, or leave person out"),
     "API_KEY_REFUSED": Problem(409, CONFLICT, "该 API 密钥不能这样设置", "The API key cannot be made or changed like that",
+        "请按 details 处理", "Do what the details say"),
+    "NO_WAY_IN": Problem(409, CONFLICT, "这样就没有人能登录了", "Nobody could sign in any more",
+        "请先启用另一种登录方式（密码、WPS 或统一身份认证）；没有任何更改",
+        "Switch another way on first (passwords, WPS or an identity provider); nothing was changed"),
+    "OPT_OUT_REFUSED": Problem(409, CONFLICT, "不能退出这些日历", "One cannot opt out of these calendars",
+        "details 说明了原因；没有任何更改", "The details say why; nothing was changed"),
+    "ROWS_REFUSED": Problem(422, VALIDATION, "有些行无法使用", "Some rows cannot be used",
+        "请按 details 修改这些行；没有任何更改", "Mend the rows that the details name; nothing was changed"),
+    "IN_THE_WAY": Problem(409, CONFLICT, "时间冲突，未作任何更改", "Something is in the way; nothing was changed",
+        "请看 details；仍要如此，请以 confirm 重新提交", "See the details; if it is meant all the same, send it with confirm"),
+    "CHANGE_REFUSED": Problem(409, CONFLICT, "目前不能这样调整", "It cannot be decided like that now",
+        "details 说明了原因和可行的操作；没有任何更改", "The details say why, and what can be done; nothing was changed"),
+    "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
         "请按 details 修改", "Change it as the details say"),
@@ -218,8 +236,23 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (api_keys.KeyNotYours, _told("NOT_YOURS")),
     (api_keys.UnknownKey, lambda _: ApiError("NOT_FOUND")),
     (api_keys.KeyRefused, _told("API_KEY_REFUSED")),
+    (InTheWay, lambda e: ApiError("IN_THE_WAY", *(Detail(one.get("kind", ""), one["sentence"]) for one in e.conflicts[:20]))),
+    (ChangeRefused, lambda e: ApiError("CHANGE_REFUSED", Detail(message=e.problem, remedy=e.remedy))),
+    (ScheduleChanged, lambda _: ApiError("VERSION_CHANGED")),
+    (LimitsChanged, lambda _: ApiError("VERSION_CHANGED")),
+    (BadWindow, _told("INVALID", "windows")),
+    (BadHours, lambda e: ApiError("INVALID", Detail("hours", e.problem, e.remedy))),
+    (UnknownSource, lambda _: ApiError("NOT_FOUND")),
+    (opt_outs.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
+    (opt_outs.OptOutRefused, lambda e: ApiError("OPT_OUT_REFUSED", Detail(message=str(e)))),
+    (freshness.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
+    (PeriodsRefused, lambda e: ApiError("ROWS_REFUSED", Detail("periods", str(e), e.remedy))),
+    (UnknownFeed, lambda _: ApiError("NOT_FOUND")),
+    (UnknownSubject, lambda _: ApiError("NOT_FOUND")),
+    (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
+    (NoWayIn, lambda e: ApiError("NO_WAY_IN", Detail(message=str(e)))),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
     (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
     (dead_letters.Changed, lambda _: ApiError("VERSION_CHANGED")),

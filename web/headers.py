@@ -34,13 +34,14 @@ _SHOWN: Final = (
 
 
 def secure(response: Response) -> None:
-    """Set the headers that every answer has. What is not a static file is not kept by anybody."""
+    """Set the headers that every answer has. What is not a static file is not kept by anybody
+    unless its route says otherwise."""
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
     is_page = response.mimetype in ("text/html", "text/css", "text/javascript", "image/svg+xml")
     response.headers["Content-Security-Policy"] = PAGE_CSP if is_page else API_CSP
     if not is_static():
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
     response.vary.update(("Accept", "Accept-Language", "Authorization"))
 
 

@@ -7,6 +7,7 @@ Redis; while that is away each process counts for itself by the same limits, so 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 
@@ -15,7 +16,7 @@ from flask_limiter import HeaderNames, Limiter
 
 from bootstrap.settings import Settings
 from web.routes import Route
-from web.site import maybe_scope
+from web.site import holder, maybe_scope
 
 _PREFIX = "obsync-api-fixed-window"  # with the strategy: another one cannot read the keys of this one
 _RESET = "RateLimit-Reset"
@@ -32,7 +33,8 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
     for_users, for_strangers = f"{settings.user_limit_per_min}/minute", f"{settings.ip_limit_per_min}/minute"
 
     def whole() -> str:
-        return for_users if maybe_scope() is not None else for_strangers
+        known = maybe_scope() is not None or holder() is not None
+        return for_users if known else for_strangers
 
     def of_route() -> str:
         route = routes.get(request.endpoint or "")
@@ -71,6 +73,9 @@ def _who() -> str:
     scope = maybe_scope()
     if scope is not None:
         return f"user:{scope.tenant}:{scope.user}"
+    if holder() is not None:
+        # A campus fetches its calendars through one address: each of them is counted by itself.
+        return f"address:{hashlib.sha256(request.path.encode()).hexdigest()[:24]}"
     return f"ip:{request.remote_addr or '-'}"
 
 

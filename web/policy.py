@@ -29,19 +29,23 @@ log = get_logger("web.policy")
 Finder = Callable[[Connection, Scope, Mapping[str, Any]], Thing | None]
 """Finds what a request is about, from its path, query and body; None: there is no such thing."""
 
+Holder = Callable[[Deps, Mapping[str, Any]], Any]
+"""Who holds the address of a request, from its path; None: nobody does."""
+
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`action` None: any signed-in caller, or anybody at all where `public` says why. `at_door`: the request names a school
-    all the same; `unready`: also somebody who has to choose a new password first."""
+    all the same; `unready`: also somebody who has to choose a new password first; `holder`: whoever knows the address."""
 
     action: str | None = None
     find: Finder | None = None
     public: str | None = None
     at_door: bool = False
     unready: bool = False
+    holder: Holder | None = None
 
     @property
     def needs_caller(self) -> bool:
@@ -64,6 +68,11 @@ def needs_some(action: str) -> Policy:
 def anybody(reason: str) -> Policy:
     """No caller is needed, for a reason."""
     return Policy(public=reason)
+
+
+def by_address(reason: str, holder: Holder) -> Policy:
+    """No caller is needed: the address itself is the secret, and says who holds it (`site.holder`)."""
+    return Policy(public=reason, holder=holder)
 
 
 def at_door(reason: str) -> Policy:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 from flask import Response
@@ -170,6 +171,9 @@ def _responses(
     else:
         found[status] = _envelope(name, data, items)
     for one in errors:
+        if one < 400:
+            found[one] = {"description": HTTPStatus(one).phrase}
+            continue
         codes = sorted(code for each, code in OF_STATUS.items() if each == one)
         found[one] = {
             "description": ", ".join(codes) or "INTERNAL",

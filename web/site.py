@@ -57,6 +57,11 @@ def maybe_scope() -> Scope | None:
     return cast("Scope | None", g.get("scope")) if has_request_context() else None
 
 
+def holder() -> Any:
+    """Who holds the address of this request, where that is how one comes in; else None."""
+    return g.get("holder") if has_request_context() else None
+
+
 def deps() -> Deps:
     """What use cases are given for this request: in the caller's tenant."""
     return cast(Deps, g.get("deps") or site().deps)

@@ -11,6 +11,7 @@ from db.tables.attendance import (
 )
 from db.tables.base import AnyRow, metadata
 from db.tables.cluster import paused_queues, processes
+from db.tables.feeds import calendar_feeds
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
     api_keys,
@@ -27,6 +28,7 @@ from db.tables.identity import (
     token_families,
     user_configs,
 )
+from db.tables.plans import plan_rows, plans
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
 from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
@@ -48,6 +50,7 @@ __all__ = [
     "attendance_roster_detail",
     "attendance_stats",
     "audit",
+    "calendar_feeds",
     "change_buffer",
     "checkin_records",
     "checkin_settings",
@@ -75,6 +78,8 @@ __all__ = [
     "paused_queues",
     "periods",
     "pins",
+    "plan_rows",
+    "plans",
     "processes",
     "quarantine",
     "revoked_tokens",

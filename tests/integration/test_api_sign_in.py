@@ -13,6 +13,7 @@ from db import login_states
 from db.configs import Place
 from db.engine import in_unit, reading
 from db.logins import Grant
+from db.tables import tenants
 from domain.configs import Level
 from domain.tenancy import Role
 from remote.guarded import Guard
@@ -144,6 +145,8 @@ def test_a_password_that_was_made_up_is_changed_first(door: Api) -> None:
 
 def test_a_school_may_do_without_passwords(door: Api) -> None:
     """Then the right one opens nothing either, and the page for signing in knows."""
+    at_home = tenants.update().where(tenants.c.id == HOME)
+    in_unit(door.engine, lambda tx: tx.execute(at_home.values(wps_app_id="app")))
     configs.change(door.deps, Place(Level.TENANT, HOME), {"sign_in.password": False}, actor="test")
     assert code_of(sign_in(door, "ada")) == "SIGN_IN_OFF"
     ways = door.person(None).get(f"{AUTH}/methods", X_Tenant_ID=HOME).get_json()["data"]

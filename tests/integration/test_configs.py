@@ -7,10 +7,12 @@ from sqlalchemy import Engine
 
 from db import audit
 from db.configs import ConfigChanged, Place
-from db.engine import reading
+from db.engine import in_unit, reading
+from db.tables import tenants
 from domain.configs import BadConfig, Level
 from tests.integration.identity_rig import school
 from usecases import configs
+from usecases.configs import NoWayIn
 
 pytestmark = pytest.mark.integration
 KEY = "checkin.early_minutes"
@@ -57,3 +59,42 @@ def test_of_two_who_change_the_same_value_the_second_is_told(database: Engine) -
     assert (shown["value"], shown["is_set"], shown["version"], shown["from"]) == ("", True, 2, "user")
     configs.change(deps, place, {language: ""}, actor="s1")
     assert len(configs.history(deps, place)) == 2, "what says nothing new is no change"
+
+
+def test_a_value_that_is_set_again_goes_on_counting(database: Engine) -> None:
+    """Whoever saw it before it was unset and set again has not seen what is there now."""
+    deps = school(database).deps
+    place = Place(Level.USER, "main", "s1")
+    configs.change(deps, place, {"user.language": "en"}, actor="s1", version=0)
+    configs.change(deps, place, {}, unset=["user.language"], actor="s1", version=1)
+    (shown,) = [one for one in configs.values(deps, place) if one["key"] == "user.language"]
+    assert (shown["is_set"], shown["version"]) == (False, 2)
+    with pytest.raises(ConfigChanged):
+        configs.change(deps, place, {"user.language": "zh-CN"}, actor="s1", version=0)
+    configs.change(deps, place, {"user.language": "zh-CN"}, actor="s1", version=2)
+    with pytest.raises(ConfigChanged) as told:
+        configs.change(deps, place, {"user.language": "en"}, actor="s1", version=1)
+    assert told.value.version == 3
+
+
+def test_the_last_way_of_signing_in_cannot_be_switched_off(database: Engine) -> None:
+    """Neither by the school nor for the installation, nor by unsetting: nobody would come in to undo it."""
+    deps = school(database).deps
+    everywhere = tenants.update()
+    in_unit(database, lambda tx: tx.execute(everywhere.values(wps_app_id="")))
+    tenant, system = Place(Level.TENANT, "main"), Place(Level.SYSTEM, "main")
+    for place in (tenant, system):
+        with pytest.raises(NoWayIn):
+            configs.change(deps, place, {"sign_in.password": False}, actor="ada")
+    in_unit(database, lambda tx: tx.execute(everywhere.values(wps_app_id="app")))
+    configs.change(deps, tenant, {"sign_in.password": False}, actor="ada")
+    with pytest.raises(NoWayIn):
+        configs.change(deps, tenant, {"sign_in.wps": False}, actor="ada")
+    with reading(database) as tx:
+        assert configs.value_of(tx, "sign_in.wps", tenant="main") is True
+    for one in (tenant, Place(Level.TENANT, "other")):
+        configs.change(deps, one, {"sign_in.password": True}, actor="ada")
+    configs.change(deps, system, {"sign_in.password": False}, actor="ada")
+    configs.change(deps, system, {"sign_in.wps": False}, actor="ada")
+    with pytest.raises(NoWayIn):
+        configs.change(deps, tenant, {}, unset=["sign_in.password"], actor="ada")

@@ -250,3 +250,15 @@ def test_a_secret_planted_in_every_input_is_found_nowhere(database: Engine, writ
     for secret in secrets:
         for place, text in (("log", written.getvalue()), ("errors", "\n".join(said)), ("rows", rows), ("audit", acts)):
             assert secret not in text, (place, secret)
+
+
+def test_a_feed_is_given_listed_and_revoked_at_the_console(console: Console) -> None:
+    """Its address is shown once; nobody gets one who is not there."""
+    console("users", "add", "ada", "--role", "admin")
+    given = console("feeds", "give", "@ada")
+    assert given["path"].startswith("/feeds/") and given["path"].endswith(".ics")
+    (listed,) = console("feeds")["items"]
+    assert (listed["id"], listed["owner"]) == (given["id"], "@ada")
+    assert [console("feeds", "revoke", given["id"])["revoked"] for _ in range(2)] == [True, False]
+    console("feeds", "give", "nobody", ends=2)
+    console("feeds", "revoke", "nothing", ends=2)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import insert, select
 
-from db import lanes, processes
+from db import lanes, plans, processes, teaching_changes
 from db.engine import in_unit
 from db.processes import Process
-from db.tables import failure_families, failures, jobs, quarantine, users
+from db.tables import discrepancies, failure_families, failures, jobs, quarantine, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
+from usecases import feeds, named_sources
 
 WHOSE = ("own", "college", "school", "abroad")
 """A thing of the college that Sun works for, of another college, of the whole school, of another school."""
@@ -48,6 +50,12 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "code": person(api, whose),
         "process_id": process(api),
         "queue": "sync",
+        **feed(api, whose),
+        "source": source(api, whose),
+        "discrepancy_id": discrepancy(api, whose),
+        "plan_id": plan(api, whose),
+        "change_id": change(api, whose),
+        "batch": change(api, whose, type="exchange_day", day="2099-10-01"),
     }
 
 
@@ -103,6 +111,54 @@ def person(api: Api, whose: str) -> str:
 
     in_unit(api.engine, work)
     return code
+
+
+def feed(api: Api, whose: str) -> dict[str, str]:
+    """A feed of the person."""
+    there = replace(api.deps, tenant=tenant_of(whose))
+    given = feeds.give(there, kind=feeds.USER, subject=person(api, whose), owner=person(api, whose), actor="test")
+    return {"feed_id": given.id, "school": there.tenant, "token": given.path.rpartition("/")[2].removesuffix(".ics")}
+
+
+def source(api: Api, whose: str) -> str:
+    """A source of the school; the other school has one of another name."""
+    there, name = replace(api.deps, tenant=tenant_of(whose)), "southern" if whose == "abroad" else "main"
+    wanted = named_sources.Wanted(address=f"/of/{CANARY if whose == 'abroad' else 'north'}")
+    named_sources.add(there, name, wanted, actor="test")
+    named_sources.switch(there, name, on=False, actor="test")  # runs go on with the one that was synced last
+    return name
+
+
+def discrepancy(api: Api, whose: str, **more: Any) -> str:
+    """Something that differs at WPS, in a lane of the college."""
+    row_id, tenant = key_of(api.deps.new_id()), tenant_of(whose)
+    row = {
+        "tenant_id": tenant, "id": row_id, "term": TERM, "group_id": f"cal:{row_id}", "lane": COLLEGE.get(whose, SHARED_LANE),
+        "kind": "event", "what": "event_missing", "target": f"evt:{row_id}", "thing": row_id,
+        "ours": json.dumps({"summary": CANARY if tenant == ABROAD else "代数"}), "theirs": "{}", "state": "open", "scans": 2,
+        "first_scan_ms": 1_725_000_000_000, "last_scan_ms": 1_725_000_000_000, "history": "[]",
+    }  # fmt: skip
+    in_unit(api.engine, lambda tx: tx.execute(insert(discrepancies), [{**row, **more}]))
+    return row_id
+
+
+def change(api: Api, whose: str, **more: Any) -> str:
+    """Something decided about a class; of a day the whole school is meant."""
+    change_id, offering = api.deps.new_id(), offering_of(whose)
+    day = offering == "" or "type" in more
+    row = {"id": change_id, "term": TERM, "type": "exchange_day" if day else "cancelled"}
+    row |= {"offering_id": "" if day else offering, "session_id": "" if day else key_of(change_id), **more}
+    said = {"tenant": tenant_of(whose), "batch_id": change_id, "actor": "test", "run_id": api.deps.new_id()}
+    in_unit(api.engine, lambda tx: teaching_changes.add(tx, [{"day": "2099-10-02", **row}], **said))
+    return change_id
+
+
+def plan(api: Api, whose: str) -> str:
+    """A plan that somebody has asked for."""
+    plan_id, scope = api.deps.new_id(), {"colleges": [COLLEGE[whose]]} if whose in COLLEGE else {}
+    said = {"tenant": tenant_of(whose), "plan_id": plan_id, "basis": "source", "scope": scope, "actor": "test"}
+    in_unit(api.engine, lambda tx: plans.add(tx, **said))
+    return plan_id
 
 
 def lane(api: Api, whose: str) -> str:

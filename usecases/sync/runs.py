@@ -161,6 +161,7 @@ def begin_look(
     fields: bool = False,
     repairs: bool = False,
     also: Callable[[Connection, str], None] | None = None,
+    actor: str | None = None,
 ) -> str:
     """Start a run of kind `verify` or `repair`; see `verify_runs.begin`. Returns its id.
 
@@ -168,7 +169,7 @@ def begin_look(
     """
     said = {"sample": sample, "only": only, "fields": fields, "repairs": repairs}
     scope = {name: value for name, value in said.items() if value}
-    return verify_runs.begin(deps, kind=kind, scope=scope, also=also)
+    return verify_runs.begin(deps, kind=kind, scope=scope, also=also, actor=actor)
 
 
 def begin_undo(deps: Deps, run_id: str, *, actor: str) -> tuple[str, bool]:

@@ -50,17 +50,28 @@ _TIER = 9  # whatever has to be sent goes before what is only looked at
 Span = tuple[int, int]
 
 
-def begin(deps: Deps, *, kind: str, scope: Mapping[str, Any], also: Callable[[Connection, str], None] | None) -> str:
+def begin(
+    deps: Deps,
+    *,
+    kind: str,
+    scope: Mapping[str, Any],
+    also: Callable[[Connection, str], None] | None,
+    actor: str | None = None,
+) -> str:
     """Start a run of kind `verify` or `repair`. Returns its id.
 
     `scope`: `sample` (so many calendars, those seen longest ago), `only` (touched: what was sent to since the last look),
     `fields` (compare field by field), `repairs` (a repair follows where something was found). `also` writes in the same unit,
-    given the run's id; such a run is one that a schedule began. Raises `RunActive` while another one looks.
+    given the run's id; such a run is one that a schedule began, unless `actor` did: then it is in the audit. Raises
+    `RunActive` while another one looks.
     """
     run_id = deps.new_id()
 
     def work(tx: Connection) -> None:
-        _begin(tx, deps, run_id, kind=kind, scope=scope, trigger="user" if also is None else "schedule")
+        trigger = "schedule" if also is not None and actor is None else "user"
+        _begin(tx, deps, run_id, kind=kind, scope=scope, trigger=trigger)
+        if actor is not None:
+            _write_down(tx, deps, f"{kind}.begin", run_id, dict(scope), actor=actor)
         if also is not None:
             also(tx, run_id)
 
@@ -96,12 +107,14 @@ def _simple(tx: Connection, tenant: str) -> bool:
     return discrepancies.any_in(tx, tenant=tenant, states=(discrepancies.OPEN, discrepancies.REPAIRING))
 
 
-def _write_down(tx: Connection, deps: Deps, action: str, run_id: str, after: dict[str, Any]) -> None:
+def _write_down(
+    tx: Connection, deps: Deps, action: str, run_id: str, after: dict[str, Any], *, actor: str = "obsync"
+) -> None:
     audit.write(
         tx,
         tenant=deps.tenant,
         new_id=deps.new_id,
-        actor="obsync",
+        actor=actor,
         action=action,
         thing=run_id,
         before=None,

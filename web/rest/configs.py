@@ -84,15 +84,15 @@ def show_config(path: shapes.ConfigPath, query: shapes.SubjectQuery) -> Answer:
 
 
 @feature.put(
-    "/configs/<level>/<key>", needs("setting.write", place_of), data=shapes.Changed, versioned=True, errors=(428,)
+    "/configs/<level>/<key>", needs("setting.write", place_of), data=shapes.Changed, versioned=True, errors=(409, 428)
 )
 def set_config(path: shapes.ConfigPath, query: shapes.SubjectQuery, body: shapes.SetConfig) -> Answer:
-    """Set a value. If-Match is the version you saw, "0" where it was not set."""
+    """Set a value. If-Match is the version you saw, "0" where it never was."""
     return _change(path, query, {path.key: body.value})
 
 
 @feature.delete(
-    "/configs/<level>/<key>", needs("setting.write", place_of), data=shapes.Changed, versioned=True, errors=(428,)
+    "/configs/<level>/<key>", needs("setting.write", place_of), data=shapes.Changed, versioned=True, errors=(409, 428)
 )
 def unset_config(path: shapes.ConfigPath, query: shapes.SubjectQuery) -> Answer:
     """Unset a value: the next level holds again."""
@@ -106,7 +106,7 @@ def _change(path: shapes.ConfigPath, query: shapes.SubjectQuery, wanted: Mapping
     place = _place(path.level, query.subject)
     unset = () if wanted else (path.key,)
     before = configs.change(site.deps(), place, wanted, unset=unset, version=int(seen), actor=site.actor())
-    version = int(seen) + 1 if wanted else 0
+    version = int(seen) + 1
     shape = shapes.Changed(key=path.key, level=path.level, before=before.get(path.key), version=version)
     return Answer(shape.as_json(), etag=str(version))
 

@@ -35,7 +35,12 @@ SELF: Final = "self"
 
 def course_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing | None:
     """The course that the address names, with its college; and the caller where he is on its roll."""
-    row = courses.get(tx, said["path"].course_id, tenant=scope.tenant)
+    return thing_of_course(tx, scope, said["path"].course_id)
+
+
+def thing_of_course(tx: Connection, scope: Scope, course_id: str) -> Thing | None:
+    """A course of the caller's school."""
+    row = courses.get(tx, course_id, tenant=scope.tenant)
     if row is None:
         return None
     kinds = courses.kinds_on_roll(tx, row, scope.user, tenant=scope.tenant)
@@ -54,6 +59,11 @@ def person_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing | 
     if code == scope.user and Reach.OWN in reaches(scope, "timetable.read"):
         # By far the most ask for themselves, and what college that is makes no difference.
         return Thing(scope.tenant, frozenset(), people=frozenset({code}))
+    return thing_of_person(tx, scope, code)
+
+
+def thing_of_person(tx: Connection, scope: Scope, code: str) -> Thing | None:
+    """Somebody of the caller's school."""
     row = courses.person(tx, code, tenant=scope.tenant)
     if row is None and code != scope.user:
         return None

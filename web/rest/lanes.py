@@ -12,11 +12,11 @@ from db import lag, lanes
 from db.engine import reading
 from domain.lane_of import SHARED_LANE
 from domain.tenancy import Scope, Thing
-from usecases import lane_control, tenants
-from web import site
+from usecases import lane_control, limits
+from web import site, versions
 from web.envelope import Answer
 from web.errors import ApiError
-from web.policy import needs, needs_some, whole_school
+from web.policy import needs, needs_some, platform, whole_school
 from web.routes import Feature
 from web.schemas import operations as shapes
 
@@ -80,14 +80,49 @@ def _tell(lane: str, *, paused: bool) -> Answer:
 
 @feature.get("/limiter", needs("limiter.read", whole_school), data=shapes.Limiter)
 def show_limiter() -> Answer:
-    """The limiter of the school's app: its rate, its tokens, calls in flight, and the circuit breaker."""
+    """The limiter of the school's app: its rate, its tokens, calls in flight, and the circuit breaker.
+
+    The ETag is that of the limits as they were set.
+    """
+    return _limiter()
+
+
+def _limiter() -> Answer:
     deps = site.deps()
     with reading(deps.engine) as tx:
-        key = f"wps:{tenants.app_of(tx, tenant=deps.tenant)}"
+        key = limits.key_of(tx, tenant=deps.tenant)
+        version = limits.version_of(limits.stored(tx, tenant=deps.tenant, default=_default()))
     state, breaker = asdict(deps.remote.limiter.state(key)), asdict(deps.remote.limiter.breaker(key))
     told = {name: value for name, value in state.items() if name != "epoch"}
     shown = {name: value for name, value in breaker.items() if name != "trip"}
-    return Answer(shapes.Limiter(**told, breaker=shapes.Breaker(**shown)).as_json())
+    return Answer(shapes.Limiter(**told, breaker=shapes.Breaker(**shown)).as_json(), etag=version)
+
+
+def _default() -> limits.Limits:
+    settings = site.site().settings
+    return limits.Limits(settings.wps_rate, settings.wps_burst, settings.wps_max_in_flight)
+
+
+@feature.put("/limiter", needs("limiter.write", platform), data=shapes.Limiter, versioned=True)
+def set_limiter(body: shapes.LimiterIn) -> Answer:
+    """Set the limits of the school's app, for all workers at once; they stay until they are set again."""
+    limits.change(
+        site.deps(),
+        default=_default(),
+        actor=site.actor(),
+        rate_per_s=body.rate_per_s,
+        burst=body.burst,
+        max_in_flight=body.max_in_flight,
+        seen=versions.seen(),
+    )
+    return _limiter()
+
+
+@feature.put("/limiter/breaker", needs("limiter.write", platform), data=shapes.Limiter)
+def set_breaker(body: shapes.BreakerIn) -> Answer:
+    """Stop all calls to WPS until told otherwise (open), or let lanes call again now (closed)."""
+    limits.hold(site.deps(), body.why if body.state == "open" else None, actor=site.actor())
+    return _limiter()
 
 
 @feature.get("/queues", needs("cluster.read", whole_school), items=shapes.Queue)

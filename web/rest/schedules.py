@@ -12,9 +12,9 @@ from db import audit, terms
 from db import schedules as schedule_rows
 from db.engine import reading
 from domain.tenancy import Scope, Thing
-from usecases import schedules
+from usecases import archive, schedules
 from usecases import terms as term_cases
-from web import site
+from web import site, versions
 from web.envelope import Answer
 from web.paging import LeafQuery, cursor_of, page_meta, read_cursor
 from web.policy import needs, whole_school
@@ -47,15 +47,20 @@ def list_schedules(query: LeafQuery) -> Answer:
 
 @feature.get("/schedules/<name>", needs("schedule.read", schedule_named), data=shapes.Schedule)
 def show_schedule(path: shapes.NamePath) -> Answer:
-    """One schedule with its newest slots: what each started, or why not."""
-    return Answer(_schedule(schedules.one(site.deps(), path.name, limit=_SLOTS)).as_json())
+    """One schedule with its newest slots: what each started, or why not. Send the ETag as If-Match with a change."""
+    return _shown(path.name)
 
 
-@feature.patch("/schedules/<name>", needs("schedule.manage", schedule_named), data=shapes.Schedule)
+def _shown(name: str) -> Answer:
+    found = schedules.one(site.deps(), name, limit=_SLOTS)
+    return Answer(_schedule(found).as_json(), etag=found["version"])
+
+
+@feature.patch("/schedules/<name>", needs("schedule.manage", schedule_named), data=shapes.Schedule, versioned=True)
 def change_schedule(path: shapes.NamePath, body: shapes.ScheduleIn) -> Answer:
     """Change a schedule. New times count from now on; nothing is caught up for them."""
-    schedules.change(site.deps(), path.name, actor=site.actor(), **body.wanted())
-    return Answer(_schedule(schedules.one(site.deps(), path.name, limit=_SLOTS)).as_json())
+    schedules.change(site.deps(), path.name, actor=site.actor(), seen=versions.seen(), **body.wanted())
+    return _shown(path.name)
 
 
 @feature.post("/schedules/<name>/run", needs("schedule.manage", schedule_named), data=shapes.SlotMade, status=202)
@@ -66,11 +71,24 @@ def run_schedule(path: shapes.NamePath) -> Answer:
 
 
 def _schedule(one: Mapping[str, Any]) -> shapes.Schedule:
-    same = ("name", "cron", "zone", "policy", "enabled", "max_queued", "starts")
+    same = (
+        "name",
+        "cron",
+        "zone",
+        "policy",
+        "enabled",
+        "max_queued",
+        "windows",
+        "backs_off",
+        "busy_every_min",
+        "starts",
+    )
     last = one["last_slot"]
     return shapes.Schedule(
         **{name: one[name] for name in same},
         next_at=instant(one["next_slot_ms"]),
+        why=one["why"],
+        held_back=one["held_back"],
         last_slot=None if last is None else _slot(last),
         slots=[_slot(slot) for slot in one["slots"]] if "slots" in one else None,
     )
@@ -110,8 +128,30 @@ def change_term(path: shapes.TermPath, body: shapes.TermIn) -> Answer:
 @feature.get("/terms/<term>/periods", needs("term.read", term_named), items=shapes.Period)
 def list_periods(path: shapes.TermPath) -> Answer:
     """The hours of a term's periods."""
-    found = term_cases.periods(site.deps(), path.term)
+    return _periods(path.term)
+
+
+def _periods(term: str) -> Answer:
+    found = term_cases.periods(site.deps(), term)
     return Answer({"items": [shapes.Period(**one).as_json() for one in found]})
+
+
+@feature.put("/terms/<term>/periods", needs("term.manage", term_named), items=shapes.Period, errors=(409,))
+def set_periods(path: shapes.TermPath, body: shapes.PeriodsIn) -> Answer:
+    """Make these the hours of a term's periods, in place of those there are; the next sync uses them."""
+    term_cases.set_periods(site.deps(), path.term, [one.as_row() for one in body.periods], actor=site.actor())
+    return _periods(path.term)
+
+
+@feature.post(
+    "/terms/<term>/archive", needs("term.manage", term_named), data=shapes.ArchiveBegun, status=202, errors=(409,)
+)
+def archive_term(path: shapes.TermPath) -> Answer:
+    """Put a frozen term away for good: classes, rolls and calendars stay readable, the work on them is removed."""
+    run_id, task_id = archive.begin(site.deps(), path.term, actor=site.actor())
+    site.deps().ring(task_id)
+    data = shapes.ArchiveBegun(id=run_id, term=path.term).as_json()
+    return Answer(data, 202, headers={"Location": f"/api/v1/sync/runs/{run_id}"})
 
 
 def _term(one: Mapping[str, Any]) -> shapes.Term:

@@ -55,6 +55,11 @@ def _whole(value: object) -> object:
     return value
 
 
+def _number(value: object) -> object:
+    """1 is the number 1.0; true and "1" are none, and neither is what JSON cannot write."""
+    return float(value) if type(value) is int else value
+
+
 def _rfc3339(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("write it as text, for example 2025-03-01T08:00:00+08:00")
@@ -70,6 +75,7 @@ def _aware(value: datetime) -> datetime:
 Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True), AfterValidator(_no_nul)]
 Identifier = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=60), AfterValidator(_no_nul)]
 Whole = Annotated[int, BeforeValidator(_whole), Strict()]
+Number = Annotated[float, BeforeValidator(_number), Strict()]
 Yes = Annotated[bool, Strict()]
 Instant = Annotated[
     datetime, BeforeValidator(_rfc3339), AfterValidator(_aware), Field(json_schema_extra={"format": "date-time"})

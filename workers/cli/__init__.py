@@ -11,6 +11,7 @@ from workers.cli.cluster import cluster
 from workers.cli.days import days
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
+from workers.cli.feeds import feeds
 from workers.cli.freshness import freshness
 from workers.cli.keys import keys, secrets
 from workers.cli.lanes import lanes
@@ -36,7 +37,8 @@ def main() -> None:
 
 
 for command in (
-    audit, campus, changes, checkins, classes, cluster, days, dead, failures_, freshness, import_, keys, lanes, limit, migrate,
+    audit, campus, changes, checkins, classes, cluster, days, dead, failures_, feeds, freshness, import_, keys, lanes, limit,
+    migrate,
     off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, sync, terms, up, users,
     verify, worker,
 ):  # fmt: skip

@@ -6,11 +6,10 @@ from typing import NoReturn
 
 import click
 
-from db.engine import in_unit
 from ratelimit.breaker import BreakerState
 from ratelimit.limiter import LimiterAway, LimiterState, Limits
 from usecases import limits
-from workers.cli.console import answer, command, fail, json_option, open_product, out, table
+from workers.cli.console import actor, answer, command, fail, json_option, open_product, out, table
 
 
 @click.group(invoke_without_command=True)
@@ -75,14 +74,8 @@ def _sentence(breaker: BreakerState) -> str:
 def breaker_(wanted: str, why: str, as_json: bool) -> None:
     """Stop all calls to WPS until told otherwise (open), or let lanes call again now (close)."""
     _, wired = open_product(need_redis=True)
-    deps, holding = wired.deps, wanted == "open"
-    # The decision first: a keeper that looks in between repeats it.
-    in_unit(deps.engine, lambda tx: limits.hold_breaker(tx, tenant=deps.tenant, why=why if holding else None))
     try:
-        if holding:
-            deps.remote.limiter.hold_open(deps.remote.limiter_key, why=why)
-        else:
-            deps.remote.limiter.close_breaker(deps.remote.limiter_key)
+        limits.hold(wired.deps, why if wanted == "open" else None, actor=actor())
     except LimiterAway as error:
         _away(error, as_json)
     _show(as_json)
@@ -97,15 +90,6 @@ def breaker_(wanted: str, why: str, as_json: bool) -> None:
 def set_(rate: float | None, burst: float | None, in_flight: int | None, as_json: bool) -> None:
     """Change the limits for all workers at once; they stay until changed again."""
     settings, wired = open_product(need_redis=True)
-    deps = wired.deps
     default = Limits(settings.wps_rate, settings.wps_burst, settings.wps_max_in_flight)
-
-    def work(tx: limits.Connection) -> Limits:
-        now = limits.stored(tx, tenant=deps.tenant, default=default)
-        wanted = Limits(rate or now.rate_per_s, burst or now.burst, in_flight or now.max_in_flight)
-        limits.store(tx, tenant=deps.tenant, limits=wanted)
-        return wanted
-
-    wanted = in_unit(deps.engine, work)
-    deps.remote.limiter.configure(deps.remote.limiter_key, wanted)
+    limits.change(wired.deps, default=default, actor=actor(), rate_per_s=rate, burst=burst, max_in_flight=in_flight)
     _show(as_json)
