@@ -1,5 +1,6 @@
 """Sign-ins and what their tokens have become: families of refresh tokens, tokens taken back, guesses at passwords."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -41,6 +42,24 @@ def standing(connection: Connection, *, tenant: str, login_id: str, family: str,
     )
     found: AnyRow | None = connection.execute(statement).one_or_none()
     return found
+
+
+def standings(
+    connection: Connection, asked: Collection[tuple[str, str]], *, tenant: str
+) -> tuple[dict[tuple[str, str], AnyRow], set[str]]:
+    """The same for many tokens of a tenant, (family, jti): what is said of each family's login by (login, family), and which of
+    the tokens were taken back."""
+    families = sorted({family for family, _ in asked})
+    mine = (token_families.c.tenant_id == logins.c.tenant_id) & (token_families.c.login_id == logins.c.id)
+    columns = (logins.c.name, logins.c.code, logins.c.state, logins.c.token_epoch, logins.c.must_change)
+    rows = connection.execute(
+        select(logins.c.id, token_families.c.id.label("family"), *columns, token_families.c.revoked_ms, token_families.c.ends_ms)
+        .select_from(logins.join(token_families, mine))
+        .where(token_families.c.tenant_id == tenant, token_families.c.id.in_(families))
+    )  # fmt: skip
+    found = {(row.id, row.family): row for row in rows}
+    where = (revoked_tokens.c.tenant_id == tenant, revoked_tokens.c.jti.in_(sorted({jti for _, jti in asked})))
+    return found, set(connection.execute(select(revoked_tokens.c.jti).where(*where)).scalars())
 
 
 def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:
