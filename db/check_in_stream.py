@@ -143,6 +143,11 @@ class CheckInStream:
         confirmed = not self._replicas or _enough(found.pop(), self._replicas)
         return [_answered(one, pair[0].session_id, confirmed) for one, pair in zip(found, pairs, strict=True)]
 
+    def receipt_of(self, tenant: str, session_id: str, code: str) -> str | None:
+        """What a student was given in a session, as far as its keys know."""
+        found: Any = self._redis.hget(session_keys(tenant, session_id)[1], code)
+        return None if found is None else found.decode()
+
     # --- keys of sessions ---------------------------------------------------------------------------------------------
 
     def known(self, tenant: str, session_ids: Sequence[str]) -> set[str]:

@@ -133,6 +133,13 @@ class Desk:
             raise BadReceipt("the receipt is of another school")
         return receipt
 
+    def receipt_in_stream(self, session_id: str, code: str) -> str | None:
+        """The receipt that the stream's server keeps for a student; None where there is none, or nobody to ask."""
+        try:
+            return self._stream.receipt_of(self._tenant, session_id, code)
+        except redis.RedisError:
+            return None
+
     def class_code(self, session_id: str) -> tuple[str, int]:
         """What the teacher's screen shows now, and for how many more milliseconds."""
         now = self._clock()

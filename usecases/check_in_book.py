@@ -171,15 +171,17 @@ class Book:
 
 
 class Reader(threading.Thread):
-    """Turns the pages of some books until the process ends. `books` is asked each time."""
+    """Turns the pages of some books until the process comes to rest. `books` is asked each time."""
 
-    def __init__(self, books: Callable[[], Collection[Book]], *, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, books: Callable[[], Collection[Book]], *, clock: Callable[[], int], stopping: threading.Event
+    ) -> None:
         super().__init__(name="check-in-book", daemon=True)
-        self._books, self._clock = books, clock
+        self._books, self._clock, self._stopping = books, clock, stopping
 
     def run(self) -> None:
         """What fails is logged and done again."""
-        while True:
+        while not self._stopping.is_set():
             for book in self._books():
                 try:
                     book.turn(self._clock())
@@ -187,4 +189,4 @@ class Reader(threading.Thread):
                     log.warning("check_in.book_not_read", reason=str(error)[:300])
                 except Exception:
                     log.exception("check_in.book_broke")
-            time.sleep(_TURN_S)
+            self._stopping.wait(_TURN_S)

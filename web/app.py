@@ -19,13 +19,15 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bootstrap.broker import broker_client, cache_client
+from bootstrap.broker import broker_client, cache_client, stream_client
 from bootstrap.settings import Settings
+from db.check_in_stream import CheckInStream
 from db.engine import reading
 from observability import tracing
 from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
+from usecases.desks import Desks
 from web import auth, bodies, documents, headers, limits, policy
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure
@@ -63,7 +65,9 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
-    app.extensions[NAME] = Site(deps, settings, authenticator, _servers(settings))
+    stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
+    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping)
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, _servers(settings))
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -156,9 +160,13 @@ def _permit(routes: dict[str, Route]) -> None:
     if scope is not None:
         if scope.must_change and not route.policy.unready:
             raise ApiError("PASSWORD_OLD")
-        with reading(here.deps.engine) as tx:
-            g.scope, zone = auth.in_tenant(tx, scope, named)
-        g.deps = auth.deps_in(here.deps, g.scope, zone)
+        if route.policy.oneself:
+            auth.at_home(scope, named)
+            g.deps = auth.deps_in(here.deps, scope, here.deps.zone)
+        else:
+            with reading(here.deps.engine) as tx:
+                g.scope, zone = auth.in_tenant(tx, scope, named)
+            g.deps = auth.deps_in(here.deps, g.scope, zone)
         structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
         policy.check_action_of(route.policy, g.scope, g.deps)
     if route.has_body:

@@ -85,6 +85,14 @@ def named_tenant(header: str | None, host: str, base_domain: str) -> str | None:
     return header or of_host
 
 
+def at_home(scope: Scope, said: str | None) -> None:
+    """The request is about the caller himself, and so about his own school. Raises `ApiError` like `in_tenant`."""
+    if not scope.tenant:
+        raise ApiError("TENANT_MISSING")
+    if said is not None and said != scope.tenant:
+        raise ApiError("TENANT_MISMATCH")
+
+
 def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[Scope, ZoneInfo]:
     """The scope in the tenant that the request is about, and that tenant's zone. `said` is what `named_tenant` found.
 

@@ -11,7 +11,9 @@ from flask import current_app, g, has_request_context
 
 from bootstrap.settings import Settings
 from domain.tenancy import Reach, Scope, colleges_within, reaches
+from usecases.check_in import Desk
 from usecases.deps import Deps
+from usecases.desks import Desks
 from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated
 
@@ -20,11 +22,13 @@ NAME = "obsync"
 
 @dataclass(frozen=True)
 class Site:
-    """Deps and settings of the process, who says who is asking, and the Redis servers that readiness asks for."""
+    """Deps and settings of the process, who says who is asking, where check-ins are taken, and the Redis servers that readiness
+    asks for."""
 
     deps: Deps
     settings: Settings
     authenticator: Authenticator
+    desks: Desks
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
 
@@ -60,6 +64,11 @@ def maybe_scope() -> Scope | None:
 def deps() -> Deps:
     """What use cases are given for this request: in the caller's tenant."""
     return cast(Deps, g.get("deps") or site().deps)
+
+
+def desk() -> Desk:
+    """Where check-ins of the caller's school are taken."""
+    return site().desks.of(scope().tenant)
 
 
 def actor() -> str:

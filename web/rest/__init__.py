@@ -5,6 +5,7 @@ from typing import Final
 from web.rest import (
     api_keys,
     cluster,
+    check_ins,
     configs,
     courses,
     dead_letters,
@@ -35,6 +36,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     cluster.feature,
     schedules.feature,
     courses.feature,
+    check_ins.feature,
     exports.feature,
     logins.feature,
     api_keys.feature,
