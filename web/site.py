@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import redis
-from flask import current_app, g, has_request_context
+from flask import Flask, current_app, g, has_request_context
 
 from bootstrap.settings import Settings
 from domain.tenancy import Reach, Scope, colleges_within, reaches
@@ -35,7 +35,12 @@ class Site:
 
 def site() -> Site:
     """The site of the application that serves this request."""
-    return cast(Site, current_app.extensions[NAME])
+    return site_of(current_app)
+
+
+def site_of(app: Flask) -> Site:
+    """The site of an application."""
+    return cast(Site, app.extensions[NAME])
 
 
 def now_ms() -> int:
