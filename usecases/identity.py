@@ -106,13 +106,8 @@ def claims_of(deps: Deps, token: str, *, now_ms: int) -> Claims:
 
 
 def scopes_of(deps: Deps, asked: Sequence[Claims], *, now_ms: int) -> list[Scope | Exception]:
-    """The Scopes of access tokens, asked about in as many statements as one would be; `NotAuthenticated` in the place of one
-    that is refused."""
-    if len(asked) == 1:
-        try:
-            return [_scope_of_claims(deps, asked[0], now_ms)]
-        except NotAuthenticated as refused:
-            return [refused]
+    """The Scopes of access tokens, asked about in one statement for each tenant; `NotAuthenticated` in the place of one that is
+    refused."""
     found: list[Scope | Exception] = [NotAuthenticated("unknown")] * len(asked)
     with reading(deps.engine) as tx:
         for tenant in sorted({one.tenant for one in asked}):
@@ -124,14 +119,14 @@ def scopes_of(deps: Deps, asked: Sequence[Claims], *, now_ms: int) -> list[Scope
 
 
 def _scopes_in(tx: Connection, tenant: str, asked: Sequence[Claims], now_ms: int) -> list[Scope | Exception]:
-    standing, taken = sign_ins.standings(tx, [(one.family, one.jti) for one in asked], tenant=tenant)
-    grants = logins.grants(tx, tenant=tenant, login_ids=sorted({one.subject for one in asked}))
-    custom = _custom_roles(tx, (one for given in grants.values() for one in given), tenant=tenant)
+    standing, given, taken = sign_ins.standings(tx, [(one.family, one.jti) for one in asked], tenant=tenant)
+    grants = {login_id: logins.granted(roles) for login_id, roles in given.items()}
+    custom = _custom_roles(tx, (one for some in grants.values() for one in some), tenant=tenant)
     found: list[Scope | Exception] = []
     for one in asked:
         try:
             login = _demand_standing(standing.get((one.subject, one.family)), one, one.jti in taken, now_ms)
-            scope = _with_roles(tenant, user_of(login), grants[one.subject], custom)
+            scope = _with_roles(tenant, user_of(login), grants.get(one.subject, ()), custom)
             found.append(_as_login(scope, login, one.subject))
         except NotAuthenticated as refused:
             found.append(refused)

@@ -105,7 +105,11 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
         headers.allow_origins(response, origins)
         response.headers["X-Request-ID"] = g.get("request_id", "")
         limits.finish(response)
-        _log(response)
+        route = routes.get(request.endpoint or "")
+        if (
+            route is None or not route.keyed or response.status_code >= 400
+        ):  # at the bell a line costs more than the work
+            _log(response)
         return response
 
     app.before_request(_begin)

@@ -128,4 +128,6 @@ def deps_at_door(connection: Connection, deps: Deps, said: str | None) -> Deps:
 
 def deps_in(deps: Deps, scope: Scope, zone: ZoneInfo) -> Deps:
     """What use cases are given for this caller: everything of the process, in the caller's tenant."""
+    if scope.tenant == deps.tenant and zone == deps.zone:
+        return deps
     return replace(deps, tenant=scope.tenant, zone=zone)
