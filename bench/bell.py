@@ -63,6 +63,7 @@ def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int) -
     print(f"bell: {len(wanted)} requests at {rate:g} accepted/s", file=sys.stderr, flush=True)
     press_all(wanted, bell.address)
     stored_s = _stored(bell)
+    _tell_errors(wanted)
     receipts: dict[tuple[str, str], set[str]] = {}
     for one in wanted:
         if (receipt := one.receipt) is not None:
@@ -89,6 +90,13 @@ def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: d
         stored_s=stored_s,
         **found,
     )
+
+
+def _tell_errors(wanted: Sequence[Press]) -> None:
+    """What those were told who were turned away, an example of each."""
+    told = {one.status: one.body for one in wanted if one.kind != "far" and one.status not in (0, 200, 201)}
+    for status, body in told.items():
+        print(f"bell: {status} {body.decode()[:300]}", file=sys.stderr)
 
 
 def _at(ordered: Sequence[float], share: float) -> float:

@@ -5,7 +5,9 @@ from typing import Final
 from web.rest import (
     api_keys,
     cluster,
+    attendance,
     check_ins,
+    classes,
     configs,
     courses,
     dead_letters,
@@ -37,6 +39,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     schedules.feature,
     courses.feature,
     check_ins.feature,
+    classes.feature,
+    attendance.feature,
     exports.feature,
     logins.feature,
     api_keys.feature,

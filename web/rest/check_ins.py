@@ -111,7 +111,7 @@ def verify_receipt(body: shapes.ReceiptAsked) -> Answer:
         checkin_time=instant(found.at_ms) or "",
         decision=found.decision,
         timing=found.timing,
-        reasons=[shapes.Told(**one) for one in _told(found.reasons)],
+        reasons=[shapes.ReasonTold(**one) for one in _told(found.reasons)],
     )
     return Answer(shape.as_json())
 

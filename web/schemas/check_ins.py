@@ -46,7 +46,7 @@ class CheckInAsked(In):
     receipt: Annotated[str, Strict(), Field(max_length=4_000)] = ""
 
 
-class Told(Out):
+class ReasonTold(Out):
     """A reason for which a person looks at a check-in."""
 
     code: str
@@ -62,7 +62,7 @@ class CheckedIn(Out):
     decision: str
     checkin_time: str
     message: str
-    reasons: list[Told]
+    reasons: list[ReasonTold]
     receipt: str
     first: bool
 
@@ -106,4 +106,4 @@ class ReceiptSaid(Out):
     checkin_time: str
     decision: str
     timing: str
-    reasons: list[Told]
+    reasons: list[ReasonTold]
