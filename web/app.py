@@ -105,11 +105,8 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
         headers.allow_origins(response, origins)
         response.headers["X-Request-ID"] = g.get("request_id", "")
         limits.finish(response)
-        route = routes.get(request.endpoint or "")
-        if (
-            route is None or not route.keyed or response.status_code >= 400
-        ):  # at the bell a line costs more than the work
-            _log(response)
+        known = routes.get(request.endpoint or "")
+        _count(response, log_it=known is None or not known.keyed or response.status_code >= 400)
         return response
 
     app.before_request(_begin)
@@ -215,12 +212,15 @@ def _of_framework(error: HTTPException) -> Response:
     return failure(ApiError(code, headers=kept))
 
 
-def _log(response: Response) -> None:
+def _count(response: Response, *, log_it: bool) -> None:
+    """Count an answer and say that it was given; not of each check-in, where the line would cost more than the work."""
     took_s = time.perf_counter() - g.began_s if "began_s" in g else 0.0
     took_ms = round(took_s * 1000, 1)
     route = request.url_rule.rule if request.url_rule is not None else "-"
     method = request.method if request.method in _METHODS else "other"  # a caller may make one up
     HTTP_REQUESTS.add(method, route, str(response.status_code))
     HTTP_SECONDS.observe(took_s, method, route)
+    if not log_it:
+        return
     say = log.debug if request.endpoint in limits.FREE else log.info
     say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

@@ -18,7 +18,7 @@ from domain.passwords import BadLoginName, BadPassword
 from domain.receipts import BadReceipt
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, cluster, dead_letters, failures, lane_control, logins, sso
+from usecases import api_keys, cluster, dead_letters, failures, lane_control, logins, marks, sso, teacher_windows
 from usecases.check_in import Busy, Refused
 from usecases.configs import ConfigChanged
 from usecases.cron import BadCron

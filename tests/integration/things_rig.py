@@ -11,7 +11,6 @@ from sqlalchemy import insert, select
 from db import lanes, processes
 from db.engine import in_unit
 from db.processes import Process
-from db.tables import failure_families, failures, jobs, quarantine, users
 from db.tables import failure_families, failures, jobs, quarantine, rolls, sessions, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
@@ -51,6 +50,8 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "code": person(api, whose),
         "process_id": process(api),
         "queue": "sync",
+        "session_id": class_at_the_bell(api, whose),
+        "receipt": json.dumps(receipt(api, whose))[1:-1],
     }
 
 
@@ -59,9 +60,6 @@ def process(api: Api) -> str:
     one = Process(api.deps.new_id(), "jobs", "host-1", 4711, "0.1.0", ("sync", "tick"), 1_725_000_000_000)
     in_unit(api.engine, lambda tx: processes.beat(tx, one, state="running", doing={}, counts={}))
     return one.id
-        "session_id": class_at_the_bell(api, whose),
-        "receipt": json.dumps(receipt(api, whose))[1:-1],
-    }
 
 
 def class_at_the_bell(api: Api, whose: str) -> str:

@@ -4,10 +4,10 @@ from typing import Final
 
 from web.rest import (
     api_keys,
-    cluster,
     attendance,
     check_ins,
     classes,
+    cluster,
     configs,
     courses,
     dead_letters,
