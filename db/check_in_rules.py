@@ -27,11 +27,11 @@ def of_courses(
 
 def places_of(connection: Connection, wanted: Sequence[Room], *, tenant: str) -> tuple[list[AnyRow], list[AnyRow]]:
     """What is known of where these rooms are: fences (of rooms, and of their buildings), and points."""
+    if not wanted:
+        return [], []
     buildings = {(xq, lq) for xq, lq, _ in wanted}
     fence = or_(*((geofences.c.xq == xq) & (geofences.c.lq == lq) for xq, lq in sorted(buildings)))
     point = or_(*((rooms.c.xq == xq) & (rooms.c.lq == lq) & (rooms.c.room == room) for xq, lq, room in sorted(wanted)))
-    if not wanted:
-        return [], []
     fences = connection.execute(select(geofences).where(geofences.c.tenant_id == tenant, fence)).all()
     points = connection.execute(select(rooms).where(rooms.c.tenant_id == tenant, point)).all()
     return list(fences), list(points)

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 roster (set of students)   2 seen (student -> receipt)   3 devices (device -> first student)   4 stream
 -- ARGV  1 student   2 device, blank for none   3 receipt and 4 record if nothing speaks against it
---       5 receipt and 6 record for a review   7 the most records that the stream may hold
+--       5 receipt and 6 record for a review, blank for the same   7 the most records that the stream may hold
 --
 -- Answers  unknown             the keys of the session are not here: the database knows
 --          seen, receipt       checked in before
@@ -28,7 +28,7 @@ end
 local receipt, record, how = ARGV[3], ARGV[4], 'accepted'
 if ARGV[2] ~= '' then
   local first = redis.call('HGET', KEYS[3], ARGV[2])
-  if first and first ~= ARGV[1] then
+  if first and first ~= ARGV[1] and ARGV[6] ~= '' then
     receipt, record, how = ARGV[5], ARGV[6], 'review'
   end
 end

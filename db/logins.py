@@ -1,7 +1,7 @@
 """Logins, their roles, and the roles of a school."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +175,11 @@ def grants(connection: Connection, *, tenant: str, login_ids: Sequence[str]) -> 
     for row in connection.execute(statement.order_by(login_roles.c.role)):
         found[row.login_id].append(Grant(row.role, tuple(json.loads(row.colleges))))
     return found
+
+
+def granted(roles: Mapping[str, str]) -> list[Grant]:
+    """Roles with their colleges as they are stored, by name of the role."""
+    return [Grant(role, tuple(json.loads(colleges))) for role, colleges in sorted(roles.items())]
 
 
 def set_grants(connection: Connection, *, tenant: str, login_id: str, wanted: Iterable[Grant], by: str) -> None:

@@ -49,6 +49,12 @@ def find(connection: Connection, session_id: str, *, tenant: str) -> AnyRow | No
     return connection.execute(select(roster).where(*where).limit(1)).one_or_none()
 
 
+def of_ids(connection: Connection, session_ids: Collection[str], *, tenant: str) -> list[AnyRow]:
+    """Rosters of sessions whose terms are not known."""
+    where = (roster.c.tenant_id == tenant, roster.c.session_id.in_(sorted(session_ids)))
+    return list(connection.execute(select(roster).where(*where)))
+
+
 def between(connection: Connection, from_ms: int, until_ms: int, *, tenant: str) -> list[AnyRow]:
     """Rosters of sessions that start in that time."""
     where = (roster.c.tenant_id == tenant, roster.c.start_ms >= from_ms, roster.c.start_ms < until_ms)
@@ -113,6 +119,15 @@ def rooms_of(connection: Connection, row: AnyRow) -> list[tuple[str, str, str]]:
     where = (sessions.c.tenant_id == row.tenant_id, sessions.c.term == row.term, sessions.c.id == row.session_id)
     said = connection.execute(select(sessions.c.rooms).where(*where)).scalar_one_or_none()
     return [tuple(one) for one in json.loads(said or "[]")]
+
+
+def rooms_of_all(
+    connection: Connection, session_ids: Collection[str], *, tenant: str
+) -> dict[str, list[tuple[str, str, str]]]:
+    """Session → campus, building and room of each of its places."""
+    where = (sessions.c.tenant_id == tenant, sessions.c.id.in_(sorted(session_ids)))
+    rows = connection.execute(select(sessions.c.id, sessions.c.rooms).where(*where))
+    return {row.id: [tuple(one) for one in json.loads(row.rooms)] for row in rows}
 
 
 def make(connection: Connection, found: Sequence[AnyRow], *, tenant: str, term: str) -> None:

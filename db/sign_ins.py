@@ -1,11 +1,12 @@
 """Sign-ins and what their tokens have become: families of refresh tokens, tokens taken back, guesses at passwords."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, select, update
 
 from db.tables.base import AnyRow
-from db.tables.identity import login_attempts, logins, revoked_tokens, token_families
+from db.tables.identity import login_attempts, login_roles, logins, revoked_tokens, token_families
 from domain.lockout import Attempts
 
 _PAGE = 500
@@ -41,6 +42,46 @@ def standing(connection: Connection, *, tenant: str, login_id: str, family: str,
     )
     found: AnyRow | None = connection.execute(statement).one_or_none()
     return found
+
+
+def _standings() -> Select[Any]:
+    tenant: BindParameter[str] = bindparam("tenant")
+    roles = (login_roles.c.tenant_id == tenant) & (login_roles.c.login_id == logins.c.id)
+    taken = (revoked_tokens.c.tenant_id == tenant) & revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+    mine = (token_families.c.tenant_id == logins.c.tenant_id) & (token_families.c.login_id == logins.c.id)
+    columns = (logins.c.id, logins.c.name, logins.c.code, logins.c.state, logins.c.token_epoch, logins.c.must_change)
+    families = token_families.c.id.in_(bindparam("families", expanding=True))
+    # Hardly any token of a batch was taken back: the rows do not become many by joining those to all of them.
+    return (
+        select(
+            *columns, token_families.c.id.label("family"), token_families.c.revoked_ms, token_families.c.ends_ms,
+            login_roles.c.role, login_roles.c.colleges, revoked_tokens.c.jti,
+        )
+        .select_from(logins.join(token_families, mine).outerjoin(login_roles, roles).outerjoin(revoked_tokens, taken))
+        .where(token_families.c.tenant_id == tenant, families)
+    )  # fmt: skip
+
+
+_STANDINGS: Final = _standings()  # made once: making it takes longer than asking
+
+
+def standings(
+    connection: Connection, asked: Collection[tuple[str, str]], *, tenant: str
+) -> tuple[dict[tuple[str, str], AnyRow], dict[str, dict[str, str]], set[str]]:
+    """The same for many tokens of a tenant, (family, jti), in one statement: what is said of each family's login by
+    (login, family), the roles of each login with their colleges as they are stored, and which tokens were taken back."""
+    said = {"tenant": tenant, "families": sorted({one[0] for one in asked}), "jtis": sorted({one[1] for one in asked})}
+    rows = connection.execute(_STANDINGS, said)
+    found: dict[tuple[str, str], AnyRow] = {}
+    given: dict[str, dict[str, str]] = {}
+    revoked: set[str] = set()
+    for row in rows:
+        found[row.id, row.family] = row
+        if row.role is not None:
+            given.setdefault(row.id, {})[row.role] = row.colleges
+        if row.jti is not None:
+            revoked.add(row.jti)
+    return found, given, revoked
 
 
 def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:

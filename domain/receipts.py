@@ -8,13 +8,16 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import lru_cache
 from typing import Any, Final
 
 from domain.ids import secret_key
 
 VERSION: Final = 1
 _MOST_CHARS: Final = 4_000
+
+
+_text: Final = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 class BadReceipt(Exception):
@@ -62,7 +65,7 @@ def sign(secret: bytes, receipt: Receipt) -> str:
         "r": receipt.rule_version,
         "k": receipt.client_id,
     }
-    body = json.dumps(said, separators=(",", ":"), sort_keys=True)
+    body = _text(said)
     return f"{body}.{_signature(secret, body)}"
 
 
@@ -96,4 +99,9 @@ def verify(secret: bytes, text: str) -> Receipt:
 
 def _signature(secret: bytes, body: str) -> str:
     # The key is not the process's secret itself, so that no other HMAC of ours can be passed off as a signature.
-    return hmac.digest(secret_key(secret, "receipt-key").encode(), body.encode(), sha256).hex()
+    return hmac.digest(_signing_key(secret), body.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=8)
+def _signing_key(secret: bytes) -> bytes:
+    return secret_key(secret, "receipt-key").encode()

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 
@@ -53,6 +54,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "audit": ("read",),
     "calendar_feed": ("read", "manage"),
     "change": ("read", "write"),
+    "check_in": ("create", "read", "manage"),
     "cluster": ("read", "control"),
     "consistency": ("read", "repair"),
     "course": ("read",),
@@ -124,18 +126,18 @@ _EVERYBODY = permissions(
 )  # fmt: skip
 
 BUILT_IN: Final[Mapping[str, frozenset[Permission]]] = {
-    Role.STUDENT: _EVERYBODY | permissions("course.read:own", "session.read:own", "term.read:tenant"),
+    Role.STUDENT: _EVERYBODY | permissions("course.read:own", "session.read:own", "term.read:tenant", "check_in.create|read:own"),
     Role.TEACHER: _EVERYBODY
     | permissions(
         "course.read:taught", "session.read:taught", "roll.read:taught", "change.read:taught", "export.create:taught",
-        "term.read:tenant",
+        "term.read:tenant", "check_in.read|manage:taught",
     ),
     Role.COLLEGE_SECRETARY: _EVERYBODY
     | permissions(
         "course.read:college", "session.read:college", "roll.read:college", "user.read:college", "timetable.read:college",
         "change.read|write:college", "run.read|start|control:college", "failure.read:college", "lane.read:college",
         "consistency.read:college", "quarantine.read:college", "dead_letter.read:college", "export.create|read:college",
-        "term.read:tenant", "schedule.read:tenant",
+        "term.read:tenant", "schedule.read:tenant", "check_in.read:college",
     ),
     Role.ADMIN: _EVERYBODY
     | permissions(
@@ -153,10 +155,16 @@ def permissions_of(
 ) -> frozenset[Permission]:
     """What the roles allow together. `custom` are the school's own roles; a built-in name cannot be given another meaning,
     and an unknown name allows nothing."""
-    found: frozenset[Permission] = frozenset()
-    for role in roles:
-        found |= BUILT_IN.get(role) or (custom or {}).get(role, frozenset())
+    names = frozenset(roles)
+    found = _of_built_in(names.intersection(BUILT_IN))
+    for role in names.difference(BUILT_IN):
+        found |= (custom or {}).get(role, frozenset())
     return found
+
+
+@lru_cache(maxsize=32)
+def _of_built_in(roles: frozenset[str]) -> frozenset[Permission]:
+    return frozenset().union(*(BUILT_IN[role] for role in roles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ neither ─▶ Busy: nothing was accepted, come again
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import redis
 from sqlalchemy import Connection, Engine
@@ -17,25 +17,23 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db import check_ins, rosters
 from db.check_in_stream import Answer, CheckInStream, NotDurable
-from db.engine import in_unit, reading
-from db.tables import AnyRow
+from db.engine import in_unit
 from domain import class_codes, receipts, verdicts
 from domain.check_in_traces import place_of
 from domain.check_in_words import CAUSES
 from domain.check_ins import CheckIn
-from domain.geofence import WGS84, BadPosition, Fence, Position, position
+from domain.geofence import WGS84, BadPosition, Position, position
 from domain.ids import secret_key
 from domain.receipts import BadReceipt, Receipt
-from domain.verdicts import Attempt, Rules, Verdict, Window
+from domain.verdicts import Attempt, Verdict, Window
 from observability.log import get_logger
 from observability.metrics import CHECK_INS
-from usecases import check_in_batch, check_in_keys, check_in_rules
-from usecases import rosters as roster_work
+from usecases import check_in_batch, check_in_keys
+from usecases.check_in_book import Book, Known, Unreadable
+from usecases.together import Together
 
 log = get_logger("check_in")
 
-RULES_S = 3.0  # how old the rules of a session may be
-STALE_S = 900.0  # … while the database is away
 AWAY_S = 1.0  # how long a server that failed is not asked again
 _POINT_CHARS = 24
 _DEVICE_CHARS = 32
@@ -70,31 +68,22 @@ class Accepted:
 
 
 class Refused(Exception):
-    """Definitely not checked in. `cause` is a key of `domain.check_in_words.CAUSES`."""
+    """Definitely not checked in. `cause` is a key of `domain.check_in_words.CAUSES`; `window` is that of the session."""
 
-    def __init__(self, cause: str, verdict: Verdict | None = None) -> None:
+    def __init__(self, cause: str, verdict: Verdict | None = None, window: Window | None = None) -> None:
         super().__init__(CAUSES[cause][1])
         self.cause = cause
         self.verdict = verdict
+        self.window = window
 
 
 class Busy(Exception):
-    """Nothing is known to be accepted: send the same again after `retry_after_s`."""
+    """Nothing is known to be accepted: send the same again after `retry_after_s`. `full`: too many, rather than away."""
 
-    def __init__(self, why: str, retry_after_s: int = 2) -> None:
+    def __init__(self, why: str, retry_after_s: int = 2, *, full: bool = False) -> None:
         super().__init__(why)
         self.retry_after_s = retry_after_s
-
-
-@dataclass(frozen=True)
-class _Session:
-    """What a verdict needs to know, as of `read_s`."""
-
-    row: AnyRow
-    rules: Rules
-    window: Window
-    fence: Fence | None
-    read_s: float
+        self.full = full
 
 
 class Desk:
@@ -112,7 +101,8 @@ class Desk:
     ) -> None:
         self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
         self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
-        self._sessions: dict[str, _Session] = {}
+        self.book = Book(engine, tenant=tenant)
+        self._accepting = Together(stream.accept_all)
         self._away_until_s = 0.0
         self._in_doubt = False
 
@@ -127,7 +117,7 @@ class Desk:
         return found
 
     def _accept(self, asked: Asked) -> Accepted:
-        session = self._session(asked.session_id)
+        session = self.session(asked.session_id)
         accepted, review = self._posted_back(asked, session) if asked.receipt else self._judged(asked, session)
         answer = self._ask_stream(accepted, review, session)
         if answer is None:
@@ -143,6 +133,13 @@ class Desk:
             raise BadReceipt("the receipt is of another school")
         return receipt
 
+    def receipt_in_stream(self, session_id: str, code: str) -> str | None:
+        """The receipt that the stream's server keeps for a student; None where there is none, or nobody to ask."""
+        try:
+            return self._stream.receipt_of(self._tenant, session_id, code)
+        except redis.RedisError:
+            return None
+
     def class_code(self, session_id: str) -> tuple[str, int]:
         """What the teacher's screen shows now, and for how many more milliseconds."""
         now = self._clock()
@@ -151,7 +148,7 @@ class Desk:
 
     # --- the verdict --------------------------------------------------------------------------------------------------
 
-    def _judged(self, asked: Asked, session: _Session) -> tuple[CheckIn, CheckIn]:
+    def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
         try:
             at = None if asked.lat is None or asked.lon is None else position(asked.lat, asked.lon, asked.system)
         except BadPosition:
@@ -168,11 +165,11 @@ class Desk:
         )
         verdict = verdicts.judge(attempt, session.rules, session.window, session.fence, start_ms=session.row.start_ms)
         if verdict.decision == verdicts.REFUSED:
-            raise Refused(verdict.cause, verdict)
-        return (
-            self._check_in(asked, session, verdict, at),
-            self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at),
-        )
+            raise Refused(verdict.cause, verdict, session.window)
+        accepted = self._check_in(asked, session, verdict, at)
+        if not asked.device:
+            return accepted, accepted
+        return accepted, self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at)
 
     def _code(self, asked: Asked, now: int) -> bool | None:
         if not asked.class_code:
@@ -180,7 +177,7 @@ class Desk:
         of = {"tenant": self._tenant, "session_id": asked.session_id}
         return class_codes.is_good(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
 
-    def _check_in(self, asked: Asked, session: _Session, verdict: Verdict, at: Position | None) -> CheckIn:
+    def _check_in(self, asked: Asked, session: Known, verdict: Verdict, at: Position | None) -> CheckIn:
         of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
         signed = receipts.sign(
             self._secret,
@@ -225,7 +222,7 @@ class Desk:
     def _point(self, asked: Asked) -> str:
         return self._mark("point", f"{asked.lat!r},{asked.lon!r},{asked.accuracy_m!r}")[:_POINT_CHARS]
 
-    def _posted_back(self, asked: Asked, session: _Session) -> tuple[CheckIn, CheckIn]:
+    def _posted_back(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
         """A receipt that we have signed is a check-in, also where every record of it was lost."""
         try:
             said = self.verify(asked.receipt)
@@ -252,38 +249,21 @@ class Desk:
 
     # --- the session --------------------------------------------------------------------------------------------------
 
-    def _session(self, session_id: str) -> _Session:
-        known = self._sessions.get(session_id)
-        age_s = None if known is None else time.monotonic() - known.read_s
-        if known is None or age_s is None or age_s > RULES_S:
-            try:
-                known = self._read(session_id)
-            except SQLAlchemyError as error:
-                if known is None or age_s is None or age_s > STALE_S:
-                    raise Busy(f"the rules of the session cannot be read: {error}") from error
-                self._sessions[session_id] = replace(known, read_s=known.read_s + AWAY_S)
+    def session(self, session_id: str) -> Known:
+        """What is known of a session. Raises Refused where it is none that one could check in to, Busy."""
+        try:
+            known = self.book.find(session_id)
+        except Unreadable as error:
+            raise Busy("the rules of the session cannot be read") from error
         if known is None:
             raise Refused(verdicts.ON_ANOTHER_ROSTER)
         if known.row.status == rosters.CANCELLED:
             raise Refused(verdicts.CANCELLED)
         return known
 
-    def _read(self, session_id: str) -> _Session | None:
-        row = roster_work.make_one(self._engine, session_id, tenant=self._tenant)
-        if row is None:
-            self._sessions.pop(session_id, None)
-            return None
-        with reading(self._engine) as tx:
-            rules = check_in_rules.of_courses(tx, [row.course_id], tenant=self._tenant)[row.course_id]
-            fence = check_in_rules.fence_of(tx, rosters.rooms_of(tx, row), rules, tenant=self._tenant)
-        said = {"opened_ms": row.opened_ms, "extended_ms": row.extended_ms, "ended_ms": row.ended_ms}
-        made = verdicts.window(rules, start_ms=row.start_ms, **said)
-        self._sessions[session_id] = found = _Session(row, rules, made, fence, time.monotonic())
-        return found
-
     # --- the stream ---------------------------------------------------------------------------------------------------
 
-    def _ask_stream(self, accepted: CheckIn, review: CheckIn, session: _Session) -> Answer | None:
+    def _ask_stream(self, accepted: CheckIn, review: CheckIn, session: Known) -> Answer | None:
         """What the stream says; None where it cannot say anything. Raises Busy where it is full, or not durable enough."""
         if time.monotonic() < self._away_until_s:
             return None
@@ -291,10 +271,10 @@ class Desk:
             if self._in_doubt:
                 check_in_keys.restore_marked(self._engine, self._stream, tenant=self._tenant)
                 self._in_doubt = False
-            answer = self._stream.accept(accepted, review)
+            answer = self._accepting.ask((accepted, review))
             if answer.what == "unknown":
                 check_in_keys.load(self._engine, self._stream, [session.row])
-                answer = self._stream.accept(accepted, review)
+                answer = self._accepting.ask((accepted, review))
         except NotDurable as error:
             raise Busy("no replica has confirmed the check-in") from error
         except redis.RedisError as error:
@@ -304,14 +284,14 @@ class Desk:
         except SQLAlchemyError as error:
             raise Busy(f"the keys of the session cannot be made: {error}") from error
         if answer.what == "full":
-            raise Busy("the stream is full", retry_after_s=5)
+            raise Busy("the stream is full", retry_after_s=5, full=True)
         return None if answer.what == "unknown" else answer
 
     # --- past the stream ----------------------------------------------------------------------------------------------
 
     def _past_the_stream(self, accepted: CheckIn, review: CheckIn) -> Accepted:
         if not self._direct.acquire(timeout=1.0):
-            raise Busy("too many check-ins are being written")
+            raise Busy("too many check-ins are being written", full=True)
         try:
             return in_unit(self._engine, lambda tx: self._write(tx, accepted, review))
         except DBAPIError as error:

@@ -1,7 +1,7 @@
 """The rules of a session: the settings that hold for its course, and where it is."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -40,18 +40,27 @@ def _rules(values: dict[str, Any]) -> Rules:
 def fence_of(tx: Connection, rooms: Sequence[Room], rules: Rules, *, tenant: str) -> Fence | None:
     """Where the session's rooms are: the room's own fence, else its building's, else a circle around its point. None where
     nothing is known of any of them."""
-    fences, points = check_in_rules.places_of(tx, [(xq, lq[:100], room[:100]) for xq, lq, room in rooms], tenant=tenant)
+    return fences_of(tx, {"": (rooms, rules)}, tenant=tenant)[""]
+
+
+def fences_of(
+    tx: Connection, wanted: Mapping[str, tuple[Sequence[Room], Rules]], *, tenant: str
+) -> dict[str, Fence | None]:
+    """The same for many sessions, in two statements."""
+    asked = sorted({(xq, lq[:100], room[:100]) for rooms, _ in wanted.values() for xq, lq, room in rooms})
+    fences, points = check_in_rules.places_of(tx, asked, tenant=tenant)
     drawn = {(row.xq, row.lq, row.room): row for row in fences}
     known = {(row.xq, row.lq, row.room): row for row in points}
-    parts: list[Circle | Polygon] = []
-    for xq, lq, room in rooms:
-        row = drawn.get((xq, lq, room)) or drawn.get((xq, lq, ""))
-        part = _drawn(row) if row is not None else _around(known.get((xq, lq, room)), rules.valid_distance)
-        if part is not None:
-            parts.append(part)
-    if not parts:
-        return None
-    return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+    found: dict[str, Fence | None] = {}
+    for one, (rooms, rules) in wanted.items():
+        parts: list[Circle | Polygon] = []
+        for xq, lq, room in rooms:
+            row = drawn.get((xq, lq, room)) or drawn.get((xq, lq, ""))
+            part = _drawn(row) if row is not None else _around(known.get((xq, lq, room)), rules.valid_distance)
+            if part is not None:
+                parts.append(part)
+        found[one] = None if not parts else parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
+    return found
 
 
 def _drawn(row: AnyRow) -> Circle | Polygon | None:

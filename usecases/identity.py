@@ -13,7 +13,7 @@ every process, and a Redis that was emptied revives nobody.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -91,10 +91,46 @@ def scope_of(deps: Deps, credential: str, now_ms: int) -> Scope:
 
 def scope_of_token(deps: Deps, token: str, kind: TokenKind, *, now_ms: int) -> Scope:
     """The Scope of a token of that kind. Raises `NotAuthenticated`."""
-    claims = _read(deps, token, kind, now_ms)
+    return _scope_of_claims(deps, _read(deps, token, kind, now_ms), now_ms)
+
+
+def _scope_of_claims(deps: Deps, claims: Claims, now_ms: int) -> Scope:
     with reading(deps.engine) as tx:
         standing = _standing(tx, claims, now_ms)
         return _scope(tx, claims.tenant, claims.subject, standing)
+
+
+def claims_of(deps: Deps, token: str, *, now_ms: int) -> Claims:
+    """What an access token says of itself, to be asked about with `scopes_of`. Raises `NotAuthenticated`."""
+    return _read(deps, token, TokenKind.ACCESS, now_ms)
+
+
+def scopes_of(deps: Deps, asked: Sequence[Claims], *, now_ms: int) -> list[Scope | Exception]:
+    """The Scopes of access tokens, asked about in one statement for each tenant; `NotAuthenticated` in the place of one that is
+    refused."""
+    found: list[Scope | Exception] = [NotAuthenticated("unknown")] * len(asked)
+    with reading(deps.engine) as tx:
+        for tenant in sorted({one.tenant for one in asked}):
+            ours = [at for at, one in enumerate(asked) if one.tenant == tenant]
+            scopes = _scopes_in(tx, tenant, [asked[at] for at in ours], now_ms)
+            for at, scope in zip(ours, scopes, strict=True):
+                found[at] = scope
+    return found
+
+
+def _scopes_in(tx: Connection, tenant: str, asked: Sequence[Claims], now_ms: int) -> list[Scope | Exception]:
+    standing, given, taken = sign_ins.standings(tx, [(one.family, one.jti) for one in asked], tenant=tenant)
+    grants = {login_id: logins.granted(roles) for login_id, roles in given.items()}
+    custom = _custom_roles(tx, (one for some in grants.values() for one in some), tenant=tenant)
+    found: list[Scope | Exception] = []
+    for one in asked:
+        try:
+            login = _demand_standing(standing.get((one.subject, one.family)), one, one.jti in taken, now_ms)
+            scope = _with_roles(tenant, user_of(login), grants.get(one.subject, ()), custom)
+            found.append(_as_login(scope, login, one.subject))
+        except NotAuthenticated as refused:
+            found.append(refused)
+    return found
 
 
 def use_ticket(deps: Deps, ticket: str, now_ms: int) -> Scope:
@@ -121,11 +157,15 @@ def _read(deps: Deps, token: str, kind: TokenKind, now_ms: int) -> Claims:
 
 def _standing(tx: Connection, claims: Claims, now_ms: int) -> AnyRow:
     found = sign_ins.standing(tx, tenant=claims.tenant, login_id=claims.subject, family=claims.family, jti=claims.jti)
+    return _demand_standing(found, claims, found is not None and found.taken_back is not None, now_ms)
+
+
+def _demand_standing(found: AnyRow | None, claims: Claims, taken_back: bool, now_ms: int) -> AnyRow:
     if found is None:
         raise NotAuthenticated("unknown")
     if found.state != logins.ACTIVE:
         raise NotAuthenticated("disabled")
-    if found.revoked_ms is not None or found.taken_back is not None or now_ms >= found.ends_ms:
+    if found.revoked_ms is not None or taken_back or now_ms >= found.ends_ms:
         raise NotAuthenticated("revoked")
     if found.token_epoch != claims.epoch:
         raise NotAuthenticated("stale")
@@ -134,7 +174,10 @@ def _standing(tx: Connection, claims: Claims, now_ms: int) -> AnyRow:
 
 def _scope(tx: Connection, tenant: str, login_id: str, login: AnyRow) -> Scope:
     grants = logins.grants(tx, tenant=tenant, login_ids=[login_id])[login_id]
-    scope = scope_of_grants(tx, tenant=tenant, user=user_of(login), grants=grants)
+    return _as_login(scope_of_grants(tx, tenant=tenant, user=user_of(login), grants=grants), login, login_id)
+
+
+def _as_login(scope: Scope, login: AnyRow, login_id: str) -> Scope:
     if login.must_change:
         # Whoever else knows the password that was made up has nothing of it until the owner has chosen his own.
         return replace(scope, permissions=frozenset(), login=login_id, must_change=True)
@@ -144,14 +187,21 @@ def _scope(tx: Connection, tenant: str, login_id: str, login: AnyRow) -> Scope:
 def scope_of_grants(tx: Connection, *, tenant: str, user: str, grants: Iterable[logins.Grant]) -> Scope:
     """A scope as the roles are now."""
     given = list(grants)
-    own = [one.role for one in given if one.role not in Role.__members__.values()]
-    custom = (
-        {one["name"]: parsed(one["permissions"]) for one in logins.custom_roles(tx, tenant=tenant, names=own)}
-        if own
-        else {}
-    )
-    colleges = {college for one in given for college in one.colleges}
-    return Scope.of(tenant, user, [one.role for one in given], colleges=colleges, custom=custom)
+    return _with_roles(tenant, user, given, _custom_roles(tx, given, tenant=tenant))
+
+
+def _custom_roles(tx: Connection, grants: Iterable[logins.Grant], *, tenant: str) -> dict[str, frozenset[Permission]]:
+    own = {one.role for one in grants if one.role not in Role.__members__.values()}
+    if not own:
+        return {}
+    return {one["name"]: parsed(one["permissions"]) for one in logins.custom_roles(tx, tenant=tenant, names=own)}
+
+
+def _with_roles(
+    tenant: str, user: str, grants: Sequence[logins.Grant], custom: Mapping[str, frozenset[Permission]]
+) -> Scope:
+    colleges = {college for one in grants for college in one.colleges}
+    return Scope.of(tenant, user, [one.role for one in grants], colleges=colleges, custom=custom)
 
 
 def user_of(login: Any) -> str:

@@ -19,13 +19,15 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from bootstrap.broker import broker_client, cache_client
+from bootstrap.broker import broker_client, cache_client, stream_client
 from bootstrap.settings import Settings
+from db.check_in_stream import CheckInStream
 from db.engine import reading
 from observability import tracing
 from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
+from usecases.desks import Desks
 from web import auth, bodies, documents, headers, limits, policy
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure
@@ -63,7 +65,9 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
-    app.extensions[NAME] = Site(deps, settings, authenticator, _servers(settings))
+    stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
+    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping)
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, _servers(settings))
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -101,7 +105,8 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
         headers.allow_origins(response, origins)
         response.headers["X-Request-ID"] = g.get("request_id", "")
         limits.finish(response)
-        _log(response)
+        known = routes.get(request.endpoint or "")
+        _count(response, log_it=known is None or not known.keyed or response.status_code >= 400)
         return response
 
     app.before_request(_begin)
@@ -160,9 +165,13 @@ def _permit(routes: dict[str, Route]) -> None:
     if scope is not None:
         if scope.must_change and not route.policy.unready:
             raise ApiError("PASSWORD_OLD")
-        with reading(here.deps.engine) as tx:
-            g.scope, zone = auth.in_tenant(tx, scope, named)
-        g.deps = auth.deps_in(here.deps, g.scope, zone)
+        if route.policy.oneself:
+            auth.at_home(scope, named)
+            g.deps = auth.deps_in(here.deps, scope, here.deps.zone)
+        else:
+            with reading(here.deps.engine) as tx:
+                g.scope, zone = auth.in_tenant(tx, scope, named)
+            g.deps = auth.deps_in(here.deps, g.scope, zone)
         structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
         policy.check_action_of(route.policy, g.scope, g.deps)
     if route.has_body:
@@ -208,12 +217,15 @@ def _of_framework(error: HTTPException) -> Response:
     return failure(ApiError(code, headers=kept))
 
 
-def _log(response: Response) -> None:
+def _count(response: Response, *, log_it: bool) -> None:
+    """Count an answer and say that it was given; not of each check-in, where the line would cost more than the work."""
     took_s = time.perf_counter() - g.began_s if "began_s" in g else 0.0
     took_ms = round(took_s * 1000, 1)
     route = request.url_rule.rule if request.url_rule is not None else "-"
     method = request.method if request.method in _METHODS else "other"  # a caller may make one up
     HTTP_REQUESTS.add(method, route, str(response.status_code))
     HTTP_SECONDS.observe(took_s, method, route)
+    if not log_it:
+        return
     say = log.debug if request.endpoint in limits.FREE else log.info
     say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -15,10 +16,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from domain.tenancy import Scope, entering
-from domain.tokens import TokenKind
+from domain.tokens import Claims
 from usecases import api_keys, identity, tenants
 from usecases.deps import Deps
 from usecases.identity import NotAuthenticated
+from usecases.together import Together
 from web.errors import ApiError
 
 __all__ = ["Authenticator", "Credentials", "NotAuthenticated"]
@@ -36,16 +38,23 @@ class Authenticator(Protocol):
 
 
 class Credentials:
-    """Asks the database: an access token in ``Authorization``, or a key in ``X-API-Key``, and never both."""
+    """Asks the database: an access token in ``Authorization``, or a key in ``X-API-Key``, and never both.
+
+    Tokens that come at the same time are asked about together: each after it came, so that nothing is remembered.
+    """
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
+        self._asking = Together(self._ask_all)
+
+    def _ask_all(self, asked: Sequence[Claims]) -> Sequence[Scope | Exception]:
+        return identity.scopes_of(self._deps, asked, now_ms=time.time_ns() // 1_000_000)
 
     def scope_of(self, authorization_header: str | None, api_key: str | None) -> Scope:
         """The scope of the caller. Raises `NotAuthenticated`."""
         now = time.time_ns() // 1_000_000
         if api_key is None:
-            return identity.scope_of_token(self._deps, bearer(authorization_header), TokenKind.ACCESS, now_ms=now)
+            return self._asking.ask(identity.claims_of(self._deps, bearer(authorization_header), now_ms=now))
         if authorization_header is not None:
             raise NotAuthenticated("two_credentials")
         if not api_key.startswith(api_keys.MARK):
@@ -74,6 +83,14 @@ def named_tenant(header: str | None, host: str, base_domain: str) -> str | None:
     if header is not None and of_host is not None and header.lower() != of_host:
         raise ApiError("TENANT_MISMATCH")
     return header or of_host
+
+
+def at_home(scope: Scope, said: str | None) -> None:
+    """The request is about the caller himself, and so about his own school. Raises `ApiError` like `in_tenant`."""
+    if not scope.tenant:
+        raise ApiError("TENANT_MISSING")
+    if said is not None and said != scope.tenant:
+        raise ApiError("TENANT_MISMATCH")
 
 
 def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[Scope, ZoneInfo]:
@@ -111,4 +128,6 @@ def deps_at_door(connection: Connection, deps: Deps, said: str | None) -> Deps:
 
 def deps_in(deps: Deps, scope: Scope, zone: ZoneInfo) -> Deps:
     """What use cases are given for this caller: everything of the process, in the caller's tenant."""
+    if scope.tenant == deps.tenant and zone == deps.zone:
+        return deps
     return replace(deps, tenant=scope.tenant, zone=zone)

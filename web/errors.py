@@ -16,11 +16,25 @@ from db.sync_runs import RunActive
 from domain.configs import BadConfig, UnknownConfig
 from domain.off_peak import BadHours
 from domain.passwords import BadLoginName, BadPassword
+from domain.receipts import BadReceipt
 from domain.schedules import BadWindow
 from domain.scopes import BadScope
 from domain.tenancy import BadPermission
-from usecases import api_keys, cluster, dead_letters, failures, freshness, lane_control, logins, opt_outs, sso
+from usecases import (
+    api_keys,
+    cluster,
+    dead_letters,
+    failures,
+    freshness,
+    lane_control,
+    logins,
+    marks,
+    opt_outs,
+    sso,
+    teacher_windows,
+)  # fmt: skip
 from usecases.change_checks import ChangeRefused, InTheWay
+from usecases.check_in import Busy, Refused
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
@@ -32,6 +46,7 @@ from usecases.sealing import CannotDecrypt
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
 from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
+from web.schemas.base import instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +168,36 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请先从负载均衡中移除它，再停止它", "Take it out of the load balancer and stop it"),
     "RATE_LIMITED": Problem(429, RATE_LIMITED, "请求过于频繁", "Too many requests",
         "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
+    "CHECKIN_TOO_EARLY": Problem(409, CONFLICT, "签到还没有开始", "Check-in is not open yet",
+        "请等到 opensAt，届时会自动打开", "Wait until opensAt; it opens by itself"),
+    "CHECKIN_CLOSED": Problem(409, CONFLICT, "签到已经结束", "Check-in is over",
+        "如有原因，请提出申诉", "If there was a reason, appeal"),
+    "CHECKIN_CANCELLED": Problem(409, CONFLICT, "这节课已取消", "This class is cancelled",
+        "不用签到", "There is nothing to check in to"),
+    "CHECKIN_FAR_AWAY": Problem(409, CONFLICT, "您离教室太远", "You are too far from the room",
+        "请到教室后再试，或输入课堂码", "Try again there, or enter the class code"),
+    "CHECKIN_NO_LOCATION": Problem(422, VALIDATION, "没有位置信息", "There is no location",
+        "请允许定位，或输入课堂码", "Allow it, or enter the class code"),
+    "CHECKIN_BAD_CODE": Problem(409, CONFLICT, "课堂码已失效", "The class code is no longer valid",
+        "请重新扫描", "Scan it again"),
+    "CHECKIN_NO_CODE": Problem(422, VALIDATION, "这门课需要课堂码", "This course needs the class code",
+        "请扫描屏幕上的码", "Scan the screen"),
+    "CHECKIN_NOT_ENROLLED": Problem(403, AUTHORIZATION, "您不在这节课的名单上", "You are not on the roster of this class",
+        "请联系任课教师", "Speak to the teacher"),
+    "CHECKIN_NOT_FOUND": Problem(404, NOT_FOUND, "没有这节课", "There is no such class",
+        "请从课表重新打开", "Open it from your timetable"),
+    "CHECKIN_BAD_RECEIPT": Problem(422, VALIDATION, "这张回执无效或已被修改", "This receipt is not valid, or was changed",
+        "请用原来的回执，或重新签到", "Use the receipt as it was given, or check in again"),
+    "CHECKIN_BUSY": Problem(429, RATE_LIMITED, "现在人太多，本次没有签到", "Too many people right now; this one was not taken",
+        "请在 Retry-After 所示的秒数之后用同一 clientId 重试",
+        "Send the same clientId again after the seconds in Retry-After"),
+    "CLASS_OVER": Problem(409, CONFLICT, "这节课已经结束或取消", "The class is over or cancelled",
+        "可以手动登记考勤：/api/v1/checkin/manual", "Mark students by hand at /api/v1/checkin/manual"),
+    "NOT_ON_ROSTER": Problem(422, VALIDATION, "有学生不在这节课的名单上，未作任何更改",
+        "Some students are not on the roster of this class; nothing was changed",
+        "请核对 details 中的学号", "Look at the numbers in the details"),
+    "ROLL_REFUSED": Problem(422, VALIDATION, "点名表无法读取，未作任何更改", "The roll cannot be read; nothing was changed",
+        "请按 details 逐行修改：每行为学号和状态", "Mend the lines in the details: each is a number and a status"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
         "请在 Retry-After 所示的秒数之后重试；没有任何更改",
         "Try again after the seconds in Retry-After; nothing was changed"),
@@ -209,7 +254,32 @@ def _told(code: str, field: str = "") -> Callable[[Any], ApiError]:
     return lambda error: ApiError(code, Detail(field, str(error)))
 
 
+def _refused(error: Refused) -> ApiError:
+    told = []
+    if error.window is not None:
+        told = [
+            Detail("opensAt", instant(error.window.opens_ms) or ""),
+            Detail("closesAt", instant(error.window.closes_ms) or ""),
+        ]
+    if error.verdict is not None and error.verdict.outside_m is not None:
+        told.append(Detail("outsideMetres", str(error.verdict.outside_m)))
+    return ApiError(f"CHECKIN_{error.cause.upper()}", *told)
+
+
+def _busy(error: Busy) -> ApiError:
+    code = "CHECKIN_BUSY" if error.full else "UNAVAILABLE"
+    return ApiError(code, headers={"Retry-After": str(error.retry_after_s)})
+
+
 _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
+    (Refused, _refused),
+    (Busy, _busy),
+    (teacher_windows.UnknownClass, lambda _: ApiError("NOT_FOUND")),
+    (teacher_windows.ClassOver, _told("CLASS_OVER")),
+    (marks.UnknownStudents, _told("NOT_ON_ROSTER", "marks")),
+    (marks.OtherCount, lambda e: ApiError("COUNT_CHANGED", Detail("count", str(e.count)))),
+    (marks.BadRoll, lambda e: ApiError("ROLL_REFUSED", *(Detail(f"line {at}", why) for at, why in e.lines[:20]))),
+    (BadReceipt, lambda _: ApiError("CHECKIN_BAD_RECEIPT")),
     (RunActive, lambda e: ApiError("RUN_ACTIVE", Detail(message=str(e)))),
     (run_commands.UnknownRun, lambda _: ApiError("NOT_FOUND")),
     (run_commands.Changed, lambda _: ApiError("VERSION_CHANGED")),

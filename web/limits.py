@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 from flask import Flask, Response, request
 from flask_limiter import HeaderNames, Limiter
 
 from bootstrap.settings import Settings
+from web.errors import ApiError
 from web.routes import Route
 from web.site import holder, maybe_scope
 
@@ -53,7 +55,35 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
         in_memory_fallback_enabled=True,
     )
     limiter.init_app(app)
-    limiter.request_filter(lambda: request.endpoint in FREE or request.method == "OPTIONS")
+    counted = Counted(settings.user_limit_per_min)
+
+    def is_free() -> bool:
+        if request.endpoint in FREE or request.method == "OPTIONS":
+            return True
+        route, scope = routes.get(request.endpoint or ""), maybe_scope()
+        if route is None or not route.keyed or scope is None:
+            return False
+        counted.count(f"{scope.tenant}:{scope.user}")
+        return True
+
+    limiter.request_filter(is_free)
+
+
+class Counted:
+    """Requests of callers, counted in this process by the minute: for a route that has no time to ask a server."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._minute, self._seen = 0, Counter[str]()
+
+    def count(self, who: str) -> None:
+        """One more. Raises `ApiError` 429."""
+        now = time.time()
+        if int(now // 60) != self._minute:
+            self._minute, self._seen = int(now // 60), Counter()
+        self._seen[who] += 1
+        if self._seen[who] > self._most:
+            raise ApiError("RATE_LIMITED", headers={"Retry-After": str(60 - int(now % 60))})
 
 
 FREE = frozenset({"health.healthz", "health.readyz", "metrics.show_metrics"})

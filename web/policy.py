@@ -38,7 +38,8 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`action` None: any signed-in caller, or anybody at all where `public` says why. `at_door`: the request names a school
-    all the same; `unready`: also somebody who has to choose a new password first; `holder`: whoever knows the address."""
+    all the same; `unready`: also somebody who has to choose a new password first; `holder`: whoever knows the address;
+    `oneself`: the thing is the caller, whom nobody has to look up."""
 
     action: str | None = None
     find: Finder | None = None
@@ -46,6 +47,7 @@ class Policy:
     at_door: bool = False
     unready: bool = False
     holder: Holder | None = None
+    oneself: bool = False
 
     @property
     def needs_caller(self) -> bool:
@@ -57,6 +59,12 @@ def needs(action: str, find: Finder) -> Policy:
     """The caller may do `action` to the thing that `find` finds."""
     check_action(action)
     return Policy(action, find)
+
+
+def needs_own(action: str) -> Policy:
+    """The caller may do `action` to what is his own, in his own school: asked without the database."""
+    check_action(action)
+    return Policy(action, oneself=True)
 
 
 def needs_some(action: str) -> Policy:
@@ -97,8 +105,12 @@ def platform(_connection: Connection, _scope: Scope, _said: Mapping[str, Any]) -
 
 def check_action_of(policy: Policy, scope: Scope, deps: Deps) -> None:
     """Before anything of the request is read. Raises `ApiError` 403."""
-    if policy.action is not None and not reaches(scope, policy.action):
+    if policy.action is None:
+        return
+    if not reaches(scope, policy.action):
         refuse(policy.action, Why.NOT_PERMITTED, scope, deps)
+    if policy.oneself:
+        demand(policy.action, Thing(scope.tenant, people=frozenset({scope.user})), scope, deps)
 
 
 def check_thing_of(policy: Policy, scope: Scope, deps: Deps, said: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ class Route:
     limit: str | None
     view: Callable[..., Any]
     versioned: bool
+    keyed: bool = False
 
 
 class Feature:
@@ -86,21 +87,23 @@ class Feature:
         limit: str | None = None,
         versioned: bool = False,
         raw: str | None = None,
+        keyed: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare a route. `data` is the shape of what it answers, `items` that of each entry of a list.
 
         `errors` are statuses beyond those that every route may have, `limit` a rate such as ``10/minute`` for each caller,
-        `versioned` says that the write takes If-Match, `raw` that it answers another media type, without the envelope.
+        `versioned` says that the write takes If-Match, `raw` that it answers another media type, without the envelope, `keyed`
+        that twice is once by what the body says: no Idempotency-Key is taken, and callers are counted in the process.
         """
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
             shapes = inspect.get_annotations(view, eval_str=True)
-            wrapped = _carried_out(view, demands, method)
+            wrapped = _carried_out(view, demands, once=method == "POST" and not keyed)
             responses = _responses(
                 _title(view), data, items, status, _errors(method, demands, shapes, errors, versioned), raw
             )
             register = getattr(self.blueprint, method.lower())
-            parameters = _header_parameters(method, demands, versioned)
+            parameters = _header_parameters(method, demands, versioned, keyed)
             register(
                 rule,
                 summary=(inspect.getdoc(view) or view.__name__).splitlines()[0],
@@ -112,22 +115,22 @@ class Feature:
             )(wrapped)
             endpoint = f"{self.blueprint.name}.{view.__name__}"
             self.routes.append(
-                Route(endpoint, method, self.prefix + rule, demands, "body" in shapes, limit, view, versioned)
+                Route(endpoint, method, self.prefix + rule, demands, "body" in shapes, limit, view, versioned, keyed)
             )
             return view
 
         return declare
 
 
-def _carried_out(view: Callable[..., Any], demands: Policy, method: str) -> Callable[..., Any]:
+def _carried_out(view: Callable[..., Any], demands: Policy, *, once: bool) -> Callable[..., Any]:
     """The view behind its policy, its answer in an envelope. Its annotations stay: the shapes are read from them."""
 
     @wraps(view)
     def run(**said: Any) -> Response:
         scope = maybe_scope()
-        if demands.needs_caller and scope is not None:
+        if demands.find is not None and scope is not None:
             policy.check_thing_of(demands, scope, deps(), said)
-        if method == "POST" and scope is not None:
+        if once and scope is not None:
             return idempotency.answered_once(lambda: _answer(view(**said)))
         answer = view(**said)
         return answer if isinstance(answer, Response) else success(_answer(answer))
@@ -197,14 +200,14 @@ def _envelope(name: str, data: type[BaseModel] | None, items: type[BaseModel] | 
     return cast("type[BaseModel]", create_model(f"{name}Answer", __base__=Out, **fields))
 
 
-def _header_parameters(method: str, demands: Policy, versioned: bool) -> dict[str, Any]:
+def _header_parameters(method: str, demands: Policy, versioned: bool, keyed: bool) -> dict[str, Any]:
     """Headers that a route takes beyond those of its shapes, told in the document by `documented`."""
     found = []
     if demands.needs_caller or demands.at_door:
         found.append(
             _header("X-Tenant-ID", "the school, where the token does not say it alone", r"^[0-9A-Za-z_-]{1,60}$")
         )
-    if method == "POST" and demands.needs_caller:
+    if method == "POST" and demands.needs_caller and not keyed:
         found.append(_header("Idempotency-Key", "the same key and body again: the same answer", idempotency.PATTERN))
     if versioned:
         found.append(_header("If-Match", "the ETag of the thing as you saw it", r'^(W/)?"[!#-~]{1,64}"$'))

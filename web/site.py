@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import redis
-from flask import current_app, g, has_request_context
+from flask import Flask, current_app, g, has_request_context
 
 from bootstrap.settings import Settings
 from domain.tenancy import Reach, Scope, colleges_within, reaches
+from usecases.check_in import Desk
 from usecases.deps import Deps
+from usecases.desks import Desks
 from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated
 
@@ -20,18 +22,25 @@ NAME = "obsync"
 
 @dataclass(frozen=True)
 class Site:
-    """Deps and settings of the process, who says who is asking, and the Redis servers that readiness asks for."""
+    """Deps and settings of the process, who says who is asking, where check-ins are taken, and the Redis servers that readiness
+    asks for."""
 
     deps: Deps
     settings: Settings
     authenticator: Authenticator
+    desks: Desks
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
 
 
 def site() -> Site:
     """The site of the application that serves this request."""
-    return cast(Site, current_app.extensions[NAME])
+    return site_of(current_app)
+
+
+def site_of(app: Flask) -> Site:
+    """The site of an application."""
+    return cast(Site, app.extensions[NAME])
 
 
 def now_ms() -> int:
@@ -65,6 +74,11 @@ def holder() -> Any:
 def deps() -> Deps:
     """What use cases are given for this request: in the caller's tenant."""
     return cast(Deps, g.get("deps") or site().deps)
+
+
+def desk() -> Desk:
+    """Where check-ins of the caller's school are taken."""
+    return site().desks.of(scope().tenant)
 
 
 def actor() -> str:

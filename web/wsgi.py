@@ -14,6 +14,7 @@ from bootstrap.wiring import new_id, wire
 from usecases.heartbeat import Heartbeat
 from web.app import create_app
 from web.auth import Credentials
+from web.site import site_of
 
 
 def build() -> OpenAPI:
@@ -28,4 +29,5 @@ def build() -> OpenAPI:
     heartbeat = Heartbeat(wired.deps.engine, kind="web", version=version(), new_id=new_id)
     heartbeat.start()
     atexit.register(heartbeat.stop)
+    site_of(app).desks.of(settings.tenant)  # reads the sessions of the next hours before anybody asks
     return app

@@ -13,6 +13,7 @@ from bootstrap.settings import Settings
 APPLICATION = "web.wsgi:build"  # by name: each server process makes its own
 _STOP_S = 8  # less than a supervisor waits; without it a stop during the start hangs for ever
 _HEADER_BYTES = 32_768
+_CONNECTIONS = 4_096  # of each process, idle ones included: at the bell each phone has one
 
 
 def run_web(settings: Settings) -> None:
@@ -25,7 +26,7 @@ def run_web(settings: Settings) -> None:
         port=settings.http_port,
         workers=settings.web_processes,
         blocking_threads=settings.web_threads,
-        backpressure=settings.web_threads * 8,
+        backpressure=max(_CONNECTIONS, settings.web_threads * 8),
         websockets=False,
         http1_settings=HTTP1Settings(max_buffer_size=_HEADER_BYTES),
         respawn_failed_workers=True,

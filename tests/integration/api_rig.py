@@ -168,7 +168,12 @@ class Api:
 def api(settings: Settings, database_url: str, valkey: Valkey, folder: Path) -> Iterator[Api]:
     """An application over a fresh database with two schools, and a source for the first."""
     chosen = replace(
-        settings, database_url=database_url, broker_url=valkey.url, cache_url=valkey.url_of(1), tenant=HOME
+        settings,
+        database_url=database_url,
+        broker_url=valkey.url,
+        cache_url=valkey.url_of(1),
+        stream_url=valkey.url_of(2),
+        tenant=HOME,
     )
     engine_of = _schools(chosen, folder)
     rung: list[str] = []
@@ -177,6 +182,7 @@ def api(settings: Settings, database_url: str, valkey: Valkey, folder: Path) -> 
     try:
         yield Api(create_app(wired.deps, chosen, SignedNames()), wired.deps, chosen, rung)
     finally:
+        wired.deps.stopping.set()
         wired.deps.remote.transport.close()
         wired.deps.engine.dispose()
 

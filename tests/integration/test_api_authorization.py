@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from db.engine import reading
 from db.tables import metadata
+from tests.integration.api_check_in_table import CHECK_IN_BODIES, CHECK_INS
 from tests.integration.api_identity_table import IDENTITY
 from tests.integration.api_rig import ABROAD, CANARY, MATHS, PHYSICS, Api
 from tests.integration.things_rig import WHOSE, things
@@ -41,6 +42,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "POST /api/v1/sync/runs/<run_id>/confirm": {"admin": "ocs", "platform": "ocs"},
     "POST /api/v1/sync/runs/<run_id>/drop": {"admin": "ocs", "platform": "ocs"},
     **IDENTITY,
+    **CHECK_INS,
     "GET /api/v1/failures": {"secretary": "*", "admin": "*", "platform": "*"},
     "GET /api/v1/failures/<job_id>": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
     "GET /api/v1/failure-families": {"secretary": "*", "admin": "*", "platform": "*"},
@@ -160,6 +162,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/v1/terms/<term>": {"weeks": 20},
     "POST /api/v1/failure-families/<family>/retry": {"count": 1},
     "POST /api/v1/failure-families/<family>/resolve": {"note": "seen to"},
+    **CHECK_IN_BODIES,
 }
 """What is sent where the address does not say it all; a name in braces is that of the thing."""
 

@@ -232,8 +232,8 @@ def test_check_ins_go_on_while_the_database_is_away(here: School, tmp_path: Path
     """The rules of a session are remembered, the stream keeps what comes."""
     desk = here.desk()
     desk.accept(here.phone("u00000"))
-    desk._engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder.db")
-    desk._sessions = {key: replace(one, read_s=one.read_s - 60) for key, one in desk._sessions.items()}
+    desk._engine = desk.book._engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder.db")
+    desk.book._known = {key: replace(one, read_s=one.read_s - 60) for key, one in desk.book._known.items()}
     assert desk.accept(here.phone("u00001")).first
     here.drain()
     assert len(here.records()) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,10 @@ from sqlalchemy import insert, select
 from db import lanes, plans, processes, teaching_changes
 from db.engine import in_unit
 from db.processes import Process
-from db.tables import discrepancies, failure_families, failures, jobs, quarantine, users
+from db.tables import discrepancies, failure_families, failures, jobs, quarantine, rolls, sessions, users
 from domain.ids import key_of
 from domain.lane_of import SHARED_LANE
+from domain.receipts import Receipt, sign
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
 from usecases import feeds, named_sources
 
@@ -56,6 +58,8 @@ def things(api: Api, whose: str) -> dict[str, str]:
         "plan_id": plan(api, whose),
         "change_id": change(api, whose),
         "batch": change(api, whose, type="exchange_day", day="2099-10-01"),
+        "session_id": class_at_the_bell(api, whose),
+        "receipt": json.dumps(receipt(api, whose))[1:-1],
     }
 
 
@@ -64,6 +68,35 @@ def process(api: Api) -> str:
     one = Process(api.deps.new_id(), "jobs", "host-1", 4711, "0.1.0", ("sync", "tick"), 1_725_000_000_000)
     in_unit(api.engine, lambda tx: processes.beat(tx, one, state="running", doing={}, counts={}))
     return one.id
+
+
+def class_at_the_bell(api: Api, whose: str) -> str:
+    """A class of the course that begins now, with the person on its roll."""
+    session_id, tenant, now = f"class-{whose}", tenant_of(whose), time.time_ns() // 1_000_000
+    row = {
+        "tenant_id": tenant, "term": TERM, "id": session_id, "offering_id": offering_of(whose), "jc_s": "1", "rooms": "[]",
+        "date": "2024-09-02", "start_ms": now, "end_ms": now + 3_600_000, "teachers": "[]", "source_rows": 1, "import_no": 1,
+    }  # fmt: skip
+    same = {"tenant_id": tenant, "term": TERM, "offering_id": offering_of(whose), "kind": "student", "import_no": 1}
+
+    def work(tx: Any) -> None:
+        known = tx.execute(select(sessions.c.id).where(sessions.c.tenant_id == tenant, sessions.c.id == session_id))
+        if known.first() is None:
+            tx.execute(insert(sessions), [row])
+            tx.execute(insert(rolls), [{**same, "code": f"{whose}-s1"}])
+
+    if whose != "school":
+        in_unit(api.engine, work)
+    return session_id
+
+
+def receipt(api: Api, whose: str) -> str:
+    """A receipt of somebody's check-in."""
+    said = Receipt(
+        number="N", tenant=tenant_of(whose), term=TERM, session_id="s", code=f"{whose}-s1", at_ms=0, decision="accepted",
+        timing="NORMAL", reasons=(), outside_m=None, rule_version=0, client_id="k",
+    )  # fmt: skip
+    return sign(api.deps.secret, said)
 
 
 def dead_letter(api: Api, whose: str, **more: Any) -> str:

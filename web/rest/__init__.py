@@ -4,7 +4,10 @@ from typing import Final
 
 from web.rest import (
     api_keys,
+    attendance,
     changes,
+    check_ins,
+    classes,
     cluster,
     configs,
     consistency,
@@ -46,6 +49,9 @@ FEATURES: Final[tuple[Feature, ...]] = (
     changes.feature,
     feeds.feature,
     feeds.open_feature,
+    check_ins.feature,
+    classes.feature,
+    attendance.feature,
     exports.feature,
     logins.feature,
     api_keys.feature,

@@ -1,0 +1,172 @@
+"""Does a whole university get in at the bell? `python -m bench.bell [--json] [--search]`
+
+Phones press the button at times fixed beforehand (open loop: latency counts from the time a request was due), each of a
+student of its own with a token of their own, spread over many sessions that begin together; 5 % press again, 2 % are far away
+and refused. Generator, MariaDB, Valkey (writing to disk before it answers), the product's web process and its writer share the
+machine's cores. Afterwards the tables are compared with the receipts that the students hold.
+
+`--search` raises the rate until it is not held any more: a rate is held when p95 and p99 are within their limits and all of
+it was accepted and in the database in time.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.bell_phones import Press, press_all, timetable
+from bench.bell_world import Bell, look, product, seconds_of, wave
+from bench.report import Figure, report
+
+P95_MS, P99_MS, STORED_S, SHARE = 300.0, 1_000.0, 5.0, 0.98
+_DRAIN_S = 120.0
+_WARM_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What one peak showed. Times in milliseconds, and seconds for `stored_s` (None: never)."""
+
+    rate: float
+    accepted: int
+    accepted_per_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    worst_ms: float
+    refused: int
+    unanswered: int
+    turned_away: int
+    lost: int
+    doubled: int
+    wrong_counters: int
+    stored_s: float | None
+
+    @property
+    def held(self) -> bool:
+        """Whether the rate is one that the product can be asked for."""
+        right = self.lost == self.doubled == self.wrong_counters == self.unanswered == self.turned_away == 0
+        quick = self.p95_ms <= P95_MS and self.p99_ms <= P99_MS
+        in_time = self.stored_s is not None and self.stored_s <= STORED_S
+        return right and quick and in_time and self.accepted_per_s >= SHARE * self.rate
+
+
+def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int) -> Peak:
+    """One peak with students of its own."""
+    phones = wave(bell, number_of_sessions=sessions, students=round(rate * (seconds + _WARM_S)))
+    warm = round(rate * _WARM_S)
+    press_all(timetable(phones[:warm], rate_per_s=rate, seed=seed), bell.address)
+    wanted = timetable(phones[warm:], rate_per_s=rate, seed=seed + 1)
+    print(f"bell: {len(wanted)} requests at {rate:g} accepted/s", file=sys.stderr, flush=True)
+    press_all(wanted, bell.address)
+    stored_s = _stored(bell)
+    _tell_errors(wanted)
+    receipts: dict[tuple[str, str], set[str]] = {}
+    for one in wanted:
+        if (receipt := one.receipt) is not None:
+            receipts.setdefault((one.phone.session_id, one.phone.code), set()).add(receipt)
+    found = look(bell, receipts)
+    return _peak(rate, wanted, stored_s, asdict(found))
+
+
+def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: dict[str, int]) -> Peak:
+    took = sorted(one.took_s * 1000 for one in wanted)
+    accepted = sum(one.status == 201 for one in wanted)
+    span_s = max(one.due_s + one.took_s for one in wanted if one.status == 201) if accepted else 1.0
+    return Peak(
+        rate=rate,
+        accepted=accepted,
+        accepted_per_s=round(accepted / span_s, 1),
+        p50_ms=_at(took, 0.5),
+        p95_ms=_at(took, 0.95),
+        p99_ms=_at(took, 0.99),
+        worst_ms=round(took[-1], 1),
+        refused=sum(one.kind == "far" and one.status == 409 for one in wanted),
+        unanswered=sum(one.status == 0 for one in wanted),
+        turned_away=sum(one.kind != "far" and one.status not in (0, 200, 201) for one in wanted),
+        stored_s=stored_s,
+        **found,
+    )
+
+
+def _tell_errors(wanted: Sequence[Press]) -> None:
+    """What those were told who were turned away, an example of each."""
+    told = {one.status: one.body for one in wanted if one.kind != "far" and one.status not in (0, 200, 201)}
+    for status, body in told.items():
+        print(f"bell: {status} {body.decode()[:300]}", file=sys.stderr)
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 1)
+
+
+def _stored(bell: Bell) -> float | None:
+    """Seconds until the stream is empty."""
+    began = time.monotonic()
+    while time.monotonic() - began < _DRAIN_S:
+        if bell.stream.length() == 0:
+            return round(time.monotonic() - began, 2)
+        time.sleep(0.02)
+    return None
+
+
+def search(
+    bell: Bell, *, first: float, step: float, seconds: float, sessions: int, seed: int
+) -> tuple[Peak | None, list[Peak]]:
+    """Raise the rate by `step` while it is held; a rate that is not is tried twice. Returns the highest held, and all peaks."""
+    best: Peak | None = None
+    seen: list[Peak] = []
+    rate = first
+    while True:
+        for _ in range(2):
+            one = peak(bell, rate=rate, seconds=seconds, sessions=sessions, seed=seed + len(seen) * 2)
+            seen.append(one)
+            if one.held:
+                break
+        if not one.held:
+            return best, seen
+        best, rate = one, rate + step
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rate", type=float, default=600, help="accepted check-ins a second")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--sessions", type=int, default=40)
+    parser.add_argument("--web-processes", type=int, default=2)
+    parser.add_argument("--web-threads", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--search", action="store_true", help="find the highest rate that is held")
+    parser.add_argument("--step", type=float, default=150, help="of the search, a second")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    same = {"seconds": given.seconds, "sessions": given.sessions, "seed": given.seed}
+    with (
+        tempfile.TemporaryDirectory(prefix="obb-") as folder,
+        product(Path(folder), web_processes=given.web_processes, web_threads=given.web_threads) as bell,
+    ):
+        before = seconds_of(bell.pids)
+        one = peak(bell, rate=given.rate, **same)
+        used = {name: round(now - before[name], 2) for name, now in seconds_of(bell.pids).items()}
+        best = one if one.held else None
+        if given.search and one.held:
+            best = search(bell, first=given.rate + given.step, step=given.step, **same)[0] or one
+    figures: dict[str, Figure] = {
+        **{name: value for name, value in asdict(one).items() if name != "rate"}, "held": one.held,
+        "highest_rate_held": None if best is None else best.rate, "goal_per_s": 1_500,
+        **{f"{name}_cpu_s": value for name, value in used.items()},
+    }  # fmt: skip
+    report("bell", figures, {"rate": given.rate, "search": given.search, **vars_of(given)}, json_only=given.json)
+
+
+def vars_of(given: argparse.Namespace) -> dict[str, Figure]:
+    """The parameters of the run."""
+    return {name: getattr(given, name) for name in ("seconds", "sessions", "web_processes", "web_threads", "seed")}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The desks of one process: one for each school, all over the same stream."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from sqlalchemy import Engine
+
+from db.check_in_stream import CheckInStream
+from usecases.check_in import Desk
+from usecases.check_in_book import Reader
+
+
+class Desks:
+    """`of` may be asked by any thread. The first desk starts the thread that keeps the books of all."""
+
+    def __init__(self, engine: Engine, stream: CheckInStream, *, secret: bytes, stopping: threading.Event) -> None:
+        self._engine, self._secret, self._stopping = engine, secret, stopping
+        self.stream = stream
+        self._made: dict[str, Desk] = {}
+        self._lock = threading.Lock()
+
+    def of(self, tenant: str) -> Desk:
+        """The desk of a school."""
+        found = self._made.get(tenant)
+        return found if found is not None else self._make(tenant)
+
+    def _make(self, tenant: str) -> Desk:
+        with self._lock:
+            if not self._made:
+                books = self._made
+                Reader(lambda: [one.book for one in [*books.values()]], clock=_now_ms, stopping=self._stopping).start()
+            if tenant not in self._made:
+                self._made[tenant] = Desk(self._engine, self.stream, tenant=tenant, secret=self._secret)
+            return self._made[tenant]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
