@@ -21,10 +21,9 @@ from db import lanes
 from db.engine import in_unit, reading
 from db.lanes import FenceLost
 from domain.lanes import DOWN, SLEEP_LIMIT_MS, may_send, slice_is_over
-from observability import activity
 from observability.failpoints import failpoint
 from observability.log import bound, get_logger
-from observability.metrics import LANE_JOBS, LANE_SLICES
+from observability.metrics import LANE_SLICES
 from observability.tracing import Origin, continued
 from remote.wps.errors import GuardRefused, WpsAuth, WpsError, WpsMisconfigured, WpsNotSent, WpsThrottled
 from remote.wps.transport import Admitted, Parked
@@ -32,11 +31,12 @@ from usecases.deps import Deps
 from usecases.lanes import Holding, Holdings
 from usecases.sync import failures, origins, recording, settling, verifying, walking
 from usecases.sync.choosing import choose
+from usecases.sync.counting import count_call
 from usecases.sync.failures import GO_ON, Rest
 from usecases.sync.learning import Learnt
 from usecases.sync.recording import Scope
 from usecases.sync.sending import send
-from usecases.sync.work import Burying, Call, Closing, Done, Outcome, Settling, Verifying, Work
+from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
 
 T = TypeVar("T")
 
@@ -390,14 +390,6 @@ class _Drain:
         if self._slot is not None:
             self._deps.remote.transport.release(self._slot)
             self._slot = None
-
-
-def count_call(tenant: str, lane: str, call: Call, outcome: Outcome) -> None:
-    """A call of a lane is over and written down."""
-    jobs = len(call.wanted)
-    LANE_JOBS.add(call.kind, type(outcome).__name__.lower(), by=jobs)
-    if isinstance(outcome, Done):
-        activity.sent(tenant, lane, jobs)
 
 
 def _rest_of_look(error: WpsError) -> Rest:
