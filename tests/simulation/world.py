@@ -37,7 +37,7 @@ class World:
     """Everything of one history: both sides, the clock, and who is at work."""
 
     __slots__ = (
-        "calls", "closed", "crashes", "deadly", "deaths", "done_walk", "doubt_in", "doubted", "doubts", "flying",
+        "buried", "calls", "closed", "crashes", "deadly", "deaths", "done_walk", "doubt_in", "doubted", "doubts", "flying",
         "future", "groups", "heap", "lanes", "log", "looks", "meddled", "members", "mirror", "noted", "now", "open",
         "operations", "peak", "people_asked", "people_known", "poison", "processes", "refused", "remote", "rnd",
         "rng", "rolls", "sent_at", "seq", "steps", "tasks", "times", "walk", "wanted",
@@ -76,6 +76,7 @@ class World:
         self.looks: dict[str, Any] = {}  # calendar → how far a walk of it has come
         self.noted: dict[str, dict[tuple[str, str, str], int]] = {}  # calendar → what differs → looks that saw it
         self.sent_at: dict[str, int] = {}  # calendar → when a job that sends was closed last
+        self.buried = False
         self.people_asked = self.people_known = False
         self.future = 0  # events of the outside that are still to come
         self.processes: list = []
@@ -110,9 +111,8 @@ class World:
             return
         if kind not in ONLY_READ and import_no > newest:
             row.import_no = import_no
-        for one in self.closed:
-            if one.target == target and is_superseded(one.state):
-                one.state = "superseded"
+        if self.buried:
+            self.supersede(target)
         may_wait = self.may_wait(kind, target)
         if what is OnPut.FRESH:
             self.fresh(kind, target, group, lane, hash_, import_no, run)
@@ -129,12 +129,19 @@ class World:
         calendar = self.open.get(group)
         if not may_wait and calendar is not None and calendar.state == HELD and kind not in ONLY_READ:
             calendar.state = "queued"
-        if is_blocked_when_put(kind=kind, calendar_dead=self.is_dead(group), calendar_state=self.state_of(group)):
+        dead = self.buried and self.is_dead(group)
+        if is_blocked_when_put(kind=kind, calendar_dead=dead, calendar_state=self.state_of(group)):
             self.open[target].state = "blocked"
         if kind == "calendar":
             for one in self.open.values():
                 if one.group_id == target and is_unblocked_by_calendar(state=one.state):
                     one.state, one.run_at = "queued", self.now
+
+    def supersede(self, target: str) -> None:
+        """Its dead letter must not come back later."""
+        for one in self.closed:
+            if one.target == target and is_superseded(one.state):
+                one.state = "superseded"
 
     def is_dead(self, group: str) -> bool:
         """Whether the last word about a calendar is a dead letter."""
@@ -234,6 +241,7 @@ class World:
 
     def bury(self, job: Job, rev: int) -> None:
         """A dead letter; what waits for a dead calendar is blocked."""
+        self.buried = True
         if self.close(job, rev, "dead") and job.kind == "calendar":
             for one in self.open.values():
                 if one.group_id == job.target and is_blocked_by_calendar(kind=one.kind, state=one.state):
