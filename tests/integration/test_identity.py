@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import FrameType
 
 import pytest
-from sqlalchemy import Engine
+from argon2 import PasswordHasher
+from sqlalchemy import Engine, event
 
 from db.engine import make_engine
 from db.logins import Grant
@@ -230,6 +234,38 @@ def test_somebody_who_does_not_exist_is_refused_in_the_same_words(here: School) 
             here.sign_in(name, "wrong", address="8.8.8.8")
         said.append((type(told.value), str(told.value)))
     assert said[0] == said[1]
+
+
+def test_somebody_who_does_not_exist_costs_the_same_work(here: School) -> None:
+    """How long an answer takes tells as much as its words; here the work is counted, which no busy machine changes."""
+    logins.add(here.deps, tenant="main", name="oidc", roles=[Grant(Role.STUDENT)], actor="test")  # without a password
+    here.add("gone", Role.STUDENT)
+    logins.set_state(here.deps, tenant="main", name="gone", active=False, actor="test")
+    here.sign_in("ada")
+    done = {name: work_of(here, name) for name in ("mei", "nobody", "oidc", "gone", "also nobody")}
+    assert {hashes for hashes, _ in done.values()} == {1}, done
+    assert len(set(done.values())) == 1, done
+
+
+def work_of(here: School, name: str) -> tuple[int, int]:
+    """How many hashes were computed and how many statements sent for a wrong password."""
+    counted: Counter[str] = Counter()
+
+    def look(frame: FrameType, what: str, _: object) -> None:
+        if what == "call" and frame.f_code is PasswordHasher.verify.__code__:
+            counted["hashes"] += 1
+
+    def sent(*_: object) -> None:
+        counted["statements"] += 1
+
+    event.listen(here.deps.engine, "before_cursor_execute", sent)
+    sys.setprofile(look)
+    try:
+        assert refused(lambda: here.sign_in(name, "wrong", address="8.8.8.8")) == "credentials"
+    finally:
+        sys.setprofile(None)
+        event.remove(here.deps.engine, "before_cursor_execute", sent)
+    return counted["hashes"], counted["statements"]
 
 
 # --- who may do what to whom --------------------------------------------------------------------------------------------
