@@ -47,7 +47,8 @@ def standing(connection: Connection, *, tenant: str, login_id: str, family: str,
 def _standings() -> Select[Any]:
     tenant: BindParameter[str] = bindparam("tenant")
     roles = (login_roles.c.tenant_id == tenant) & (login_roles.c.login_id == logins.c.id)
-    taken = (revoked_tokens.c.tenant_id == tenant) & revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+    jtis = revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+    taken = (revoked_tokens.c.tenant_id == logins.c.tenant_id) & jtis
     mine = (token_families.c.tenant_id == logins.c.tenant_id) & (token_families.c.login_id == logins.c.id)
     columns = (logins.c.id, logins.c.name, logins.c.code, logins.c.state, logins.c.token_epoch, logins.c.must_change)
     families = token_families.c.id.in_(bindparam("families", expanding=True))

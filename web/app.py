@@ -169,9 +169,8 @@ def _permit(routes: dict[str, Route]) -> None:
             auth.at_home(scope, named)
             g.deps = auth.deps_in(here.deps, scope, here.deps.zone)
         else:
-            with reading(here.deps.engine) as tx:
-                g.scope, zone = auth.in_tenant(tx, scope, named)
-            g.deps = auth.deps_in(here.deps, g.scope, zone)
+            g.scope = auth.in_tenant(scope, named)
+            g.deps = auth.deps_in(here.deps, g.scope, here.zones.of(here.deps.engine, g.scope.tenant))
         structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
         policy.check_action_of(route.policy, g.scope, g.deps)
     if route.has_body:

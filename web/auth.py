@@ -7,14 +7,17 @@ administrator may name another one, and is then in that tenant alone. Before any
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from cachetools import TTLCache
+from sqlalchemy import Connection, Engine
 
+from db.engine import reading
 from domain.tenancy import Scope, entering
 from domain.tokens import Claims
 from usecases import api_keys, identity, tenants
@@ -23,8 +26,10 @@ from usecases.identity import NotAuthenticated
 from usecases.together import Together
 from web.errors import ApiError
 
-__all__ = ["Authenticator", "Credentials", "NotAuthenticated"]
+__all__ = ["Authenticator", "Credentials", "NotAuthenticated", "Zones"]
 
+_TENANTS: Final = 1_000
+_ZONE_S: Final = 60.0
 MAX_HEADER_CHARS: Final = 8_192
 _BEARER: Final = re.compile(r"(?i)bearer +(\S+)")
 
@@ -93,10 +98,10 @@ def at_home(scope: Scope, said: str | None) -> None:
         raise ApiError("TENANT_MISMATCH")
 
 
-def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[Scope, ZoneInfo]:
-    """The scope in the tenant that the request is about, and that tenant's zone. `said` is what `named_tenant` found.
+def in_tenant(scope: Scope, said: str | None) -> Scope:
+    """The scope in the tenant that the request is about. `said` is what `named_tenant` found.
 
-    Raises `ApiError`: 400 where a caller of no tenant names none, 403 where another one is named, 404 where it is unknown.
+    Raises `ApiError`: 400 where a caller of no tenant names none, 403 where another one is named.
     """
     wanted = said if said is not None else scope.tenant
     if not wanted:
@@ -104,11 +109,30 @@ def in_tenant(connection: Connection, scope: Scope, said: str | None) -> tuple[S
     inside = entering(scope, wanted)
     if inside is None:
         raise ApiError("TENANT_MISMATCH")
-    return inside, zone_of(connection, wanted)
+    return inside
+
+
+class Zones:
+    """The zones of tenants, each asked for once a minute: every request needs one, and hardly any tenant ever moves."""
+
+    def __init__(self) -> None:
+        self._known: TTLCache[str, ZoneInfo] = TTLCache(_TENANTS, _ZONE_S)
+        self._lock = threading.Lock()
+
+    def of(self, engine: Engine, tenant: str) -> ZoneInfo:
+        """The zone of a tenant. Raises `ApiError` 404."""
+        with self._lock:
+            known = self._known.get(tenant)
+        if known is None:
+            with reading(engine) as tx:
+                known = zone_of(tx, tenant)
+            with self._lock:
+                self._known[tenant] = known
+        return known
 
 
 def zone_of(connection: Connection, tenant: str) -> ZoneInfo:
-    """The zone of a tenant. Raises `ApiError` 404."""
+    """The zone of a tenant, asked for now. Raises `ApiError` 404."""
     try:
         return tenants.zone_of(connection, tenant=tenant)
     except tenants.UnknownTenant as error:

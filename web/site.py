@@ -15,7 +15,7 @@ from usecases.check_in import Desk
 from usecases.deps import Deps
 from usecases.desks import Desks
 from usecases.timetables import Timetables
-from web.auth import Authenticator, NotAuthenticated
+from web.auth import Authenticator, NotAuthenticated, Zones
 
 NAME = "obsync"
 
@@ -31,6 +31,7 @@ class Site:
     desks: Desks
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
+    zones: Zones = field(default_factory=Zones)
 
 
 def site() -> Site:
