@@ -194,7 +194,7 @@ def session(connection: Connection, session_id: str, *, tenant: str) -> AnyRow |
     """A class by its id, in the newest term that has it, with what names its course."""
     known = select(terms.c.xnxq).where(terms.c.tenant_id == tenant)
     where = (sessions.c.tenant_id == tenant, sessions.c.term.in_(known), sessions.c.id == session_id)
-    statement = select(*_SHOWN).select_from(_joined()).where(*where, offerings.c.tenant_id == tenant)
+    statement = select(*_SHOWN, offerings.c.lane).select_from(_joined()).where(*where, offerings.c.tenant_id == tenant)
     return connection.execute(statement.order_by(sessions.c.term.desc()).limit(1)).one_or_none()
 
 
