@@ -14,7 +14,7 @@ from icalendar import Calendar
 from sqlalchemy import insert
 
 from db.engine import in_unit
-from db.tables import rolls, rooms, sessions, users
+from db.tables import offerings, rolls, rooms, sessions, users
 from domain.ids import key_of
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
 from usecases import sheets
@@ -122,6 +122,23 @@ def test_a_search_finds_parts_of_names_and_takes_signs_as_they_are(taught: Api) 
     assert found("mei", "包") == {"courses": 0, "teachers": 0, "rooms": 0}
     assert found("mei", "10") == {"courses": 0, "teachers": 0, "rooms": 1}
     assert found("ada", "%25") == {"courses": 0, "teachers": 0, "rooms": 0}
+
+
+def test_a_search_finds_names_by_how_they_are_typed(taught: Api) -> None:
+    """First letters, sounds, some of the characters; within the reach of the caller and of nobody else's school."""
+
+    def add(tx: Any) -> None:
+        tx.execute(offerings.update().where(offerings.c.id == ALGEBRA).values(name="线性代数"))
+        tx.execute(rooms.update().where(rooms.c.tenant_id == HOME).values(lq="逸夫楼"))
+
+    in_unit(taught.engine, add)
+    for text in ("xxds", "xingdai", "线代"):
+        for name in ("ada", "mei"):
+            data = taught.person(name).get(f"/api/v1/search?q={text}").get_json()["data"]
+            assert [one["name"] for one in data["courses"]] == ["线性代数"]
+    assert taught.person("ada").get("/api/v1/search?q=yifu").get_json()["data"]["rooms"][0]["building"] == "逸夫楼"
+    assert taught.person("oskar").get("/api/v1/search?q=xxds").get_json()["data"]["courses"] == []
+    assert taught.person("mei").get("/api/v1/search?q=bao").get_json()["data"]["teachers"] == []
 
 
 @pytest.mark.parametrize(
