@@ -59,12 +59,13 @@ def page(
     limit: int,
     term: str | None = None,
     text: str | None = None,
+    called: Sequence[str] = (),
     college: str | None = None,
     after: tuple[str, str] | None = None,
     offset: int = 0,
 ) -> list[AnyRow]:
     """Courses by term and id: those behind (term, id) `after`, or all but the first `offset`. `text` is part of a name or a
-    number."""
+    number; those that are `called` one of these names are found too."""
     where = within.where(tenant)
     if term is not None:
         where.append(offerings.c.term == term)
@@ -72,7 +73,7 @@ def page(
         where.append(offerings.c.college == college)
     if text is not None:
         named = (offerings.c.name, offerings.c.kkh, offerings.c.kcbh)
-        where.append(or_(*(column.like(like(text), escape="/") for column in named)))
+        where.append(or_(offerings.c.name.in_(called), *(column.like(like(text), escape="/") for column in named)))
     if after is not None:
         where.append(or_(offerings.c.term > after[0], and_(offerings.c.term == after[0], offerings.c.id > after[1])))
     order = (offerings.c.term, offerings.c.id)
@@ -194,27 +195,53 @@ def session(connection: Connection, session_id: str, *, tenant: str) -> AnyRow |
     """A class by its id, in the newest term that has it, with what names its course."""
     known = select(terms.c.xnxq).where(terms.c.tenant_id == tenant)
     where = (sessions.c.tenant_id == tenant, sessions.c.term.in_(known), sessions.c.id == session_id)
-    statement = select(*_SHOWN).select_from(_joined()).where(*where, offerings.c.tenant_id == tenant)
+    statement = select(*_SHOWN, offerings.c.lane).select_from(_joined()).where(*where, offerings.c.tenant_id == tenant)
     return connection.execute(statement.order_by(sessions.c.term.desc()).limit(1)).one_or_none()
 
 
 # --- search -------------------------------------------------------------------------------------------------------------
 
 
+def names(connection: Connection, *, tenant: str, limit: int) -> dict[str, list[str]]:
+    """The names that can be looked for, each once: of courses, teachers and buildings, at most `limit` of each."""
+    asked = {
+        "courses": select(offerings.c.name).where(offerings.c.tenant_id == tenant),
+        "teachers": select(users.c.name).where(users.c.tenant_id == tenant, users.c.kind == TEACHER),
+        "buildings": select(rooms.c.lq).where(rooms.c.tenant_id == tenant),
+    }
+    return {
+        what: sorted(one for one in connection.execute(statement.distinct().limit(limit)).scalars() if one)
+        for what, statement in asked.items()
+    }
+
+
 def teachers_like(
-    connection: Connection, text: str, *, tenant: str, colleges: tuple[str, ...] | None, limit: int
+    connection: Connection,
+    text: str,
+    *,
+    tenant: str,
+    colleges: tuple[str, ...] | None,
+    limit: int,
+    called: Sequence[str] = (),
 ) -> list[AnyRow]:
-    """Teachers with the text in their name or number, of these colleges (None: of all)."""
-    named = or_(*(column.like(like(text), escape="/") for column in (users.c.name, users.c.code)))
+    """Teachers with the text in their name or number, or with one of these names, of these colleges (None: of all)."""
+    named = or_(
+        users.c.name.in_(called), *(column.like(like(text), escape="/") for column in (users.c.name, users.c.code))
+    )
     where = [users.c.tenant_id == tenant, users.c.kind == TEACHER, named]
     if colleges is not None:
         where.append(users.c.college.in_([one for one in colleges if one]))
     return list(connection.execute(select(users).where(*where).order_by(users.c.code).limit(limit)))
 
 
-def rooms_like(connection: Connection, text: str, *, tenant: str, limit: int) -> list[AnyRow]:
-    """Rooms with the text in the name of room, building or campus."""
-    named = or_(*(column.like(like(text), escape="/") for column in (rooms.c.room, rooms.c.lq, rooms.c.xq)))
+def rooms_like(
+    connection: Connection, text: str, *, tenant: str, limit: int, called: Sequence[str] = ()
+) -> list[AnyRow]:
+    """Rooms with the text in the name of room, building or campus, or in one of these buildings."""
+    named = or_(
+        rooms.c.lq.in_(called),
+        *(column.like(like(text), escape="/") for column in (rooms.c.room, rooms.c.lq, rooms.c.xq)),
+    )
     order = (rooms.c.xq, rooms.c.lq, rooms.c.room)
     return list(
         connection.execute(select(rooms).where(rooms.c.tenant_id == tenant, named).order_by(*order).limit(limit))

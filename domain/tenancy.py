@@ -59,6 +59,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "consistency": ("read", "repair"),
     "course": ("read",),
     "dead_letter": ("read", "edit", "requeue", "discard"),
+    "explanation": ("read",),
     "export": ("read", "create"),
     "failure": ("read", "resolve"),
     "key": ("read", "manage"),
@@ -137,7 +138,7 @@ BUILT_IN: Final[Mapping[str, frozenset[Permission]]] = {
         "course.read:college", "session.read:college", "roll.read:college", "user.read:college", "timetable.read:college",
         "change.read|write:college", "run.read|start|control:college", "failure.read:college", "lane.read:college",
         "consistency.read:college", "quarantine.read:college", "dead_letter.read:college", "export.create|read:college",
-        "term.read:tenant", "schedule.read:tenant", "check_in.read:college",
+        "term.read:tenant", "schedule.read:tenant", "check_in.read:college", "explanation.read:college",
     ),
     Role.ADMIN: _EVERYBODY
     | permissions(

@@ -168,7 +168,7 @@ def _is_good(tx: Connection, row: AnyRow) -> bool:
 def read(deps: Deps, row: AnyRow, *, now_ms: int) -> Text:
     """What a feed says now. A text that says what the rows still say is not made again."""
     with reading(deps.engine) as tx:
-        name, found = _rows(tx, deps, row, now_ms)
+        name, found = _rows(tx, deps, row.kind, row.subject, since=_since(now_ms))
     digest = _digest(name, found, deps)
     _touch(deps, row, now_ms)
     if row.body is not None and row.digest == digest and (row.stale_ms is None or now_ms < row.stale_ms):
@@ -177,16 +177,24 @@ def read(deps: Deps, row: AnyRow, *, now_ms: int) -> Text:
     return in_unit(deps.engine, lambda tx: _tell(tx, deps, row.id, name, shown, digest, now_ms))
 
 
-def _rows(tx: Connection, deps: Deps, row: AnyRow, now_ms: int) -> tuple[str, list[tuple[Any, ...]]]:
-    """What the calendar is called, and its classes."""
-    since = _since(now_ms)
-    if row.kind == USER:
-        known = courses.person(tx, row.subject, tenant=deps.tenant)
-        name = f"课表 {known.name if known is not None and known.name else row.subject}"
-        return name, rows.classes_of_person(tx, row.subject, tenant=deps.tenant, since=since)
-    course = courses.get(tx, row.subject, tenant=deps.tenant)
-    name = row.subject if course is None else course_title(name=course.name, kcbh=course.kcbh, kkh=course.kkh)
-    return name, rows.classes_of_course(tx, row.subject, tenant=deps.tenant, since=since)
+def once(deps: Deps, *, kind: str, subject: str, now_ms: int) -> bytes:
+    """All classes of a person or a course as a feed would tell them: for a file that is taken away."""
+    with reading(deps.engine) as tx:
+        name, found = _rows(tx, deps, kind, subject, since="")
+    shown = rows.shown(found)
+    told = follow({}, shown, now_ms=now_ms)
+    return text_of(name, shown, told, tenant=deps.tenant, zone=deps.zone, now_ms=now_ms)
+
+
+def _rows(tx: Connection, deps: Deps, kind: str, subject: str, *, since: str) -> tuple[str, list[tuple[Any, ...]]]:
+    """What the calendar is called, and its classes from a day on."""
+    if kind == USER:
+        known = courses.person(tx, subject, tenant=deps.tenant)
+        name = f"课表 {known.name if known is not None and known.name else subject}"
+        return name, rows.classes_of_person(tx, subject, tenant=deps.tenant, since=since)
+    course = courses.get(tx, subject, tenant=deps.tenant)
+    name = subject if course is None else course_title(name=course.name, kcbh=course.kcbh, kkh=course.kkh)
+    return name, rows.classes_of_course(tx, subject, tenant=deps.tenant, since=since)
 
 
 def _since(now_ms: int) -> str:

@@ -37,12 +37,14 @@ from usecases.change_checks import ChangeRefused, InTheWay
 from usecases.check_in import Busy, Refused
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
+from usecases.explain import UnknownSession
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
 from usecases.limits import LimiterAway, LimitsChanged
 from usecases.named_sources import UnknownSource
 from usecases.schedules import ScheduleChanged, UnknownSchedule
 from usecases.sealing import CannotDecrypt
+from usecases.sheets import TooLong
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
 from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
@@ -125,6 +127,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请看 details；仍要如此，请以 confirm 重新提交", "See the details; if it is meant all the same, send it with confirm"),
     "CHANGE_REFUSED": Problem(409, CONFLICT, "目前不能这样调整", "It cannot be decided like that now",
         "details 说明了原因和可行的操作；没有任何更改", "The details say why, and what can be done; nothing was changed"),
+    "EXPORT_TOO_LONG": Problem(409, CONFLICT, "行数过多，无法导出为 XLSX", "There are too many rows for an XLSX file",
+        "请使用 format=csv，或缩小范围", "Take format=csv, or export less"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -317,6 +321,8 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (opt_outs.OptOutRefused, lambda e: ApiError("OPT_OUT_REFUSED", Detail(message=str(e)))),
     (freshness.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
     (PeriodsRefused, lambda e: ApiError("ROWS_REFUSED", Detail("periods", str(e), e.remedy))),
+    (UnknownSession, lambda _: ApiError("NOT_FOUND")),
+    (TooLong, lambda _: ApiError("EXPORT_TOO_LONG")),
     (UnknownFeed, lambda _: ApiError("NOT_FOUND")),
     (UnknownSubject, lambda _: ApiError("NOT_FOUND")),
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),

@@ -86,13 +86,13 @@ class Feature:
         errors: tuple[int, ...] = (),
         limit: str | None = None,
         versioned: bool = False,
-        raw: str | None = None,
+        raw: str | tuple[str, ...] | None = None,
         keyed: bool = False,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Declare a route. `data` is the shape of what it answers, `items` that of each entry of a list.
 
         `errors` are statuses beyond those that every route may have, `limit` a rate such as ``10/minute`` for each caller,
-        `versioned` says that the write takes If-Match, `raw` that it answers another media type, without the envelope, `keyed`
+        `versioned` says that the write takes If-Match, `raw` that it answers other media types, without the envelope, `keyed`
         that twice is once by what the body says: no Idempotency-Key is taken, and callers are counted in the process.
         """
 
@@ -166,11 +166,12 @@ def _responses(
     items: type[BaseModel] | None,
     status: int,
     errors: list[int],
-    raw: str | None,
+    raw: str | tuple[str, ...] | None,
 ) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     if raw is not None:
-        found[status] = {"description": "OK", "content": {raw: {"schema": {"type": "string"}}}}
+        kinds = (raw,) if isinstance(raw, str) else raw
+        found[status] = {"description": "OK", "content": {kind: {"schema": {"type": "string"}} for kind in kinds}}
     else:
         found[status] = _envelope(name, data, items)
     for one in errors:

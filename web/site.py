@@ -14,6 +14,7 @@ from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.check_in import Desk
 from usecases.deps import Deps
 from usecases.desks import Desks
+from usecases.search import Names
 from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated, Zones
 
@@ -32,6 +33,7 @@ class Site:
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)
+    names: Names = field(default_factory=Names)
 
 
 def site() -> Site:

@@ -116,7 +116,7 @@ class Person:
             more = {"data": body if isinstance(body, bytes) else json.dumps(body), "content_type": "application/json"}
         response = self.client.open(path, method=method, headers=sent, **more)
         check_answer(response)
-        self.seen.append(response.get_data(as_text=True))
+        self.seen.append(response.get_data().decode(errors="replace"))
         return response
 
     def get(self, path: str, **headers: str) -> TestResponse:

@@ -119,6 +119,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "POST /api/v1/exchange-days/preview": {"admin": "*", "platform": "*"},
     "POST /api/v1/exchange-days": {"admin": "*", "platform": "*"},
     "POST /api/v1/exchange-days/<batch>/undo": {"admin": "ocs", "platform": "ocs"},
+    "GET /api/v1/explanations/sessions/<session_id>": {"secretary": "o", "admin": "oc", "platform": "oc"},
+    "GET /api/v1/explanations/sessions/<session_id>/users/<code>": {"secretary": "o", "admin": "oc", "platform": "oc"},
     "GET /api/v1/feeds": _MEMBERS,
     "POST /api/v1/feeds": {"admin": "ocs", "platform": "ocs"},
     "DELETE /api/v1/feeds/<feed_id>": {"admin": "ocs", "platform": "ocs"},

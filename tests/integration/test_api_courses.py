@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import zipfile
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from icalendar import Calendar
 from sqlalchemy import insert
 
 from db.engine import in_unit
-from db.tables import rolls, rooms, sessions, users
+from db.tables import offerings, rolls, rooms, sessions, users
 from domain.ids import key_of
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
+from usecases import sheets
 
 pytestmark = pytest.mark.integration
 DAY = "2024-09-02"
@@ -120,6 +124,23 @@ def test_a_search_finds_parts_of_names_and_takes_signs_as_they_are(taught: Api) 
     assert found("ada", "%25") == {"courses": 0, "teachers": 0, "rooms": 0}
 
 
+def test_a_search_finds_names_by_how_they_are_typed(taught: Api) -> None:
+    """First letters, sounds, some of the characters; within the reach of the caller and of nobody else's school."""
+
+    def add(tx: Any) -> None:
+        tx.execute(offerings.update().where(offerings.c.id == ALGEBRA).values(name="线性代数"))
+        tx.execute(rooms.update().where(rooms.c.tenant_id == HOME).values(lq="逸夫楼"))
+
+    in_unit(taught.engine, add)
+    for text in ("xxds", "xingdai", "线代"):
+        for name in ("ada", "mei"):
+            data = taught.person(name).get(f"/api/v1/search?q={text}").get_json()["data"]
+            assert [one["name"] for one in data["courses"]] == ["线性代数"]
+    assert taught.person("ada").get("/api/v1/search?q=yifu").get_json()["data"]["rooms"][0]["building"] == "逸夫楼"
+    assert taught.person("oskar").get("/api/v1/search?q=xxds").get_json()["data"]["courses"] == []
+    assert taught.person("mei").get("/api/v1/search?q=bao").get_json()["data"]["teachers"] == []
+
+
 @pytest.mark.parametrize(
     ("name", "path", "rows"),
     [
@@ -141,6 +162,37 @@ def test_an_export_opens_as_text_and_has_nothing_of_another_school(
     assert {one[-1] for one in found} == {"'=SUM(1)"}
     assert found[0][7:9] == ["10:00", "11:35"]
     assert CANARY not in text
+
+
+def test_a_workbook_has_the_same_rows_and_no_formula(taught: Api) -> None:
+    """What begins like a formula is a text in it, and stays as it is."""
+    response = taught.person("ada").get(f"/api/v1/exports/terms/{TERM}?format=xlsx")
+    assert (response.status_code, response.mimetype.rpartition(".")[2]) == (200, "sheet")
+    with zipfile.ZipFile(io.BytesIO(response.get_data())) as book:
+        sheet = ElementTree.fromstring(book.read("xl/worksheets/sheet1.xml"))
+    name = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+    rows = [["".join(cell.itertext()) for cell in row] for row in sheet.iter(f"{name}row")]
+    assert (len(rows), rows[0][-1], rows[1][-1]) == (7, "教师", "=SUM(1)")
+    assert {cell.get("t") for cell in sheet.iter(f"{name}c")} == {"inlineStr"}
+    assert not list(sheet.iter(f"{name}f"))
+
+
+def test_a_workbook_that_would_be_too_long_is_refused(taught: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to take instead."""
+    monkeypatch.setattr(sheets, "MOST_ROWS", 5)
+    refused = taught.person("ada").get(f"/api/v1/exports/terms/{TERM}?format=xlsx")
+    assert (refused.status_code, refused.get_json()["error"]["code"]) == (409, "EXPORT_TOO_LONG")
+    assert taught.person("ada").get("/api/v1/exports/rooms?room=102&format=xlsx").mimetype != "text/csv"
+
+
+def test_a_timetable_is_taken_away_as_a_calendar(taught: Api) -> None:
+    """One's own, and that of a course."""
+    for name, path in (("mei", "users/self"), ("ada", f"courses/{OPTICS}")):
+        response = taught.person(name).get(f"/api/v1/exports/{path}?format=ics")
+        assert (response.status_code, response.mimetype) == (200, "text/calendar")
+        events = Calendar.from_ical(response.get_data()).walk("VEVENT")
+        assert next(one["dtstart"].dt.isoformat() for one in events) == "2024-09-02T10:00:00+08:00"
+        assert len(events) == 3
 
 
 def test_who_may_not_export_is_told_nothing(taught: Api) -> None:

@@ -49,3 +49,19 @@ def test_every_shape_that_comes_in_refuses_what_it_does_not_name() -> None:
         if isinstance(shape, type) and issubclass(shape, (In, Out))
     ]
     assert all(shape.model_config.get("extra") == "forbid" for shape in shapes)
+
+
+def test_no_two_routes_name_their_answers_alike() -> None:
+    """The document has one shape for each name: the answers of one would be described as those of the other."""
+    names = [route.view.__name__ for feature in FEATURES for route in feature.routes]
+    assert len(names) == len(set(names))
+    shapes = {
+        shape
+        for feature in FEATURES
+        for route in feature.routes
+        for place in (route.view.__globals__, vars(route.view.__globals__.get("shapes", object)))
+        for shape in place.values()
+        if isinstance(shape, type) and issubclass(shape, (In, Out)) and not shape.__name__.startswith("_")
+    }
+    called = [shape.__name__ for shape in shapes]
+    assert sorted({one for one in called if called.count(one) > 1}) == []

@@ -63,7 +63,7 @@ def batch_named(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing 
 
 
 @feature.get("/teaching-changes", needs_some("change.read"), items=shapes.TeachingChange)
-def list_changes(query: shapes.ChangesQuery) -> Answer:
+def list_teaching_changes(query: shapes.ChangesQuery) -> Answer:
     """What was decided about classes, newest first, within what the caller reaches."""
     found = cases.listing(
         site.deps(),

@@ -214,12 +214,20 @@ def _days(query: shapes.DaysQuery) -> tuple[str, str]:
 
 @feature.get("/search", needs_some("course.read"), data=shapes.Found)
 def search(query: shapes.SearchQuery) -> Answer:
-    """Courses, teachers and rooms with the text in a name or a number, as far as the caller may see them."""
-    tenant = site.scope().tenant
+    """Courses, teachers and rooms with the text in a name or a number, as far as the caller may see them.
+
+    Names are found by their sounds (``xianxing``), the first letters of these (``xxds``) and some of their characters (线代) too.
+    """
+    tenant, q = site.scope().tenant, query.q
     with reading(site.deps().engine) as tx:
-        found = courses.page(tx, tenant=tenant, within=within("course.read"), text=query.q, limit=_FOUND)
-        people = courses.teachers_like(tx, query.q, tenant=tenant, colleges=site.colleges("user.read"), limit=_FOUND)
-        rooms = courses.rooms_like(tx, query.q, tenant=tenant, limit=_FOUND)
+        called = site.site().names.meant(tx, q, tenant=tenant)
+        found = courses.page(
+            tx, tenant=tenant, within=within("course.read"), text=q, called=called.courses, limit=_FOUND
+        )
+        people = courses.teachers_like(
+            tx, q, tenant=tenant, colleges=site.colleges("user.read"), limit=_FOUND, called=called.teachers
+        )
+        rooms = courses.rooms_like(tx, q, tenant=tenant, limit=_FOUND, called=called.buildings)
     shape = shapes.Found(
         courses=[shapes.Course.of(row) for row in found],
         teachers=[shapes.FoundTeacher(code=one.code, name=one.name, college=one.college or None) for one in people],

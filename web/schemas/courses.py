@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict
 
@@ -77,6 +77,24 @@ class TermQuery(In):
     term: TermCode | None = None
 
 
+class TableExport(In):
+    """As which kind of file."""
+
+    format: Literal["csv", "xlsx"] = "csv"
+
+
+class CalendarExport(In):
+    """As which kind of file."""
+
+    format: Literal["csv", "xlsx", "ics"] = "csv"
+
+
+class PersonExport(CalendarExport):
+    """Of which term (without one of all), as which kind of file."""
+
+    term: TermCode | None = None
+
+
 class SearchQuery(In):
     """What to look for: part of a name or a number."""
 
@@ -88,6 +106,10 @@ class RoomQuery(In):
 
     room: Short
     term: TermCode | None = None
+
+
+class RoomExport(RoomQuery, TableExport):
+    """Which room, in which term, as which kind of file."""
 
 
 class Course(Out):
