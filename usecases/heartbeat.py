@@ -103,9 +103,8 @@ class Heartbeat(threading.Thread):
 
     def _introduced(self) -> Process:
         started_ms = time.time_ns() // 1_000_000
-        return Process(
-            self._new_id(), self._kind, socket.gethostname(), os.getpid(), self._version, self._queues, started_ms
-        )
+        short = self._new_id()[-12:]  # its random end: people type it
+        return Process(short, self._kind, socket.gethostname(), os.getpid(), self._version, self._queues, started_ms)
 
     def _doing(self) -> dict[str, Any]:
         pool: Any = self._engine.pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+from multiprocessing.util import Finalize
 
 from flask_openapi import OpenAPI
 
@@ -28,6 +28,6 @@ def build() -> OpenAPI:
     app = create_app(wired.deps, settings, Credentials(wired.deps))
     heartbeat = Heartbeat(wired.deps.engine, kind="web", version=version(), new_id=new_id)
     heartbeat.start()
-    atexit.register(heartbeat.stop)
+    Finalize(None, heartbeat.stop, exitpriority=1)  # a forked server runs these at its end, and nothing of `atexit`
     site_of(app).desks.of(settings.tenant)  # reads the sessions of the next hours before anybody asks
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ def _await(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(log.read_text(encoding="utf-8"))
 
 
-def test_a_served_application_keeps_its_promises(served: tuple[str, subprocess.Popen[bytes]]) -> None:
+def test_a_served_application_keeps_its_promises(served: tuple[str, subprocess.Popen[bytes]], data_dir: Path) -> None:
     """Headers, envelopes and limits are the application's own, whatever stands in front; and a stop is clean."""
     address, process = served
     with httpx.Client(base_url=address, timeout=20) as client:
@@ -79,7 +80,10 @@ def test_a_served_application_keeps_its_promises(served: tuple[str, subprocess.P
     _half_a_request(address)
     assert httpx.get(f"{address}/healthz", timeout=20).status_code == 200
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=90) == 0
+    with sqlite3.connect(data_dir / "obsync.db") as database:
+        states = database.execute("SELECT kind, state FROM processes").fetchall()
+    assert states == [("web", "ended")], "who looks sees that it was told to end"
 
 
 def _named(response: httpx.Response) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
+from bootstrap.broker import stream_client
 from db import lanes, paused_queues, processes
+from db.check_in_stream import stream_key
 from db.engine import in_unit
 from db.processes import Process
 from db.tables import attendance_roster, jobs
@@ -80,6 +83,8 @@ def test_gauges_are_what_is_true_now(api: Api) -> None:
     api.run(state="needs_confirmation")
     in_unit(api.engine, lambda tx: paused_queues.pause(tx, "sync", actor="zoe"))
     in_unit(api.engine, lambda tx: tx.execute(insert(attendance_roster), [_roster(api)]))
+    hour_ago_ms = round((time.time() - 3_600) * 1000)
+    stream_client(api.settings).xadd(stream_key(0), {"r": "?"}, id=f"{hour_ago_ms}-1")
     found = scraped(api)
     assert value(found, "obsync_dead_letters", kind="event") == 2
     assert value(found, "obsync_runs", state="needs_confirmation") == 1
@@ -92,6 +97,8 @@ def test_gauges_are_what_is_true_now(api: Api) -> None:
     assert value(found, "obsync_wps_circuit", state="closed") == 1
     assert value(found, "obsync_up", part="database") == 1
     assert value(found, "obsync_up", part="redis_stream") == 1
+    assert value(found, "obsync_checkin_stream_length") == 1
+    assert value(found, "obsync_checkin_stream_oldest_seconds") > 3_000
 
 
 def _roster(api: Api) -> dict[str, Any]:
@@ -176,10 +183,14 @@ def test_only_the_collector_may_ask(api: Api) -> None:
 def test_what_cannot_be_read_is_said_and_the_rest_is_told(api: Api) -> None:
     """The scrape during an outage is the one that matters."""
     api.person(None).get("/healthz")
+    away = replace(api.settings, stream_url="unix:///nowhere/stream.sock")
+    api = replace(api, app=create_app(api.deps, away, SignedNames()))
     in_unit(api.engine, lambda tx: tx.exec_driver_sql("DROP TABLE paused_queues"))
     try:
         found = scraped(api)
         assert value(found, "obsync_up", part="figures") == 0
+        assert value(found, "obsync_up", part="redis_stream") == 0
+        assert "obsync_checkin_stream_length" not in {name for name, _ in found}, "not told as none"
         assert value(found, "obsync_up", part="database") == 1
         assert value(found, "obsync_limiter_max_rate") > 0
         assert [name for name, _ in found if name == "obsync_http_requests_total"], "its own counts at least"

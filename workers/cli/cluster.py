@@ -33,10 +33,10 @@ def cluster(context: click.Context, as_json: bool) -> None:
 
 
 def _show_processes(items: list[dict[str, Any]], zone: ZoneInfo) -> None:
-    columns = ("id", "kind", "where", "state", "since", "beat_s", "version", "doing")
+    columns = ("id", "process", "state", "beat_s", "doing")
     rows = [
-        [one["id"], one["kind"], f"{one['host']}:{one['pid']}", one["state"], when(one["since_ms"], zone),
-         one["beat_age_ms"] // 1000, one["version"], _doing(one)]
+        [one["id"], f"{one['kind']} {one['host']}:{one['pid']}\n{one['version']}, {when(one['since_ms'], zone)}", one["state"],
+         one["beat_age_ms"] // 1000, _doing(one)]
         for one in items
     ]  # fmt: skip
     table("processes 进程", columns, rows, empty="no process has told of itself yet")
