@@ -12,10 +12,12 @@ it was accepted and in the database in time.
 import argparse
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.bell_phones import Press, press_all, timetable
 from bench.bell_world import Bell, look, product, seconds_of, wave
@@ -44,6 +46,8 @@ class Peak:
     doubled: int
     wrong_counters: int
     stored_s: float | None
+    recovered_s: float | None = None
+    left_out: int = 0
 
     @property
     def held(self) -> bool:
@@ -54,25 +58,76 @@ class Peak:
         return right and quick and in_time and self.accepted_per_s >= SHARE * self.rate
 
 
-def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int) -> Peak:
-    """One peak with students of its own."""
+def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int, kill: bool = False) -> Peak:
+    """One peak with students of its own; with `kill` everything dies once in it, and who was turned away presses again after."""
     phones = wave(bell, number_of_sessions=sessions, students=round(rate * (seconds + _WARM_S)))
     warm = round(rate * _WARM_S)
     press_all(timetable(phones[:warm], rate_per_s=rate, seed=seed), bell.address)
     wanted = timetable(phones[warm:], rate_per_s=rate, seed=seed + 1)
     print(f"bell: {len(wanted)} requests at {rate:g} accepted/s", file=sys.stderr, flush=True)
+    killer = _Killer(bell, seconds)
+    if kill:
+        killer.start()
     press_all(wanted, bell.address)
+    pressed = wanted
+    if kill:
+        killer.join()
+        pressed = [*wanted, *_again(bell, wanted, rate=rate, seed=seed + 2)]
     stored_s = _stored(bell)
     _tell_errors(wanted)
     receipts: dict[tuple[str, str], set[str]] = {}
-    for one in wanted:
+    for one in pressed:
         if (receipt := one.receipt) is not None:
             receipts.setdefault((one.phone.session_id, one.phone.code), set()).add(receipt)
-    found = look(bell, receipts)
-    return _peak(rate, wanted, stored_s, asdict(found))
+    found: dict[str, Any] = asdict(look(bell, receipts))
+    if kill:
+        found |= {"recovered_s": killer.recovered_s(wanted), "left_out": len(phones) - warm - len(receipts)}
+    return _peak(rate, wanted, stored_s, found)
 
 
-def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: dict[str, int]) -> Peak:
+def _again(bell: Bell, wanted: Sequence[Press], *, rate: float, seed: int) -> list[Press]:
+    """Those who have no receipt press again, with the same client id, until they have one or half a minute is over."""
+    tried: list[Press] = []
+    give_up = time.monotonic() + 30
+    good = _with_receipt(wanted)
+    without = {one.phone.code: one.phone for one in wanted if one.phone.code not in good}
+    while without and time.monotonic() < give_up:
+        some = timetable([*without.values()], rate_per_s=rate / 2, seed=seed)
+        press_all(some, bell.address)
+        tried += some
+        without = {code: phone for code, phone in without.items() if code not in _with_receipt(some)}
+    return tried
+
+
+def _with_receipt(pressed: Sequence[Press]) -> set[str]:
+    return {one.phone.code for one in pressed if one.status in (200, 201)}
+
+
+class _Killer(threading.Thread):
+    """Kills writer, stream and database, at a quarter, a half and three quarters of the peak."""
+
+    def __init__(self, bell: Bell, seconds: float) -> None:
+        super().__init__(daemon=True)
+        self._bell, self._seconds = bell, seconds
+        self._began = time.perf_counter()
+        self._killed_s: list[float] = []
+
+    def run(self) -> None:
+        self._began = time.perf_counter()
+        for share, what in ((0.25, "writer"), (0.5, "stream"), (0.75, "database")):
+            time.sleep(max(0.0, share * self._seconds - (time.perf_counter() - self._began)))
+            self._killed_s.append(time.perf_counter() - self._began)
+            print(f"bell: SIGKILL to the {what}", file=sys.stderr, flush=True)
+            self._bell.kill(what)
+
+    def recovered_s(self, wanted: Sequence[Press]) -> float:
+        """The longest time from a kill to the receipt of somebody who pressed after it."""
+        good = [(one.due_s, one.due_s + one.took_s) for one in wanted if one.status == 201]
+        waits = [min((at for due, at in good if due > killed), default=1e9) - killed for killed in self._killed_s]
+        return round(max(waits), 2)
+
+
+def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: dict[str, Any]) -> Peak:
     took = sorted(one.took_s * 1000 for one in wanted)
     accepted = sum(one.status == 201 for one in wanted)
     span_s = max(one.due_s + one.took_s for one in wanted if one.status == 201) if accepted else 1.0
@@ -142,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--search", action="store_true", help="find the highest rate that is held")
     parser.add_argument("--step", type=float, default=150, help="of the search, a second")
+    parser.add_argument("--kill", action="store_true", help="kill writer, stream and database in the middle")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     same = {"seconds": given.seconds, "sessions": given.sessions, "seed": given.seed}
@@ -150,7 +206,7 @@ def main() -> None:
         product(Path(folder), web_processes=given.web_processes, web_threads=given.web_threads) as bell,
     ):
         before = seconds_of(bell.pids)
-        one = peak(bell, rate=given.rate, **same)
+        one = peak(bell, rate=given.rate, kill=given.kill, **same)
         used = {name: round(now - before[name], 2) for name, now in seconds_of(bell.pids).items()}
         best = one if one.held else None
         if given.search and one.held:
@@ -160,12 +216,17 @@ def main() -> None:
         "highest_rate_held": None if best is None else best.rate, "goal_per_s": 1_500,
         **{f"{name}_cpu_s": value for name, value in used.items()},
     }  # fmt: skip
-    report("bell", figures, {"rate": given.rate, "search": given.search, **vars_of(given)}, json_only=given.json)
+    report(
+        "bell",
+        figures,
+        {"rate": given.rate, "search": given.search, "kill": given.kill, **vars_of(given)},
+        json_only=given.json,
+    )
 
 
 def vars_of(given: argparse.Namespace) -> dict[str, Figure]:
     """The parameters of the run."""
-    return {name: getattr(given, name) for name in ("seconds", "sessions", "web_processes", "web_threads", "seed")}
+    return {name: value for name, value in vars(given).items() if name != "json"}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import redis
 from sqlalchemy import Engine, Table, func, insert, select
 
 from bench.bell_phones import Phone
-from bench.mariadb import SMALL, private_mariadb
+from bench.mariadb import SMALL, MariaDb, private_mariadb
 from bench.valkey import connect, private_valkey
 from bootstrap.settings import Settings
 from bootstrap.wiring import new_id, wire
@@ -41,11 +41,11 @@ from domain.tokens import FAMILY_MS, TokenKind, body_of
 from usecases import check_in_keys, rosters, tokens
 from usecases.deps import Deps
 from usecases.tenants import seed
+from workers import embedded
 from workers.ports import claim_port
 
 TENANT, TERM = "bench", "2024-2025-1"
 LAT, LON = 39.9, 116.4
-ON_DISK = ("--appendonly", "yes", "--appendfsync", "always")
 _HOUR_MS = 3_600_000
 _CHUNK = 2_000
 _PATIENCE_S = 90.0
@@ -61,6 +61,8 @@ class Bell:
     address: tuple[str, int]
     folder: Path
     environ: Mapping[str, str]
+    server: embedded.ValkeyServer
+    mariadb: MariaDb | None
     pids: dict[str, int] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     waves: int = 0
@@ -73,6 +75,27 @@ class Bell:
                 command, env=dict(self.environ), stdout=log, stderr=log, start_new_session=True
             )
         self.pids[name] = self.processes[name].pid
+
+    def start_stream(self) -> None:
+        """Start the stream's server, which writes each command to disk before it answers."""
+        self.processes["valkey"] = subprocess.Popen(
+            self.server.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        self.server.wait_ready()
+        self.pids["valkey"] = self.processes["valkey"].pid
+
+    def kill(self, what: str) -> None:
+        """SIGKILL one of writer, stream and database, and start it again at once, as a supervisor does."""
+        if what == "database":
+            assert self.mariadb is not None
+            self.mariadb.kill()
+            self.mariadb.start()
+            self.pids["mariadb"] = self.mariadb.pid
+            return
+        name = {"writer": "checkins", "stream": "valkey"}[what]
+        self.processes[name].kill()
+        self.processes[name].wait()
+        self.start_stream() if what == "stream" else self.start(name)
 
     def stop(self) -> None:
         """End what was started."""
@@ -90,15 +113,15 @@ def product(folder: Path, *, web_processes: int, web_threads: int) -> Iterator[B
     """MariaDB and two Valkey servers that write to disk, `web` and `checkins`."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(private_mariadb(folder, *SMALL))
-        for name in ("stream", "broker"):
-            (folder / name).mkdir()
-        stream = stack.enter_context(private_valkey(folder / "stream", *ON_DISK))
+        (folder / "broker").mkdir()
+        stream = embedded.stream(folder / "stream")
+        stream.prepare()
         broker = stack.enter_context(private_valkey(folder / "broker"))
         port, claim = claim_port(0)
         stack.callback(claim.close)
-        environ = _environ(folder, server.make_database("bell"), stream, broker, port, web_processes, web_threads)
-        made = _bell(folder, environ, stream, port)
-        made.pids |= {"mariadb": server.pid, "valkey": _pid_of(stream)}
+        database = server.make_database("bell")
+        environ = _environ(folder, database, stream.socket, broker, port, web_processes, web_threads)
+        made = _bell(folder, environ, port, stream, server)
         stack.callback(made.engine.dispose)
         stack.callback(made.stop)
         for name in ("web", "checkins"):
@@ -120,7 +143,9 @@ def _environ(
     return {**others, **{f"OBSYNC_{name}": value for name, value in ours.items()}}
 
 
-def _bell(folder: Path, environ: Mapping[str, str], stream: Path, port: int) -> Bell:
+def _bell(
+    folder: Path, environ: Mapping[str, str], port: int, server: embedded.ValkeyServer, mariadb: MariaDb | None
+) -> Bell:
     settings = Settings.from_env(environ)
     engine = make_engine(settings.database_url)
     upgrade(engine)
@@ -130,12 +155,12 @@ def _bell(folder: Path, environ: Mapping[str, str], stream: Path, port: int) -> 
         tx.execute(insert(terms).values(tenant_id=TENANT, xnxq=TERM, status="open", exchange="{}"))
         tx.execute(insert(rooms).values(tenant_id=TENANT, xq="", lq="一教", room="101", lat=str(LAT), lon=str(LON)))
     wired = wire(settings, ring=lambda _what: None, need_redis=False)
-    return Bell(wired.deps, engine, CheckInStream(connect(stream)), ("127.0.0.1", port), folder, environ)
-
-
-def _pid_of(socket: Path) -> int:
-    with contextlib.closing(connect(socket)) as client:
-        return int(client.info("server")["process_id"])
+    stream = CheckInStream(connect(server.socket))
+    made = Bell(wired.deps, engine, stream, ("127.0.0.1", port), folder, environ, server, mariadb)
+    made.start_stream()
+    if mariadb is not None:
+        made.pids["mariadb"] = mariadb.pid
+    return made
 
 
 def _answers(port: int) -> bool:

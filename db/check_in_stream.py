@@ -43,6 +43,16 @@ _UNFINISHED_MS: Final = 60_000
 _NOBODY: Final = ""  # a member of every roster, so that an empty one is there
 
 
+# KEYS who leads; ARGV the one who asks, and for how long.
+_LEAD: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return 1
+end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+"""
+
+
 class NotDurable(Exception):
     """No replica has confirmed the record in time. It may be kept all the same; a repeat will tell."""
 
@@ -108,6 +118,7 @@ class CheckInStream:
         self._most = most
         self._accept = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 (the server's name for a script)
         self._put_in_place = client.register_script(_PUT_IN_PLACE)
+        self._lead = client.register_script(_LEAD)
 
     # --- accepting ----------------------------------------------------------------------------------------------------
 
@@ -255,6 +266,10 @@ class CheckInStream:
             for one in self._redis.xinfo_consumers(stream_key(shard), GROUP):
                 if one["pending"] == 0 and one["idle"] > idle_ms:
                     self._redis.xgroup_delconsumer(stream_key(shard), GROUP, one["name"])
+
+    def lead(self, what: str, me: str, *, for_ms: int) -> bool:
+        """Whether `me` is the one who does `what` for the next while. A hint: after a flush two may think so."""
+        return bool(self._lead(keys=(f"lead:{what}",), args=(me, for_ms)))
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 

@@ -61,6 +61,12 @@ def between(connection: Connection, from_ms: int, until_ms: int, *, tenant: str)
     return list(connection.execute(select(roster).where(*where).order_by(roster.c.start_ms, roster.c.session_id)))
 
 
+def begun(connection: Connection, now: int, *, tenant: str, limit: int) -> list[AnyRow]:
+    """Rosters that still wait, of sessions that go on now."""
+    where = (roster.c.tenant_id == tenant, roster.c.status == WAITING, roster.c.end_ms > now, roster.c.start_ms <= now)
+    return list(connection.execute(select(roster).where(*where).order_by(roster.c.start_ms).limit(limit)))
+
+
 def ended(connection: Connection, before_ms: int, *, tenant: str, limit: int) -> list[AnyRow]:
     """Rosters that nobody has closed to the end, of sessions that ended before, the oldest first."""
     where = (roster.c.tenant_id == tenant, roster.c.status.in_((WAITING, RUNNING)), roster.c.end_ms <= before_ms)

@@ -166,6 +166,16 @@ def add_facts(
     return in_unit(engine, work).get(session_id)
 
 
+def begin(engine: Engine, *, tenant: str, limit: int = 500, now: int | None = None) -> int:
+    """Rosters of sessions that have begun are under way. Returns how many."""
+    with reading(engine) as tx:
+        found = rosters.begun(tx, now_ms(tx) if now is None else now, tenant=tenant, limit=limit)
+    for row in found:
+        key = {"tenant": tenant, "term": row.term}
+        in_unit(engine, lambda tx, r=row, k=key: rosters.change(tx, r.session_id, **k, status=rosters.RUNNING))  # type: ignore[misc]
+    return len(found)
+
+
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 

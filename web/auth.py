@@ -50,7 +50,7 @@ class Credentials:
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._asking = Together(self._ask_all)
+        self._asking = Together(self._ask_all, linger_s=0.008)
 
     def _ask_all(self, asked: Sequence[Claims]) -> Sequence[Scope | Exception]:
         return identity.scopes_of(self._deps, asked, now_ms=time.time_ns() // 1_000_000)

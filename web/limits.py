@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Flask, Response, request
 from flask_limiter import HeaderNames, Limiter
@@ -42,7 +42,7 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
         route = routes.get(request.endpoint or "")
         return (route.limit if route is not None else None) or ""
 
-    limiter = Limiter(
+    limiter = _Sparing(
         _who,
         application_limits=[whole],
         default_limits=[of_route],
@@ -54,7 +54,6 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
         header_name_mapping=_HEADERS,
         in_memory_fallback_enabled=True,
     )
-    limiter.init_app(app)
     counted = Counted(settings.user_limit_per_min)
 
     def is_free() -> bool:
@@ -66,7 +65,18 @@ def install(app: Flask, settings: Settings, routes: Mapping[str, Route]) -> None
         counted.count(f"{scope.tenant}:{scope.user}")
         return True
 
-    limiter.request_filter(is_free)
+    limiter.is_free = is_free
+    limiter.init_app(app)
+
+
+class _Sparing(Limiter):
+    """Asks first whether a request is counted at all: the library asks last, when it has looked up all that it could count."""
+
+    is_free: Callable[[], bool]
+
+    def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if not self.is_free():
+            super()._check_request_limit(callable_name, in_middleware)
 
 
 class Counted:

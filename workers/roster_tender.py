@@ -1,9 +1,12 @@
-"""The thread beside a batch writer that looks after rosters: made ahead, loaded ahead, closed at the end, counted at night.
+"""The thread beside a batch writer that looks after rosters: made ahead, loaded ahead, under way, closed at the end, counted
+at night.
 
-Every writer has one; doing a thing twice is doing it once.
+Every writer has one, and one of them works: the others look each second whether it still does. Doing a thing twice is doing
+it once, so that it does not matter who thinks he is the one.
 """
 
 import random
+import secrets
 import threading
 import time
 from datetime import datetime
@@ -27,6 +30,7 @@ AHEAD_MS = 26 * HOUR_MS  # a day, and what a night that was missed would have ma
 LOADED_MS = 2 * HOUR_MS
 _BACK_MS = 3 * HOUR_MS
 _TURN_S = 1.0
+_LEAD_MS = 10_000  # after which another one takes over from a process that died
 _LOAD_S = 15.0
 _AGAIN_MS = 6 * HOUR_MS
 _GONE_MS = HOUR_MS
@@ -41,6 +45,7 @@ class RosterTender(threading.Thread):
     ) -> None:
         super().__init__(name="roster-tender", daemon=True)
         self._engine, self._stream, self._tenant, self._zone, self._stopping = engine, stream, tenant, zone, stopping
+        self._me = secrets.token_hex(8)
         self._made: tuple[int | None, int] | None = None
         self._loaded_s = float("-inf")
         self._counted = ""
@@ -48,7 +53,8 @@ class RosterTender(threading.Thread):
     def run(self) -> None:
         while not self._stopping.wait(_TURN_S * random.uniform(0.8, 1.2)):  # noqa: S311 (jitter)
             try:
-                self.turn()
+                if self._stream.lead(f"rosters:{self._tenant}", self._me, for_ms=_LEAD_MS):
+                    self.turn()
             except (redis.RedisError, SQLAlchemyError) as error:
                 log.warning("rosters.away", reason=str(error)[:300])
             except Exception:
@@ -68,6 +74,7 @@ class RosterTender(threading.Thread):
             self._stream.make_groups()
             self._stream.tidy(idle_ms=_GONE_MS)
             self._loaded_s = time.monotonic()
+        rosters.begin(self._engine, tenant=self._tenant, now=now)
         rosters.sweep(self._engine, self._stream, tenant=self._tenant, now=now)
         self._count(now)
 

@@ -335,6 +335,25 @@ def test_commands_show_rosters_and_what_waits(here: School, valkey: Valkey, data
     typed("rosters", "--date", "tomorrow", ends=2)
 
 
+def test_of_several_tenders_one_works_until_it_is_gone(here: School) -> None:
+    """Each process has one; they do not all read the same rows each second."""
+    stream = here.stream
+    assert stream.lead("rosters:main", "one", for_ms=60_000) and stream.lead("rosters:main", "one", for_ms=60_000)
+    assert not stream.lead("rosters:main", "other", for_ms=60_000)
+    here.redis.delete("lead:rosters:main")  # as when its time has run out
+    assert stream.lead("rosters:main", "other", for_ms=60_000) and not stream.lead("rosters:main", "one", for_ms=60_000)
+
+
+def test_a_session_that_goes_on_says_so(here: School) -> None:
+    """From its start to its end, whether anybody came or not."""
+    assert rosters.begin(here.engine, tenant=TENANT, now=here.start_ms - 1) == 0
+    assert rosters.begin(here.engine, tenant=TENANT, now=here.start_ms) == len(here.session_ids)
+    assert {here.roster(number).status for number in range(len(here.session_ids))} == {"IN_PROGRESS"}
+    assert rosters.begin(here.engine, tenant=TENANT, now=here.start_ms) == 0
+    rosters.sweep(here.engine, here.stream, tenant=TENANT, now=here.start_ms + HOUR_MS + 1)
+    assert here.roster().status == "COMPLETED"
+
+
 def test_a_peak_goes_through_writer_and_tender_together(database: Engine, redis_client: redis.Redis) -> None:
     """Everything at once: accepted, written, closed, and the counters are right."""
     here = school(database, redis_client, courses=3, students=40)
