@@ -69,12 +69,12 @@ def refresh(body: shapes.Refresh) -> Answer:
     return Answer(_shape(identity.refresh(site.deps(), body.refresh_token)))
 
 
-@feature.post("/logout", anyone_signed_in(unready=True), data=shapes.Done, errors=(409,))
+@feature.post("/logout", anyone_signed_in(unready=True), data=shapes.SignedOut, errors=(409,))
 def sign_out() -> Answer:
     """End this sign-in, with both tokens."""
     _own_login()
     identity.sign_out(site.deps(), bearer(request.headers.get("Authorization")))
-    return Answer(shapes.Done(sign_in_again=True).as_json())
+    return Answer(shapes.SignedOut(sign_in_again=True).as_json())
 
 
 @feature.get("/me", anyone_signed_in(), data=shapes.Me)
@@ -96,7 +96,7 @@ def show_me() -> Answer:
     return Answer(shape.as_json())
 
 
-@feature.post("/password", anyone_signed_in(unready=True), data=shapes.Done, errors=(409,), limit=_SOME)
+@feature.post("/password", anyone_signed_in(unready=True), data=shapes.SignedOut, errors=(409,), limit=_SOME)
 def change_password(body: shapes.NewPassword) -> Answer:
     """Choose a new password. Every sign-in of the login ends, this one too."""
     home = _own_login()
@@ -105,7 +105,7 @@ def change_password(body: shapes.NewPassword) -> Answer:
             site.deps(), tenant=home.tenant, login_id=home.login, old=body.old, new=body.new
         )
     )
-    return Answer(shapes.Done(sign_in_again=True).as_json())
+    return Answer(shapes.SignedOut(sign_in_again=True).as_json())
 
 
 # --- by somebody else's page ----------------------------------------------------------------------------------------------

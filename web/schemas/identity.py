@@ -97,7 +97,7 @@ class Outcome(Out):
     tokens: TokensOut | None = None
 
 
-class Done(Out):
+class SignedOut(Out):
     """It is done; ``signInAgain`` where every sign-in has ended."""
 
     sign_in_again: bool
