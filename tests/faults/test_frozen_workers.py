@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from db import lanes
+from db.engine import in_unit
 from remote.wps.client import WpsClient
 from remote.wps.transport import Transport
 from tests.contract.wps_rig import wait_until
 from tests.faults.checker import all_is_well
 from tests.faults.processes import Processes, until
-from tests.integration.drain_rig import LANE, World, another_worker, calendar, event
+from tests.integration.drain_rig import LANE, TENANT, World, another_worker, calendar, event
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +33,11 @@ def courses(here: World, name: str, *, lane: str, many: int = 2) -> None:
         )
 
 
+def pause(here: World, lane: str, *, paused: bool) -> None:
+    """Let nobody claim the lane, or anybody."""
+    in_unit(here.engine, lambda tx: lanes.set_paused(tx, tenant=TENANT, names=[lane], paused=paused))
+
+
 def test_a_frozen_owner_wakes_up_and_its_call_does_not_go_out(here: World, processes: Processes) -> None:
     """It was stopped between its promise and its call, another worker has found out that nothing came of the promise and has
     made the calendar: a call now would make a second one."""
@@ -38,7 +45,10 @@ def test_a_frozen_owner_wakes_up_and_its_call_does_not_go_out(here: World, proce
         courses(here, f"z{n}", lane=f"学院{n}")
         worker = processes.start("lanes", failpoints=f"{point}:stop@1", OBSYNC_LANE_THREADS="1")
         worker.stops()
+        pause(here, f"学院{n}", paused=True)  # the next worker may be slow to start, and would take it over
     assert all(here.lane_row(f"学院{n}").owner is not None for n in range(2)), "each of them holds a lane"
+    for n in range(2):
+        pause(here, f"学院{n}", paused=False)
     here.drain()
     done = len(here.log("/v7/"))
     all_is_well(here)

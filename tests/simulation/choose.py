@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 from domain.jobs import is_to_settle
 from domain.outcomes import is_worn_out
 from domain.settlement import MAX_ATTEMPTS, Candidate, MemberCall, Verb, choose_events, member_call, verb_for
 from tests.simulation.rows import LOOK_UPS, Job, Row
 from tests.simulation.world import World
+
+URGENCY = attrgetter("priority", "id")
 
 
 class Wanted:
@@ -119,7 +123,7 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
     if not ready:
         return None
     if len(ready) > 1:
-        ready.sort(key=_urgency)
+        ready.sort(key=URGENCY)
     first = ready[0]
     mine = [one for one in ready if one.group_id == first.group_id]
     for job in mine:
@@ -128,10 +132,6 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
     if first.kind in LOOK_UPS:
         return Call(first.kind, Verb.NOTHING, lane, first.group_id, [Wanted(first, None)], "")
     return _of_calendar(world, lane, mirror[first.group_id], mine)
-
-
-def _urgency(job: Job) -> tuple[int, int]:
-    return job.priority, job.id
 
 
 def _of_calendar(world: World, lane: str, calendar: Row, jobs: list[Job]) -> Work | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from domain.jobs import is_wanted
-from domain.lanes import LaneRow, OnClaim, may_renew, may_send, on_claim, shows_life, slice_is_over, taken, taken_over
+from domain.lanes import OnClaim, may_renew, may_send, on_claim, shows_life, slice_is_over, taken, taken_over
 from domain.outcomes import counts_before
 from domain.settlement import Intent, Verb
 from tests.simulation import looking, record
@@ -19,6 +19,7 @@ from tests.simulation.rows import LOOK_UPS
 from tests.simulation.world import Violation, World
 
 RENEW_MS = 250
+change = object.__setattr__  # a row of the table changes in place, though nobody else may change what is read of it
 
 
 class FenceLost(Exception):
@@ -110,9 +111,8 @@ class Worker:
             and self.starved_until <= world.now
             and may_renew(row, claim=self.claim, fence=self.fence)
         ):
-            until = world.now + world.times.lease_ms
-            world.lanes[self.lane] = LaneRow(row.owner, row.fence, until, row.not_before, row.paused)
-            self.deadline = until
+            self.deadline = world.now + world.times.lease_ms
+            change(row, "lease_until", self.deadline)
         world.at(world.now + RENEW_MS, self.keep)
 
     def give_back(self, lane: str, rest: int) -> None:
@@ -122,8 +122,9 @@ class Worker:
         if self.unsent:
             raise Violation("a lane was given back with an intent of a call that was never sent")
         if row.fence == self.fence:
-            not_before = world.now + rest if rest else row.not_before
-            world.lanes[lane] = LaneRow(None, row.fence, row.lease_until, not_before, row.paused)
+            change(row, "owner", None)
+            if rest:
+                change(row, "not_before", world.now + rest)
         self.lane = None
 
     def lost(self) -> None:
