@@ -103,5 +103,5 @@ def wait_until(true: Callable[[], bool], *, at_most_s: float = 60.0) -> bool:
     while not true():
         if time.monotonic() > until_s:
             return False
-        time.sleep(0.005)
+        time.sleep(0.02)
     return True
