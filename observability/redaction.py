@@ -30,6 +30,7 @@ _VALUES: Final = (
     (re.compile(r"(?i)\b(bearer|basic|digest|kso-1)\s+[^\s\"',;]+"), r"\1 " + REDACTED),
     (re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*)*"), REDACTED),
     (re.compile(r"\bob_[\w.%-]+_[0-9a-f]{6,}_[0-9a-f]{16,}"), REDACTED),
+    (re.compile(r"(/feeds/[^/\s\"']+/)[\w-]{16,}"), r"\1" + REDACTED),
     (re.compile(r"\$argon2[a-z]*\$[^\s\"',;]+"), REDACTED),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@\"']*):[^\s@\"']+@"), r"\1:" + REDACTED + "@"),
     # a name and its value, as in a form, a query, JSON or a Python dict

@@ -14,7 +14,7 @@ from db.tables import metadata
 from tests.integration.api_check_in_table import CHECK_IN_BODIES, CHECK_INS
 from tests.integration.api_identity_table import IDENTITY
 from tests.integration.api_rig import ABROAD, CANARY, MATHS, PHYSICS, Api
-from tests.integration.things_rig import WHOSE, things
+from tests.integration.things_rig import WHOSE, fresh, things
 from web.routes import Route
 
 ROLES = {None: "anyone", "mei": "student", "bao": "teacher", "sun": "secretary", "ada": "admin", "zoe": "platform"}
@@ -231,8 +231,8 @@ def test_each_role_may_do_what_the_table_says_and_nothing_else(api: Api, name: s
         allowed = EXPECTED[called].get(ROLES[name], "")
         for whose in whose_of(called, route):
             permitted = whose[0] in allowed or "*" in allowed
-            fresh = route.method != "GET" and permitted and whose != "abroad"
-            path, body = request_of(route, whose, things(api, whose) if fresh else kept[whose])
+            changes = route.method != "GET" and permitted and whose != "abroad"
+            path, body = request_of(route, whose, fresh(api, whose) if changes else kept[whose])
             status = person.ask(route.method, path, body).status_code
             if (status in (200, 201, 202, 409)) is not permitted:
                 wrong.append(f"{called} of {whose}: {status}")

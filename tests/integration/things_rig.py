@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -34,32 +36,58 @@ def offering_of(whose: str) -> str:
     return "" if whose == "school" else key_of(tenant_of(whose), COLLEGE.get(whose, MATHS))
 
 
+class Fresh(dict[str, str]):
+    """Things of somebody, each made when it is asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], str]]) -> None:
+        super().__init__()
+        self._makers = makers
+
+    def __missing__(self, name: str) -> str:
+        self[name] = made = self._makers[name]()
+        return made
+
+
 def things(api: Api, whose: str) -> dict[str, str]:
-    """Fresh things, by the names that addresses have for them."""
-    run_id = api.run(tenant_of(whose), college=COLLEGE.get(whose))
-    job_id = dead_letter(api, whose)
+    """All things that there are, made now, by the names that addresses have for them."""
+    makers = _makers(api, whose)
+    found = Fresh(makers)
+    return {name: found[name] for name in makers}
+
+
+def fresh(api: Api, whose: str) -> Fresh:
+    """The same, of which only those are made that somebody asks for."""
+    return Fresh(_makers(api, whose))
+
+
+def _makers(api: Api, whose: str) -> dict[str, Callable[[], str]]:
+    run_id = cache(lambda: api.run(tenant_of(whose), college=COLLEGE.get(whose)))
+    job_id = cache(lambda: dead_letter(api, whose))
+    given = cache(lambda: feed(api, whose))
     return {
         "run_id": run_id,
         "sync_id": run_id,
         "job_id": job_id,
-        "family": key_of(job_id),
-        "entry_id": quarantined(api, whose),
-        "lane": lane(api, whose),
-        "name": "incremental" if whose != "abroad" else "southern",
-        "term": TERM if whose != "abroad" else "2024-2025-9",
-        "error": "INTERNAL",
-        "course_id": offering_of(whose) or key_of(HOME, "nobody's"),
-        "code": person(api, whose),
-        "process_id": process(api),
-        "queue": "sync",
-        **feed(api, whose),
-        "source": source(api, whose),
-        "discrepancy_id": discrepancy(api, whose),
-        "plan_id": plan(api, whose),
-        "change_id": change(api, whose),
-        "batch": change(api, whose, type="exchange_day", day="2099-10-01"),
-        "session_id": class_at_the_bell(api, whose),
-        "receipt": json.dumps(receipt(api, whose))[1:-1],
+        "family": lambda: key_of(job_id()),
+        "entry_id": lambda: quarantined(api, whose),
+        "lane": lambda: lane(api, whose),
+        "name": lambda: "incremental" if whose != "abroad" else "southern",
+        "term": lambda: TERM if whose != "abroad" else "2024-2025-9",
+        "error": lambda: "INTERNAL",
+        "course_id": lambda: offering_of(whose) or key_of(HOME, "nobody's"),
+        "code": lambda: person(api, whose),
+        "process_id": lambda: process(api),
+        "queue": lambda: "sync",
+        "feed_id": lambda: given()["feed_id"],
+        "school": lambda: given()["school"],
+        "token": lambda: given()["token"],
+        "source": lambda: source(api, whose),
+        "discrepancy_id": lambda: discrepancy(api, whose),
+        "plan_id": lambda: plan(api, whose),
+        "change_id": lambda: change(api, whose),
+        "batch": lambda: change(api, whose, type="exchange_day", day="2099-10-01"),
+        "session_id": lambda: class_at_the_bell(api, whose),
+        "receipt": lambda: json.dumps(receipt(api, whose))[1:-1],
     }
 
 

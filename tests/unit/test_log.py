@@ -109,6 +109,7 @@ def test_a_line_break_in_an_event_cannot_forge_a_second_one() -> None:
 PLANTED = {
     "a JWT": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZWkifQ.c2lnbmF0dXJl",
     "an API key": "ob_main_0123456789ab_" + "ab" * 32,
+    "the address of a feed": "/feeds/main/" + "Zx-9_" * 8 + ".ics",
     "a password hash": "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g",
     "a telephone number": "13812345678",
     "an identity number": "11010519491231002X",
