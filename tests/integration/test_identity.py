@@ -144,6 +144,24 @@ def test_what_is_revoked_is_revoked_in_every_process_and_after_any_flush(
     engine.dispose()
 
 
+def test_tokens_that_are_asked_about_together_get_the_answers_they_would_get_alone(here: School) -> None:
+    """At the bell many are asked about in one statement: nobody comes in by the company he is in."""
+    here.add("eve", "student", "teacher")
+    good, ended, one, gone = (here.sign_in(name) for name in ("mei", "mei", "bao", "eve"))
+    more, stale = here.sign_in("eve"), here.sign_in("ada")
+    identity.sign_out(here.deps, ended.access)
+    identity.take_back(here.deps, one.access)
+    identity.sign_out(here.deps, gone.access)
+    logins.set_roles(here.deps, tenant="main", name="ada", roles=[Grant("student")], actor="test")
+    access = [pair.access for pair in (good, ended, one, gone, more, stale)]
+    asked = [identity.claims_of(here.deps, token, now_ms=now()) for token in access]
+    found = identity.scopes_of(here.deps, [*asked, asked[0]], now_ms=now())
+    assert found[0] == found[-1] == scope(here, good.access) and found[4] == scope(here, more.access)
+    assert [str(found[at]) for at in (1, 2, 3, 5)] == [
+        refused(lambda t=access[at]: scope(here, t)) for at in (1, 2, 3, 5)
+    ]  # type: ignore[misc]
+
+
 def test_a_role_that_is_taken_away_is_gone_with_the_next_call(here: School) -> None:
     """Ada leaves the office at noon: the token in her browser must not work until half past."""
     pair = here.sign_in("ada")
