@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from flask import request
 
 from web.errors import ApiError
 
+_ETAG: Final = re.compile(r'(?:W/)?"([!#-~]{1,64})"')
+
 
 def seen() -> str | None:
-    """The version that the caller saw; None where he does not say, or takes any. Raises `ApiError` 400 for several."""
-    if "If-Match" not in request.headers or request.if_match.star_tag:
+    """The version that the caller saw; None where he does not say, or takes any. Raises `ApiError` 400 for several, and for
+    what is no ETag: it has its quotes."""
+    said = request.headers.get("If-Match")
+    if said is None or said.strip() == "*":
         return None
-    tags = [*request.if_match.as_set(include_weak=True)]
-    if len(tags) != 1:
+    found = _ETAG.fullmatch(said.strip())
+    if found is None:
         raise ApiError("BAD_REQUEST")
-    return str(tags[0])
+    return found[1]
 
 
 def must_be_seen() -> str:

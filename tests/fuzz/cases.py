@@ -122,8 +122,9 @@ class Sender:
 
     def each(self, cases: int, seed: int) -> None:
         """So many cases over all operations, each for itself."""
-        options = hypothesis.settings(max_examples=max(1, cases // len(self._operations)), **_OPTIONS)
-        for operation in self._operations:
+        many = cases // len(self._operations)
+        options = hypothesis.settings(max_examples=max(1, many), **_OPTIONS)
+        for operation in self._operations if many else self.random.sample(self._operations, cases):
             strategy = operation.as_strategy()
             hypothesis.seed(seed)(options(hypothesis.given(case=strategy)(_sends(self))))()
 

@@ -29,6 +29,7 @@ def unlimited(settings: Settings, database_url: str, valkey: Valkey, data_dir: P
     logging.disable(logging.NOTSET)
 
 
+@pytest.mark.timeout(1200)
 def test_no_request_gets_an_answer_that_nobody_described(unlimited: Api) -> None:
     """The document is what clients are written from, and a 5xx is ours to mend, whoever sent what."""
     tally = Tally()
