@@ -92,10 +92,13 @@ def _compared(scope: exp.Expr, sources: dict[str, str]) -> set[str]:
 
 
 def _is_never(test: exp.Expr) -> bool:
-    """Whether the test is ``0 = 1``, as nothing at all is asked for."""
-    return (
-        isinstance(test.this, exp.Literal) and isinstance(test.expression, exp.Literal) and test.this != test.expression
-    )
+    """Whether the test is ``0 = 1``, or ``false = 1`` as MySQL is told: nothing at all is asked for."""
+    constant = (exp.Literal, exp.Boolean)
+    return isinstance(test.this, constant) and isinstance(test.expression, constant) and not _is_true(test)
+
+
+def _is_true(test: exp.Expr) -> bool:
+    return test.this == test.expression or (test.this == exp.true() and test.expression == exp.Literal.number(1))
 
 
 def _always_holds(test: exp.Expr, scope: exp.Expr) -> bool:

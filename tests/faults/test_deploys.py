@@ -10,7 +10,7 @@ import pytest
 import redis
 from sqlalchemy import update
 
-from actors import schedules, sync  # noqa: F401 (kinds of tasks are known once these are imported)
+from actors import attendance, identity, plans, schedules, sync  # noqa: F401 (kinds are known once these are imported)
 from actors.job import HANDLERS
 from bootstrap.broker import NAMESPACE
 from bootstrap.wiring import new_id
@@ -19,6 +19,7 @@ from db import tasks as task_rows
 from db.engine import in_unit, reading
 from db.jobs import SCHEMA_VER, Put
 from db.tables import jobs
+from domain.check_ins import decode
 from domain.ids import key_of, marker_of
 from tests.faults.checker import all_is_well
 from tests.faults.processes import Processes, until
@@ -31,11 +32,18 @@ pytestmark = pytest.mark.integration
 # What version 1 wrote, word for word. Never change these lines: rows like them may wait in a database somewhere.
 GOLDEN_V1 = {
     "calendar": '{"name": "线性代数 ·abcdefg"}',
+    "checkin": (
+        '{"record": "{\\"tenant\\":\\"t1\\",\\"term\\":\\"2024-2025-1\\",\\"session_id\\":\\"c1-1\\",\\"code\\":\\"S1\\",'
+        '\\"client_id\\":\\"k1\\",\\"at_ms\\":1725235200000,\\"status\\":\\"NORMAL\\",\\"timing\\":\\"NORMAL\\",'
+        '\\"way\\":\\"location\\",\\"rule_version\\":1,\\"reasons\\":\\"\\"}", "receipt": "v1.e30.c2ln"}'
+    ),
     "event": (
         '{"summary": "线性代数", "description": "教师：鲍老师", "start_ms": 1725235200000, "end_ms": 1725240900000,'
         ' "location": "东上院101"}'
     ),
+    "login.wps": '{"state": "s1"}',
     "members": '{"offering": "c1", "roll": "some"}',
+    "plan.make": "{}",
     "run.advance": "{}",
     "schedule.slot": '{"name": "full-sync", "slot_ms": 1725235200000, "asked": false}',
     "users": '{"codes": ["S1"]}',
@@ -48,6 +56,13 @@ def test_there_is_a_golden_payload_of_every_kind() -> None:
     """A kind that is not kept here could change under the rows that wait for it."""
     assert SCHEMA_VER == 1, "keep the payloads of the version before, and add those of this one"
     assert set(HANDLERS) <= set(GOLDEN_V1)
+
+
+def test_a_check_in_of_version_one_is_still_read() -> None:
+    """One that the database refused waits as a dead letter for weeks."""
+    kept = json.loads(GOLDEN_V1["checkin"])
+    found = decode(kept["record"], kept["receipt"])
+    assert (found.code, found.session_id, found.receipt) == ("S1", "c1-1", "v1.e30.c2ln")
 
 
 def test_rows_of_version_one_are_still_carried_out(here: World) -> None:

@@ -184,7 +184,7 @@ def test_what_a_run_left_behind_is_carried_out_by_the_next_one(runs: Runs, campu
         return any(one["step"] == "compare" and one["state"] != "waiting" for one in run["stages"])
 
     runs.until(first, dies_before_it_compares)
-    in_unit(runs.here.engine, lambda tx: _end(tx, first))
+    in_unit(runs.here.engine, lambda tx: _end(tx, first, runs.here.deps.tenant))
     with reading(runs.here.engine) as tx:
         assert tx.execute(select(touched.c.offering_id)).all()
     run = runs.run(campus, "incremental")
@@ -193,10 +193,10 @@ def test_what_a_run_left_behind_is_carried_out_by_the_next_one(runs: Runs, campu
     assert runs.plan() == {}
 
 
-def _end(tx: Any, run_id: str) -> None:
+def _end(tx: Any, run_id: str, tenant: str) -> None:
     from db import sync_runs
 
-    sync_runs.end(tx, run_id, tenant="main", state="failed", error="killed by the test")
+    sync_runs.end(tx, run_id, tenant=tenant, state="failed", error="killed by the test")
     tx.execute(update(jobs).where(jobs.c.run_id == run_id, jobs.c.state == "queued").values(state="cancelled"))
 
 
