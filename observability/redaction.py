@@ -23,19 +23,31 @@ _HARMLESS: Final = frozenset(
 _DEEPEST: Final = 6
 
 _NAMED: Final = (
-    r"(?:access_token|refresh_token|id_token|token|client_secret|app_?key|secret(?:_key)?|password|passwd|pwd|authorization"
-    r"|code_verifier|verifier|nonce|cookie|signature|phone|mobile|sjh|sfzh|lat(?:itude)?|lng|lon(?:gitude)?)"
+    r"(?:\w+[-_])?(?:(?:access|refresh|id)?[-_]?token|client_?secret|(?:api|app|access|secret)[-_]?key|app_?secret|secret"
+    r"|password|passwd|pwd|authorization|code_verifier|verifier|nonce|cookie|signature|phone|mobile|sjh|sfzh|lat(?:itude)?"
+    r"|lng|lon(?:gitude)?)"
 )
 _VALUES: Final = (
+    # a header to its end: a scheme nobody knows, a cookie behind another
+    (re.compile(r"(?i)\b(authorization|cookie)(\s*:\s*)(?!\[redacted\])[^\r\n\"'<]+"), r"\1\2" + REDACTED),
     (re.compile(r"(?i)\b(bearer|basic|digest|kso-1)\s+[^\s\"',;]+"), r"\1 " + REDACTED),
-    (re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]*)*"), REDACTED),
+    (re.compile(r"(?i)\beyJ[\w-]{5,}(?:\.[\w-]*)*"), REDACTED),
     (re.compile(r"\bob_[\w.%-]+_[0-9a-f]{6,}_[0-9a-f]{16,}"), REDACTED),
     (re.compile(r"(/feeds/[^/\s\"']+/)[\w-]{16,}"), r"\1" + REDACTED),
     (re.compile(r"\$argon2[a-z]*\$[^\s\"',;]+"), REDACTED),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@\"']*):[^\s@\"']+@"), r"\1:" + REDACTED + "@"),
-    # a name and its value, as in a form, a query, JSON or a Python dict
+    # up to the last @: a password may hold one, or a slash, that nobody encoded; and one slash is missing soon
     (
-        re.compile(rf"(?i)(?<![\w])({_NAMED})([\"']?\s*[=:]\s*[\"']?)(?!\[redacted\])[^\s\"'&,;}})\]]+"),
+        re.compile(
+            r"(?i)\b((?:[a-z][a-z0-9+.-]*:/{1,3}|(?:mysql|mariadb|redis)(?:\+\w+)?:)[^\s/:@\"']*):(?!\[redacted\])[^\s\"']+@"
+        ),
+        r"\1:" + REDACTED + "@",
+    ),
+    # a name and its value, as in a form, a query, JSON (in JSON), a Python dict, XML, or a field of a page
+    (
+        re.compile(
+            rf"(?i)(?<!\w)({_NAMED})(\\*[\"']?(?:\s*(?:[=:]|%3[ad])\s*\\*|\s+value=|>)[\"']?)(?!\[redacted\])"
+            r"[^\s\"'&,;})\]<\\]+"
+        ),
         r"\1\2" + REDACTED,
     ),
     (re.compile(r"(?<![\w.-])(?:\+?86[ -]?)?1[3-9]\d{9}(?![\w.-])"), REDACTED),

@@ -58,9 +58,13 @@ def failure(code: int, msg: str, *, status: int | None = None, headers: tuple[tu
     return Answer(errors.http_status(code) if status is None else status, code, body, headers=headers)
 
 
-def html_page(status: int) -> Answer:
-    """The HTML page of a gateway; with 403 the one that a wrong signature gets."""
-    page = b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body><h1>403 Forbidden</h1></body>\r\n</html>\r\n"
+def html_page(status: int, text: str | None = None) -> Answer:
+    """The HTML page of a gateway; with 403 the one that a wrong signature gets. `text` is another page."""
+    page = (
+        text.encode()
+        if text is not None
+        else b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body><h1>403 Forbidden</h1></body>\r\n</html>\r\n"
+    )
     return Answer(status, None, page, content_type="text/html")
 
 

@@ -29,7 +29,7 @@ one that fires decides; only `list_lag_s` goes on to the next. Example:
 | `slow` | carried out and answered later | `delay_s` (1.0) |
 | `late` | connection closed, carried out afterwards | `delay_s` (from the seed, 0.2 to 3.0), `reset` (false) |
 | `html_403` | not carried out, an HTML page with status 403 | |
-| `html` | answered with an HTML page | `status` (200), `applied` (false) |
+| `html` | answered with an HTML page | `status` (200), `applied` (false), `page` (text of it) |
 | `half_body` | carried out, connection closed in the middle of the answer | |
 | `huge_body` | carried out, the answer followed by blanks | `mib` (3) |
 | `gzip_bomb` | carried out, the answer followed by blanks and packed | `mib` (16) |
@@ -58,7 +58,7 @@ _PARAMS: dict[str, dict[str, tuple[type, ...]]] = {
     "slow": {"delay_s": (int, float)},
     "late": {"delay_s": (int, float), "reset": (bool,)},
     "html_403": {},
-    "html": {"status": (int,), "applied": (bool,)},
+    "html": {"status": (int,), "applied": (bool,), "page": (str,)},
     "half_body": {},
     "huge_body": {"mib": (int,)},
     "gzip_bomb": {"mib": (int,)},

@@ -160,7 +160,7 @@ class Service:
     def html(self, exchange: Exchange, fault: Fault) -> None:
         if fault.params.get("applied", False):
             self._carry_out(exchange)
-        self._answer(exchange, html_page(fault.params.get("status", 200)))
+        self._answer(exchange, html_page(fault.params.get("status", 200), fault.params.get("page")))
 
     def half_body(self, exchange: Exchange, _: Fault) -> None:
         answer = self._carry_out(exchange)

@@ -20,7 +20,7 @@ dramatiq.set_broker(StubBroker(middleware=middleware()))
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-pytest_plugins = ["tests.fixtures_stores", "tests.fixtures_tenants"]
+pytest_plugins = ["tests.fixtures_stores", "tests.fixtures_tenants", "tests.fixtures_unpickling"]
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from observability.redaction import scrubbed
+
 _NO_SLASHES: Final = "itc2019"
 _QUERY_PASSWORD: Final = re.compile(r"(?i)\b(password|passwd|pwd)=[^&]*")
 
@@ -25,7 +27,7 @@ def shown(address: str | Path) -> str:
     text = str(address)
     before, mark, rest = text.partition("://")
     if not mark:
-        return text
+        return scrubbed(text)  # mysql:/user:password@host is a path to us, and a password to who typed it
     # The last @: a password may hold one, or a slash, that nobody encoded.
     user, at, place = rest.rpartition("@")
     name, colon, _ = user.partition(":")

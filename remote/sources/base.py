@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from observability.redaction import scrubbed
+
 PARTS: Final = ("terms", "periods", "rooms", "students", "teachers", "meetings", "enrolments")
 """Everything a source may yield, in reading order: rows are read against the terms and periods before them."""
 
@@ -37,9 +39,10 @@ class BadSource(Exception):
     """A source that cannot be read: which file, what is wrong, what to do. Nothing was changed by it."""
 
     def __init__(self, file: str, problem: str, remedy: str) -> None:
-        super().__init__(f"{file}: {problem}. {remedy}.")
-        self.file = file
-        self.problem = problem
+        # Both may quote what was typed or what stands in a file: the message is for logs and rows.
+        self.file = scrubbed(file)
+        self.problem = scrubbed(problem)
+        super().__init__(f"{self.file}: {self.problem}. {remedy}.")
         self.remedy = remedy
 
 

@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from domain.settlement import MAX_ATTEMPTS
+from observability.redaction import scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -443,10 +444,6 @@ def _definite(call: str, *, kind: Kind, http_status: int, code: int | None, mess
 
 MESSAGE_CHARS: Final = 300
 
-_SECRETS: Final = re.compile(
-    r"(?i)(?:\bbearer\s+\S+)|(?:\beyJ[\w-]+(?:\.[\w-]+)*)|(?:KSO-1\s+\S+)"
-    r"|(?:(?:access_token|refresh_token|client_secret|authorization)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,;}]+)"
-)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
@@ -455,4 +452,4 @@ def redacted(text: str, *secrets: str) -> str:
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, "***")
-    return _UNPRINTABLE.sub(" ", _SECRETS.sub("***", text[:4_000])).strip()[:MESSAGE_CHARS]
+    return _UNPRINTABLE.sub(" ", scrubbed(text[:4_000])).strip()[:MESSAGE_CHARS]

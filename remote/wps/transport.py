@@ -302,7 +302,9 @@ class Transport:
         raise error
 
     def _error(self, call: Call, answer: RawAnswer, envelope: Envelope | None, token: str) -> WpsError:
-        text = envelope.message if envelope else "not an answer of WPS: " + answer.body[:400].decode("utf-8", "replace")
+        text = (
+            envelope.message if envelope else "not an answer of WPS: " + answer.body[:4_000].decode("utf-8", "replace")
+        )
         return classify(
             call.name,
             http_status=answer.status,

@@ -8,6 +8,7 @@ from workers.cli.campus import campus
 from workers.cli.changes import changes
 from workers.cli.classes import classes
 from workers.cli.cluster import cluster
+from workers.cli.console import Discreet
 from workers.cli.days import days
 from workers.cli.dead import dead
 from workers.cli.failures import failures_
@@ -31,7 +32,7 @@ from workers.cli.verify import repair, verify
 from workers.cli.worker import worker
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Discreet, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Keeps a university's timetable true in WPS 365 calendars."""
 

@@ -6,7 +6,8 @@ import os
 import pwd
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NoReturn, TypeVar
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ from db.sync_runs import RunActive
 from domain.runs import ASKS, PAUSED
 from domain.scopes import BadScope
 from observability.log import configure
+from observability.redaction import scrubbed
 from remote.sources.base import BadSource
 from usecases.sealing import CannotDecrypt
 from usecases.tenants import UnknownTenant
@@ -44,13 +46,37 @@ class NotMigrated(Exception):
 
 
 def fail(problem: str, remedy: str, *, as_json: bool = False, code: int = FAILED) -> NoReturn:
-    """Say what is wrong and what to do, once, and end with `code`."""
+    """Say what is wrong and what to do, once, and end with `code`. What looks like a secret is not said."""
+    problem, remedy = scrubbed(problem), scrubbed(remedy)
     if as_json:
         click.echo(json.dumps({"error": problem, "remedy": remedy}, ensure_ascii=False))
     err.print(f"[bold red]✗[/] {problem}", highlight=False, markup=True, soft_wrap=True)
     if remedy:
         err.print(f"  {remedy}", highlight=False, soft_wrap=True)
     sys.exit(code)
+
+
+class Discreet(click.Group):
+    """A group whose complaints about what was typed, its subcommands' too, repeat no secret."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read what was typed."""
+        with _discreetly():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Read the rest of it, and do it."""
+        with _discreetly():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _discreetly() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = scrubbed(error.message)
+        raise
 
 
 _REMEDY: dict[str, str] = defaultdict(
