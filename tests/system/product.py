@@ -145,7 +145,8 @@ class Product:
 
     def left_over(self) -> list[int]:
         """Processes that this product started and that still live."""
-        return [pid for pid in self._seen if pid in _commands() and _is_ours(_commands()[pid])]
+        commands = _commands()  # once: what is asked for twice may have ended in between
+        return [pid for pid in self._seen if pid in commands and _is_ours(commands[pid])]
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "it is not running"
