@@ -42,6 +42,7 @@ KINDS: Final = {
     "run.advance": "the run that the row names, of its school",
     "schedule.slot": "the slot that the row names, of its school",
     "login.wps": "the state that the row names, of its school",
+    "plan.make": "the plan that the row names, of its school",
 }
 """Every kind of task."""
 
