@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, insert, select
 import actors.attendance
 import actors.identity
 import actors.lanes
+import actors.plans
 import actors.schedules
 import actors.sync  # noqa: F401 (they register what is looked at here)
 from actors import queues
