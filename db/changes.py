@@ -261,11 +261,6 @@ def count_to_make(connection: Connection, *, tenant: str) -> int:
     return int(connection.execute(select(func.count()).select_from(touched).where(*where)).scalar_one())
 
 
-def any_touched(connection: Connection, *, tenant: str) -> bool:
-    """Whether a touched offering still waits for a run to carry it out."""
-    return connection.execute(select(touched.c.term).where(touched.c.tenant_id == tenant).limit(1)).first() is not None
-
-
 def settle(connection: Connection, *, tenant: str, up_to: int, limit: int = 500) -> int:
     """Everything was carried out as of the import `up_to`; returns how many were forgotten, fewer than `limit` at last."""
     where = (touched.c.tenant_id == tenant, touched.c.import_no <= up_to)

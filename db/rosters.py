@@ -120,13 +120,6 @@ def in_timetable(connection: Connection, session_ids: Sequence[str], *, tenant: 
     return set(connection.execute(select(sessions.c.id).where(*where)).scalars())
 
 
-def rooms_of(connection: Connection, row: AnyRow) -> list[tuple[str, str, str]]:
-    """Campus, building and room of each place where the session of a roster is held."""
-    where = (sessions.c.tenant_id == row.tenant_id, sessions.c.term == row.term, sessions.c.id == row.session_id)
-    said = connection.execute(select(sessions.c.rooms).where(*where)).scalar_one_or_none()
-    return [tuple(one) for one in json.loads(said or "[]")]
-
-
 def rooms_of_all(
     connection: Connection, session_ids: Collection[str], *, tenant: str
 ) -> dict[str, list[tuple[str, str, str]]]:

@@ -123,18 +123,6 @@ def _revoke(connection: Connection, tenant: str, where: Any, reason: str, now: i
     return int(hit.rowcount)
 
 
-def of_login(connection: Connection, *, tenant: str, login_id: str, now: int, limit: int = 50) -> list[AnyRow]:
-    """The sign-ins of a login that have not ended, newest first."""
-    statement = (
-        select(token_families)
-        .where(token_families.c.tenant_id == tenant, token_families.c.login_id == login_id)
-        .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > now)
-        .order_by(token_families.c.created_ms.desc())
-        .limit(limit)
-    )
-    return list(connection.execute(statement))
-
-
 def take_back(connection: Connection, *, tenant: str, jti: str, reason: str, ends_ms: int) -> bool:
     """Refuse one token from now on; False where it was already. Of several who use up a ticket together, one gets True."""
     row = {"tenant_id": tenant, "jti": jti, "reason": reason, "ends_ms": ends_ms}

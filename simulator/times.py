@@ -5,7 +5,7 @@ client must compare instants and not texts. A `date` is a whole day of that zone
 """
 
 import re
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -77,8 +77,3 @@ def is_calendar_time(value: Any, where: str) -> None:
 def as_json(moment: Moment) -> dict[str, str]:
     """The time object of an answer."""
     return {"date": moment.text} if moment.all_day else {"datetime": moment.text}
-
-
-def from_epoch_s(at_s: float) -> str:
-    """An instant as the service writes it."""
-    return datetime.fromtimestamp(at_s, UTC).astimezone(ZONE).isoformat()

@@ -37,16 +37,11 @@ def _rules(values: dict[str, Any]) -> Rules:
     return Rules(**said, version=crc32(json.dumps(said, sort_keys=True).encode()) >> 1)
 
 
-def fence_of(tx: Connection, rooms: Sequence[Room], rules: Rules, *, tenant: str) -> Fence | None:
-    """Where the session's rooms are: the room's own fence, else its building's, else a circle around its point. None where
-    nothing is known of any of them."""
-    return fences_of(tx, {"": (rooms, rules)}, tenant=tenant)[""]
-
-
 def fences_of(
     tx: Connection, wanted: Mapping[str, tuple[Sequence[Room], Rules]], *, tenant: str
 ) -> dict[str, Fence | None]:
-    """The same for many sessions, in two statements."""
+    """Where the rooms of each session are: a room's own fence, else its building's, else a circle around its point; None where
+    nothing is known of any of them. In two statements."""
     asked = sorted({(xq, lq[:100], room[:100]) for rooms, _ in wanted.values() for xq, lq, room in rooms})
     fences, points = check_in_rules.places_of(tx, asked, tenant=tenant)
     drawn = {(row.xq, row.lq, row.room): row for row in fences}

@@ -140,7 +140,7 @@ def change(
 
 def refuse_no_way_in(tx: Connection, tenant: str | None) -> None:
     """Raise `NoWayIn` where nobody could sign in any more as things are in this transaction; None: in some school."""
-    for one in [tenant] if tenant is not None else tenants.every(tx):
+    for one in [tenant] if tenant is not None else tenants.all_ids(tx):
         on = read(tx, sorted(_WAYS), tenant=one)
         wps = on["sign_in.wps"][0] and tenants.app_of(tx, tenant=one)
         if not (on["sign_in.password"][0] or wps or any(row.enabled for row in login_states.providers(tx, tenant=one))):

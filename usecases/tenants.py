@@ -76,11 +76,6 @@ def only(connection: Connection) -> str | None:
     return str(found[0]) if len(found) == 1 else None
 
 
-def every(connection: Connection) -> list[str]:
-    """All tenants."""
-    return list(connection.execute(select(tenants.c.id).order_by(tenants.c.id)).scalars())
-
-
 def lock(connection: Connection, *, tenant: str) -> None:
     """Let nobody else change the tenant until the unit ends."""
     connection.execute(select(tenants.c.id).where(tenants.c.id == tenant).with_for_update())

@@ -439,12 +439,6 @@ def _as_sent(course: Course, people: dict[str, str], heads: Mapping[str, plannin
     return sent == roll_hash(people) and (members is None or members.settled)
 
 
-def _unwanted(state: State, calendar: str, operations: Sequence[Operation]) -> list[str]:
-    """The dead letters of a calendar that are not put again by these operations."""
-    again = {one.target for one in operations}
-    return sorted(target for target, group in state.dead.items() if group == calendar and target not in again)
-
-
 def _keep_lanes(tx: Connection, tenant: str, plans: Sequence[CoursePlan]) -> None:
     """A course keeps its first lane for the term, so that two lanes never write to one calendar."""
     by_term: dict[str, dict[str, str]] = {}
