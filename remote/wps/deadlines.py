@@ -47,14 +47,24 @@ _current = threading.local()
 
 
 @contextmanager
-def bounded(deadline: Deadline) -> Iterator[None]:
-    """Every socket operation of this thread inside the block ends by `deadline`."""
-    before = getattr(_current, "deadline", None)
-    _current.deadline = deadline
+def bounded(deadline: Deadline, *, sent: Callable[[], None] | None = None) -> Iterator[None]:
+    """Every socket operation of this thread inside the block ends by `deadline`.
+
+    `sent` is told once, when a request has been handed to the system and its answer is waited for.
+    """
+    before = getattr(_current, "deadline", None), getattr(_current, "sent", None)
+    _current.deadline, _current.sent = deadline, sent
     try:
         yield
     finally:
-        _current.deadline = before
+        _current.deadline, _current.sent = before
+
+
+def _tell_sent() -> None:
+    sent: Callable[[], None] | None = getattr(_current, "sent", None)
+    if sent is not None:
+        _current.sent = None
+        sent()
 
 
 def _left_s(over: type[Exception]) -> float:
@@ -79,6 +89,7 @@ class BoundedStream(httpcore.NetworkStream):
             # A server may refuse a request before it has read all of it: its answer is worth more than our error.
             with suppress(httpcore.WriteError):
                 self._flush()
+            _tell_sent()
         self._sock.settimeout(_left_s(httpcore.ReadTimeout))
         try:
             return self._sock.recv(max_bytes)

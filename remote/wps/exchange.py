@@ -91,12 +91,14 @@ class Exchange:
         body: bytes,
         deadline: Deadline,
         before_first_byte: Callable[[], None] | None = None,
+        after_last_byte: Callable[[], None] | None = None,
         lose_answer: Callable[[bool], bool] = _keep_answer,
     ) -> RawAnswer:
         """Send one request and read its answer; `target` is path and query, sent exactly as given.
 
         `before_first_byte` runs on an open connection, right before the first byte; what it raises goes through
-        unchanged and nothing is sent. `lose_answer` is asked when an answer begins (False) and when it is whole (True), and
+        unchanged and nothing is sent. `after_last_byte` runs when all of the request has left, while its answer is waited
+        for; it must be quick and raise nothing. `lose_answer` is asked when an answer begins (False) and when it is whole (True), and
         may say that it is lost on the way. Raises ExchangeError for everything else that is not a whole answer, and
         ValueError for a target that would not arrive as it was signed.
         """
@@ -116,7 +118,7 @@ class Exchange:
         request = self._request(method, target, headers, body)
         request.extensions = {"trace": trace, "timeout": {"pool": max(deadline.left_s(), 0.0)}}
         try:
-            with bounded(deadline):
+            with bounded(deadline, sent=after_last_byte):
                 answer = self._exchange(request)
             if lose_answer(True):
                 raise httpcore.ReadError("the answer was lost")

@@ -64,7 +64,8 @@ _BLOCK_ONLY: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """Leave for one call, to be made after `wait_ms`. `guard` raises GuardRefused when the call must not go out.
+    """Leave for one call, to be made after `wait_ms`. `guard` raises GuardRefused when the call must not go out; `sent` is
+    told when it has gone out, and its answer is waited for.
 
     `trip` and `doubted` are the breaker's: which time between two outages this is, and whether it waits for good news.
     """
@@ -74,6 +75,7 @@ class Admitted:
     epoch: int
     wait_ms: int
     guard: Callable[[], None] | None = None
+    sent: Callable[[], None] | None = None
     trip: int = 0
     doubted: bool = False
 
@@ -216,6 +218,7 @@ class Transport:
                 body=call.body,
                 deadline=deadline,
                 before_first_byte=lambda: _before_first_byte(on),
+                after_last_byte=on.sent,
                 lose_answer=_lose_answer,
             )
         except ExchangeError as error:

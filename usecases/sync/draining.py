@@ -10,7 +10,8 @@ The result is written together with the next intent, so that a lane pays one com
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -180,21 +181,27 @@ class _Drain:
             # Its jobs were put again since they were read; the admission stays with us for the next.
             return self._choose()
         failpoint("lanes.after_intent")
-        guarded = replace(on, guard=self._guard(before))
         run_id = ready.wanted[0].run_id
         came_by = self._origin(run_id)
-        # The choosing goes aside and not the call: nobody has to be woken between an answer and the next request.
-        chosen = self._executor.submit(self._choose, ready.ref.group_id)
+        chosen: list[Future[Work | None]] = []
+
+        def choose_aside() -> None:
+            # Not before the request has left: whoever is woken takes the interpreter, and the call would wait for it. The
+            # choosing goes aside and not the call: nobody has to be woken between an answer and the next request.
+            with suppress(RuntimeError):  # the process stops
+                chosen.append(self._executor.submit(self._choose, ready.ref.group_id))
+
+        guarded = replace(on, guard=self._guard(before), sent=choose_aside)
         try:
             with continued(came_by, otherwise=run_id or "-", run_id=run_id):
                 outcome = send(self._deps.remote.client, guarded, ready)
         finally:
-            wait((chosen,))
+            wait(chosen)
         self.calls += 1
         self._holding.step()
         self._learnt.from_call(ready, outcome)
         self._finished = (ready, outcome)
-        return chosen.result()
+        return chosen[0].result() if chosen else self._choose(ready.ref.group_id)
 
     def _origin(self, run_id: str | None) -> Origin:
         return origins.of_run(self._deps.engine, run_id, tenant=self._scope.tenant)
