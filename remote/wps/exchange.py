@@ -98,8 +98,8 @@ class Exchange:
 
         `before_first_byte` runs on an open connection, right before the first byte; what it raises goes through
         unchanged and nothing is sent. `after_last_byte` runs when all of the request has left, while its answer is waited
-        for; it must be quick and raise nothing. `lose_answer` is asked when an answer begins (False) and when it is whole (True), and
-        may say that it is lost on the way. Raises ExchangeError for everything else that is not a whole answer, and
+        for; it must be quick and raise nothing. `lose_answer` is asked when an answer begins (False) and when it is whole
+        (True), and may say that it is lost on the way. Raises ExchangeError for everything else that is not a whole answer, and
         ValueError for a target that would not arrive as it was signed.
         """
         sent = False

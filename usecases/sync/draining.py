@@ -36,7 +36,7 @@ from usecases.sync.counting import count_call
 from usecases.sync.failures import GO_ON, Rest
 from usecases.sync.learning import Learnt
 from usecases.sync.recording import Scope
-from usecases.sync.sending import send
+from usecases.sync.sending import packed, send
 from usecases.sync.work import Burying, Call, Closing, Outcome, Settling, Verifying, Work
 
 T = TypeVar("T")
@@ -390,7 +390,8 @@ class _Drain:
     def _choose(self, busy: str | None = None) -> Work | None:
         with reading(self._deps.engine) as connection:
             key = {"tenant": self._scope.tenant, "lane": self._scope.lane}
-            return choose(connection, **key, sizes=self._learnt.sizes, busy=busy)
+            found = choose(connection, **key, sizes=self._learnt.sizes, busy=busy)
+        return packed(self._deps.remote.client, found) if isinstance(found, Call) else found
 
     def give_back_slot(self) -> None:
         """Return the limiter's slot of the last call."""

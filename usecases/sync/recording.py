@@ -68,7 +68,7 @@ def _only(call: Call, job_ids: set[str]) -> Call:
         return call
     kept = [index for index, one in enumerate(call.wanted) if one.job_id in job_ids]
     bodies = tuple(call.bodies[index] for index in kept) if call.bodies else ()
-    return replace(call, wanted=tuple(call.wanted[index] for index in kept), bodies=bodies)
+    return replace(call, wanted=tuple(call.wanted[index] for index in kept), bodies=bodies, packed=None)
 
 
 def _intents(call: Call) -> list[IntentRow]:

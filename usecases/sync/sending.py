@@ -1,6 +1,7 @@
 """One call to WPS, and what came of it. Nothing is written here and nothing is repeated."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from domain.outcomes import is_definite
@@ -28,6 +29,15 @@ def send(client: WpsClient, on: Admitted, call: Call) -> Outcome:
         return Failed(error)
     except WpsError as error:
         return Failed(error)
+
+
+def packed(client: WpsClient, call: Call) -> Call:
+    """The call with what it sends spelled out, where that is much. What cannot be spelled fails when it is sent."""
+    if call.kind != "event" or call.verb is not Verb.CREATE:
+        return call
+    with suppress(WpsError):
+        return replace(call, packed=client.pack_events(call.bodies))
+    return call
 
 
 def _names_an_item(call: Call) -> bool:
@@ -72,8 +82,9 @@ def _event(client: WpsClient, on: Admitted, call: Call) -> Done:
 def _created(client: WpsClient, on: Admitted, call: Call) -> Done:
     """Answers are matched by marker, never by position: WPS promises no order."""
     by_marker = {one.mirrored.marker: one.target for one in call.wanted if one.mirrored is not None}
-    made = client.create_events(on, call.calendar_id, call.bodies)
-    return Done({by_marker[event.marker]: event.id for event in made if event.marker in by_marker})
+    made = client.create_events(on, call.calendar_id, call.bodies, packed=call.packed)
+    found = ((by_marker.get(event.marker), event.id) for event in made)
+    return Done({target: id_ for target, id_ in found if target is not None})
 
 
 def _users(client: WpsClient, on: Admitted, call: Call) -> Done:

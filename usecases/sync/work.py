@@ -25,6 +25,7 @@ class Call:
     roll_hash: str = ""
     codes: tuple[str, ...] = ()
     walk: Walk | None = None
+    packed: bytes | None = None  # the bodies as they are sent, where that was made ahead
 
     @property
     def writes(self) -> bool:
