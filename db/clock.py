@@ -6,6 +6,8 @@ from sqlalchemy import BigInteger, Connection, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from db.spelled import Spelled
+
 
 class db_now_ms(FunctionElement[int]):
     """Milliseconds since 1970 UTC by the database's clock, one spelling per dialect."""
@@ -26,9 +28,9 @@ def _mysql(_element: Any, _compiler: Any, **_: Any) -> str:
     return "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"
 
 
-_NOW = select(db_now_ms())
+_NOW = Spelled(select(db_now_ms()))
 
 
 def now_ms(connection: Connection) -> int:
     """The database's time, milliseconds UTC."""
-    return int(connection.execute(_NOW).scalar_one())
+    return int(_NOW.run(connection, {}).scalar_one())

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from db import dead_letters, failures, run_counts
 from db.clock import db_now_ms, now_ms
+from db.spelled import Spelled
 from db.tables import AnyRow, jobs, mirror
 from db.upsert import insert_rows
 from domain.jobs import HELD, OnPut, on_put, state_after_put
@@ -314,7 +315,7 @@ def _block_under_dead(connection: Connection, puts: Sequence[Put], *, tenant: st
 
 # For jobs that are named by their ids. An index of the tenant, which SQLite prefers to a list of ids, has every job.
 OF_TENANT = jobs.c.tenant_id.concat("") == bindparam("b_tenant")
-_CLOSE = (
+_CLOSE = Spelled(
     update(jobs)
     .where(
         OF_TENANT,
@@ -322,7 +323,8 @@ _CLOSE = (
         jobs.c.rev == bindparam("b_rev"),
         jobs.c.state == "queued",
     )
-    .values(state=bindparam("b_state"), open_key=None, finished_ms=db_now_ms())
+    .values(state=bindparam("b_state"), open_key=None, finished_ms=db_now_ms()),
+    listed="b_ids",
 )
 
 
@@ -333,7 +335,7 @@ def close(connection: Connection, closed: Sequence[tuple[str, int]], *, tenant: 
         by_rev.setdefault(rev, []).append(job_id)
     gone: set[str] = set()
     for rev, ids in by_rev.items():
-        hit = connection.execute(_CLOSE, {"b_tenant": tenant, "b_ids": ids, "b_rev": rev, "b_state": state})
+        hit = _CLOSE.run(connection, {"b_tenant": tenant, "b_ids": ids, "b_rev": rev, "b_state": state})
         if hit.rowcount == len(ids):
             gone.update(ids)
         else:

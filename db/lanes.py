@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from db.clock import db_now_ms, now_ms
 from db.jobs import SCHEMA_VER
+from db.spelled import Spelled
 from db.tables import jobs, lanes, mirror
 from db.upsert import insert_missing
 from domain.jobs import HELD
@@ -114,7 +115,7 @@ _MINE = (
     lanes.c.fence == bindparam("b_fence"),
 )
 _ENTER = update(lanes).where(*_MINE).values(effects=lanes.c.effects + 1)
-_ENTER_GOING = _ENTER.where(lanes.c.paused.is_(False))
+_ENTER_GOING = Spelled(_ENTER.where(lanes.c.paused.is_(False)))
 _KEEP_SIZES = update(lanes).where(*_MINE).values(event_list=bindparam("b_event"), member_list=bindparam("b_members"))
 
 
@@ -125,7 +126,7 @@ def enter(connection: Connection, held: Held) -> bool:
     is not, which the same statement can tell.
     """
     key = {"b_tenant": held.tenant, "b_lane": held.lane, "b_fence": held.fence}
-    if connection.execute(_ENTER_GOING, key).rowcount == 1:
+    if _ENTER_GOING.run(connection, key).rowcount == 1:
         return False
     if connection.execute(_ENTER, key).rowcount != 1:
         raise FenceLost(f"lane {held.lane} is no longer held with fence {held.fence}")

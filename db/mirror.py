@@ -15,6 +15,7 @@ from sqlalchemy.sql.functions import Function
 
 from db.clock import db_now_ms, now_ms
 from db.jobs import OF_TENANT, SCHEMA_VER
+from db.spelled import Spelled
 from db.tables import AnyRow, jobs, members, mirror
 from db.upsert import update_rows
 from domain.settlement import Intent, Mirrored, Verb
@@ -91,10 +92,10 @@ _KEY = (
 )
 _ONE = select(mirror).where(*_KEY)
 _PARK = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"))
-_DOUBT = update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"), settle_at=bindparam("b_until"))
-_FREE = update(mirror).where(*_KEY).values(parked_until=0, settle_at=None)
+_DOUBT = Spelled(update(mirror).where(*_KEY).values(parked_until=bindparam("b_until"), settle_at=bindparam("b_until")))
+_FREE = Spelled(update(mirror).where(*_KEY).values(parked_until=0, settle_at=None))
 _calendar = mirror.alias("calendar")
-_UNSETTLED = (
+_UNSETTLED = Spelled(
     select(_packed(mirror.c.term, mirror.c.group_id, *_VALUES))
     .where(
         # Few calendars are in doubt: found by their time. An index of the tenant, which SQLite prefers, has every row.
@@ -107,7 +108,7 @@ _UNSETTLED = (
     .order_by(mirror.c.settle_at)
     .limit(1)
 )
-_NEXT_JOB = (
+_NEXT_JOB = Spelled(
     select(_packed(jobs.c.term, jobs.c.group_id, *(_calendar.c[one.name] for one in _VALUES)))
     .join(
         _calendar,
@@ -124,7 +125,8 @@ _NEXT_JOB = (
         jobs.c.schema_ver <= SCHEMA_VER,
         jobs.c.group_id != bindparam("b_busy"),
         or_(
-            jobs.c.kind.in_(("users", "walk")),
+            jobs.c.kind == "users",
+            jobs.c.kind == "walk",
             (_calendar.c.parked_until <= bindparam("b_now"))
             & or_(_calendar.c.state == "live", jobs.c.kind == "calendar"),
         ),
@@ -142,7 +144,7 @@ def due_group(
     the one of the most urgent due job. `busy` is left out."""
     where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": busy or _NONE_BUSY}
     for statement, settle in ((_UNSETTLED, True), (_NEXT_JOB, False)):
-        found = connection.execute(statement, where).scalar()
+        found = statement.run(connection, where).scalar()
         if found is not None:
             term, group_id, *values = json.loads(found)
             calendar = _mirrored(values) if values[0] is not None else None
@@ -161,7 +163,7 @@ _JOB = (
     jobs.c.desired_hash, jobs.c.run_id, jobs.c.last_error, jobs.c.error_code, jobs.c.tier,
 )  # fmt: skip
 _ORDER = {"calendar": 0, "members": 1, "event": 2}
-_DUE_JOBS = (
+_DUE_JOBS = Spelled(
     select(_packed(*_JOB, *_VALUES))
     .join(
         mirror,
@@ -187,7 +189,7 @@ def due_jobs(
 ) -> list[Wanted]:
     """The due jobs of one calendar in the order in which they go, with their mirror rows."""
     key = {"b_tenant": tenant, "b_lane": lane, "b_group": ref.group_id}
-    rows = connection.execute(_DUE_JOBS, {**key, "b_now": now, "b_limit": limit}).scalars()
+    rows = _DUE_JOBS.run(connection, {**key, "b_now": now, "b_limit": limit}).scalars()
     return [_wanted(json.loads(row)) for row in rows]
 
 
@@ -205,11 +207,12 @@ _QUEUED = (
     jobs.c.state == "queued",
 )
 _STILL_WANTED = select(jobs.c.id, jobs.c.rev).where(*_QUEUED).order_by(jobs.c.id).with_for_update()
-_HOW_MANY_AT = (
+_HOW_MANY_AT = Spelled(
     select(func.count(), db_now_ms())
     .select_from(jobs)
     .where(*_QUEUED, jobs.c.rev == bindparam("b_rev"))
-    .with_for_update()
+    .with_for_update(),
+    listed="b_ids",
 )
 
 
@@ -222,7 +225,7 @@ def still_wanted(connection: Connection, revs: Mapping[str, int], *, tenant: str
     if len(seen) == 1:
         # The usual case, without fetching a row for each: all are as they were read.
         key = {"b_tenant": tenant, "b_ids": ids, "b_rev": seen.pop()}
-        count, now = connection.execute(_HOW_MANY_AT, key).one()
+        count, now = tuple(_HOW_MANY_AT.run(connection, key).one())
         if count == len(ids):
             return set(ids), int(now)
     rows = connection.execute(_STILL_WANTED, {"b_tenant": tenant, "b_ids": ids}).all()
@@ -249,12 +252,12 @@ def park_group(connection: Connection, *, tenant: str, term: str, group_id: str,
 
 def doubt_group(connection: Connection, *, tenant: str, term: str, group_id: str, until: int) -> None:
     """The calendar has open intents, whose outcome can be read off WPS from `until` on; nothing is sent before."""
-    connection.execute(_DOUBT, {"b_tenant": tenant, "b_term": term, "b_target": group_id, "b_until": until})
+    _DOUBT.run(connection, {"b_tenant": tenant, "b_term": term, "b_target": group_id, "b_until": until})
 
 
 def free_group(connection: Connection, *, tenant: str, term: str, group_id: str) -> None:
     """No intent of the calendar is open any more."""
-    connection.execute(_FREE, {"b_tenant": tenant, "b_term": term, "b_target": group_id})
+    _FREE.run(connection, {"b_tenant": tenant, "b_term": term, "b_target": group_id})
 
 
 _NO_INTENT: dict[str, Any] = {

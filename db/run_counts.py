@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from db.spelled import Spelled
 from db.tables import run_counts
 from db.upsert import insert_missing, insert_rows
 
 ALL_LANES = "*"  # of runs long over
 FIELDS = ("planned", "done", "failed", "superseded")
-_ADD = (
+_ADD = Spelled(
     update(run_counts)
     .where(
         run_counts.c.run_id == bindparam("b_run"),
@@ -27,11 +28,11 @@ def add(connection: Connection, *, run_id: str, lane: str, kind: str, **by: int)
         return
     counts = {f"b_{name}": by.get(name, 0) for name in FIELDS}
     values = {"b_run": run_id, "b_lane": lane, "b_kind": kind, **counts}
-    if connection.execute(_ADD, values).rowcount == 1:
+    if _ADD.run(connection, values).rowcount == 1:
         return
     zero = dict.fromkeys(FIELDS, 0)
     insert_missing(connection, run_counts, [{"run_id": run_id, "lane": lane, "kind": kind, **zero}])
-    connection.execute(_ADD, values)
+    _ADD.run(connection, values)
 
 
 def add_planned(connection: Connection, *, run_id: str, planned: Mapping[tuple[str, str], int]) -> None:

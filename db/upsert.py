@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, TextClause, text
+from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import mysql, sqlite
 
 Row = Mapping[str, Any]
@@ -143,9 +143,9 @@ def _update(
     varying = {name: values for name, values in fields.items() if name not in equal}
     keys = [row[key] for row in rows]
     if connection.dialect.name == "sqlite":
-        statement = _update_on_sqlite(table, (*same, key), tuple(varying), tuple(equal), missing)
+        sql = _update_on_sqlite(table, (*same, key), tuple(varying), tuple(equal), missing)
         listed = json.dumps(list(zip(*([v] * len(keys) for v in same.values()), keys, *varying.values(), strict=True)))
-        connection.execute(statement, {"listed": listed, **{f"also_{name}": value for name, value in equal.items()}})
+        connection.exec_driver_sql(sql, (*equal.values(), listed))
         return
     sql = _update_on_mysql(table, (*same, key), tuple(varying), tuple(equal), missing, len(keys))
     chosen = [one for values in varying.values() for pair in zip(keys, values, strict=True) for one in pair]
@@ -155,14 +155,14 @@ def _update(
 @lru_cache(maxsize=64)
 def _update_on_sqlite(
     table: Table, keys: tuple[str, ...], fields: tuple[str, ...], also: tuple[str, ...], missing: str | None
-) -> TextClause:
+) -> str:
     name = table.name
     given = {column: f"json_extract(given.value, '$[{at}]')" for at, column in enumerate((*keys, *fields))}
-    assigned = ", ".join([*(f"{f} = {given[f]}" for f in fields), *(f"{a} = :also_{a}" for a in also)])
+    assigned = ", ".join([*(f"{f} = {given[f]}" for f in fields), *(f"{a} = ?" for a in also)])
     # The whole key comes from the list, so that reading the table first and the list for each row looks as bad as it is.
     where = " AND ".join(f"{name}.{column} = {given[column]}" for column in keys)
     where += f" AND {name}.{missing} IS NULL" if missing else ""
-    return text(f"UPDATE {name} SET {assigned} FROM json_each(:listed) AS given WHERE {where}")  # noqa: S608 (our names)
+    return f"UPDATE {name} SET {assigned} FROM json_each(?) AS given WHERE {where}"  # noqa: S608 (our names)
 
 
 @lru_cache(maxsize=512)
