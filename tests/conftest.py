@@ -24,7 +24,7 @@ hypothesis.settings.load_profile("suite")
 pytest_plugins = ["tests.fixtures_stores", "tests.fixtures_tenants", "tests.fixtures_unpickling"]
 
 # Most of what there is are modules and tests, which stay: looking through them all for garbage took a fifth of the suite.
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(50_000, 5, 5)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
