@@ -5,7 +5,6 @@ from db.tables.attendance import (
     attendance_facts,
     attendance_roster,
     attendance_roster_detail,
-    attendance_stats,
     checkin_records,
     geofences,
 )
@@ -34,6 +33,7 @@ from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.sources import alarms, import_sources, opt_outs, sources
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
+from db.tables.statistics import attendance_drift, attendance_recounts, attendance_roster_teachers, attendance_stats
 from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
 from db.tables.verification import discrepancies, verifications
@@ -45,9 +45,12 @@ __all__ = [
     "alarms",
     "answers",
     "api_keys",
+    "attendance_drift",
     "attendance_facts",
+    "attendance_recounts",
     "attendance_roster",
     "attendance_roster_detail",
+    "attendance_roster_teachers",
     "attendance_stats",
     "audit",
     "calendar_feeds",

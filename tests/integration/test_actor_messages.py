@@ -39,6 +39,7 @@ ACTORS: Final = {
 """Every actor, and what it takes from a message. An actor that is not here does as it is told by whoever reaches Redis."""
 
 KINDS: Final = {
+    "attendance.recount": "the recount that the row names, of its school",
     "checkin": "the check-in of the row, in its school",
     "run.advance": "the run that the row names, of its school",
     "schedule.slot": "the slot that the row names, of its school",
