@@ -137,10 +137,15 @@ def _in(keys: Collection[Key]) -> ColumnElement[bool]:
     return tuple_(*_columns()).in_([tuple(key) for key in sorted(keys)])
 
 
-def _about(kind: str) -> list[ColumnElement[bool]]:
+def about(kind: str) -> list[ColumnElement[bool]]:
     """The sums about a kind of subject; those of students in courses are about the students."""
     free = {_COLUMN[kind], "period"} | ({"course_id"} if kind == USER else set())
     return [_stats[_COLUMN[kind]] != "", *(_stats[name] == "" for name in _KEY if name not in free)]
+
+
+def of_pair(course: str) -> list[ColumnElement[bool]]:
+    """The sums of students in a course."""
+    return [_stats.course_id == course, _stats.user_id != "", _stats.teacher_id == "", _stats.college == ""]
 
 
 def stored(
@@ -150,7 +155,7 @@ def stored(
     where = [
         _stats.tenant_id == tenant,
         _stats.xnxq == term,
-        *_about(kind),
+        *about(kind),
         _stats[_COLUMN[kind]].in_(sorted(subjects)),
     ]
     where += [] if periods is None else [periods]
@@ -230,8 +235,8 @@ def subjects_after(connection: Connection, kind: str, after: str, *, tenant: str
     where = (table.c.tenant_id == tenant, table.c.term == term, column > after)
     there = connection.execute(select(column).where(*where).distinct().order_by(column).limit(limit)).scalars()
     mine = _stats[_COLUMN[kind]]
-    about = (_stats.tenant_id == tenant, _stats.xnxq == term, *_about(kind), mine > after)
-    summed = connection.execute(select(mine).where(*about).distinct().order_by(mine).limit(limit)).scalars()
+    mine_only = (_stats.tenant_id == tenant, _stats.xnxq == term, *about(kind), mine > after)
+    summed = connection.execute(select(mine).where(*mine_only).distinct().order_by(mine).limit(limit)).scalars()
     return sorted({*there, *summed})[:limit]
 
 
@@ -246,7 +251,7 @@ def college_days_after(
     ):
         behind = or_(one > college, and_(one == college, when > day))
         where = [table.c.tenant_id == tenant, xnxq == term, behind]
-        where += [*_about(COLLEGE), is_day()] if table is attendance_stats else []
+        where += [*about(COLLEGE), is_day()] if table is attendance_stats else []
         rows = connection.execute(select(one, when).where(*where).distinct().order_by(one, when).limit(limit))
         found |= {(row[0], row[1]) for row in rows}
     return sorted(found)[:limit]

@@ -101,6 +101,7 @@ _LIST = (
     Config("checkin.offline_minutes", int, 10, _COURSE, "离线补交分钟数", "an offline phone is believed so long", 0, 240),
     Config("checkin.check_in_over_leave", bool, False, _COURSE, "请假后到课算出勤", "who comes in spite of a leave is present"),
     Config("checkin.checkout_required", bool, False, _COURSE, "是否检查早退", "leaving without a check-out is early"),
+    Config("attendance.leave_counts", bool, False, _SCHOOL, "请假计入出勤率分母", "leave counts among the classes of a rate"),
     Config("sign_in.password", bool, True, _SCHOOL, "允许密码登录", "whether passwords are accepted"),
     Config("sign_in.wps", bool, True, _SCHOOL, "允许 WPS 登录", "whether WPS accounts are accepted"),
     Config("sign_in.people", bool, True, _SCHOOL, "名单内人员首次登录即开户", "listed people get a login when they first come"),

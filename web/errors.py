@@ -30,6 +30,7 @@ from usecases import (
     logins,
     marks,
     opt_outs,
+    recounts,
     sso,
     teacher_windows,
 )  # fmt: skip
@@ -129,6 +130,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "details 说明了原因和可行的操作；没有任何更改", "The details say why, and what can be done; nothing was changed"),
     "EXPORT_TOO_LONG": Problem(409, CONFLICT, "行数过多，无法导出为 XLSX", "There are too many rows for an XLSX file",
         "请使用 format=csv，或缩小范围", "Take format=csv, or export less"),
+    "RECOUNT_ENDED": Problem(409, CONFLICT, "这次重算已经结束", "The recount has ended already",
+        "没有任何更改；details 说明了它的状态", "Nothing was changed; the details say how it ended"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -278,6 +281,8 @@ def _busy(error: Busy) -> ApiError:
 _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (Refused, _refused),
     (Busy, _busy),
+    (recounts.UnknownRecount, lambda _: ApiError("NOT_FOUND")),
+    (recounts.NotWorking, _told("RECOUNT_ENDED")),
     (teacher_windows.UnknownClass, lambda _: ApiError("NOT_FOUND")),
     (teacher_windows.ClassOver, _told("CLASS_OVER")),
     (marks.UnknownStudents, _told("NOT_ON_ROSTER", "marks")),

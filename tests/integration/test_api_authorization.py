@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from bootstrap.settings import Settings
 from db.engine import reading
 from db.tables import metadata
 from tests.integration.api_check_in_table import CHECK_IN_BODIES, CHECK_INS
@@ -127,6 +129,12 @@ EXPECTED: dict[str, dict[str, str]] = {
     "GET /feeds/<school>/<token>.ics": dict.fromkeys(ROLES.values(), "*"),
     "GET /api/v1/audit": {"admin": "*", "platform": "*"},
 }
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Everybody asks for everything at once."""
+    return replace(settings, user_limit_per_min=10**6, ip_limit_per_min=10**6)
 
 
 def routes(api: Api) -> dict[str, Route]:

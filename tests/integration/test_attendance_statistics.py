@@ -174,13 +174,13 @@ def deps(here: School) -> Iterator[Deps]:
     yield replace(deps_of(here.engine), tenant=TENANT)
 
 
-def claimed(deps: Deps, claim: str) -> Task:
+def claimed(deps: Deps, claim: str, tenant: str = TENANT) -> Task:
     with unit(deps.engine) as tx:
         tx.execute(update(jobs).where(jobs.c.kind == recounts.KIND).values(run_at=0))
         job_id = tx.execute(
             select(jobs.c.id).where(jobs.c.kind == recounts.KIND, jobs.c.state == "queued")
         ).scalar_one()
-        task = tasks.claim_task(tx, tenant=TENANT, job_id=job_id, claim=claim, visibility_ms=15_000, max_attempts=5)
+        task = tasks.claim_task(tx, tenant=tenant, job_id=job_id, claim=claim, visibility_ms=15_000, max_attempts=5)
     assert task is not None
     return task
 

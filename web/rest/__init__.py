@@ -25,9 +25,11 @@ from web.rest import (
     metrics,
     plans,
     quarantine,
+    recounts,
     runs,
     schedules,
     sources,
+    statistics,
 )
 from web.routes import Feature
 
@@ -54,6 +56,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     check_ins.feature,
     classes.feature,
     attendance.feature,
+    statistics.feature,
+    recounts.feature,
     exports.feature,
     logins.feature,
     api_keys.feature,

@@ -24,6 +24,7 @@ from web.paging import page_meta
 from web.policy import needs, needs_some
 from web.rest.classes import after_of, counts_of, cursor_for, entry_of
 from web.rest.courses import code_of, course_of, course_row, person_of
+from web.rest.statistics import SHORT, rates_of
 from web.routes import Feature
 from web.schemas import attendance as shapes
 from web.schemas import courses as course_shapes
@@ -33,10 +34,6 @@ feature = Feature("attendance", "考勤记录与统计 records and statistics of
 _CSV: Final = "text/csv"
 _PAGE: Final = 1_000
 _HEAD: Final = ("学号", "姓名", "课程", "日期", "开始", "状态", "签到时间", "方式", "来源")
-_SHORT: Final = {
-    "total": "total_classes", "attended": "attended_classes", "absent": "absence_classes", "leave": "leave_classes",
-    "review": "review_classes", "late": "late_classes", "early": "early_leave_classes",
-}  # fmt: skip
 
 
 @feature.get("/checkins", needs_some("check_in.read"), items=shapes.RollEntry)
@@ -68,6 +65,7 @@ def show_course_attendance(path: course_shapes.CoursePath) -> Answer:
     with reading(site.deps().engine) as tx:
         classes = attendance.rosters_of(tx, course, tenant=tenant)
         stats = _stats(tx, attendance.stats_of(tx, tenant=tenant, term=course.term, course=course.id), tenant)
+        of = rates_of(tx, tenant)
     sums = {_name(one): sum(getattr(row, one) for row in classes) for one in COUNTERS}
     listed = [
         shapes.ClassCounts(
@@ -76,11 +74,10 @@ def show_course_attendance(path: course_shapes.CoursePath) -> Answer:
         )
         for row in classes
     ]  # fmt: skip
-    closed = sum(one.total - one.leave for one in stats)
     shape = shapes.CourseAttendance(
         course_id=course.id,
         counts=shapes.RosterCounts(**sums),
-        rate=_rate(sum(one.attended for one in stats), closed),
+        rate=of(*(sum(getattr(one, name) for one in stats) for name in ("attended", "total", "leave"))),
         classes=listed,
         students=stats,
     )
@@ -100,15 +97,16 @@ def list_attendance_of(path: course_shapes.PersonPath, query: shapes.ReportQuery
 def _stats(tx: Connection, rows: Sequence[AnyRow], tenant: str) -> list[shapes.StudentStats]:
     titles = attendance.titles(tx, [row.course_id for row in rows], tenant=tenant)
     names = attendance.names_of(tx, [row.user_id for row in rows], tenant=tenant)
+    of = rates_of(tx, tenant)
     found = []
     for row in rows:
         course = titles.get((row.xnxq, row.course_id))
-        counts = {name: getattr(row, column) for name, column in _SHORT.items()}
+        counts = {name: getattr(row, column) for name, column in SHORT.items()}
         title = None if course is None else course_title(name=course.name, kcbh=course.kcbh, kkh=course.kkh)
         found.append(
             shapes.StudentStats(
                 student=row.user_id, name=names.get(row.user_id), course_id=row.course_id, course_name=title, term=row.xnxq,
-                rate=_rate(counts["attended"], counts["total"] - counts["leave"]), **counts,
+                rate=of(counts["attended"], counts["total"], counts["leave"]), **counts,
             )
         )  # fmt: skip
     return found
@@ -116,10 +114,6 @@ def _stats(tx: Connection, rows: Sequence[AnyRow], tenant: str) -> list[shapes.S
 
 def _name(counter: str) -> str:
     return counter.removesuffix("_count").removesuffix("_students")
-
-
-def _rate(attended: int, of: int) -> float | None:
-    return round(attended / of, 4) if of > 0 else None
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
