@@ -108,6 +108,8 @@ _LIST = (
     Config("calendar.reminder_minutes", int, 15, _USER, "日程提醒提前分钟", "reminder before a class", 0, 1440),
     Config("user.language", str, "", _USER, "语言(空=跟随浏览器)", "language; empty: the browser's", choices=("", "zh-CN", "en")),
     Config("user.notify_channels", list, ["in_app"], _USER, "通知渠道", "how notices reach one", 0, 10),
+    Config("export.direct_rows", int, 50_000, _SCHOOL, "当场导出 XLSX 的最多行数", "rows of an XLSX made at once", 1, 1_000_000),
+    Config("export.keep_hours", int, 24, _SCHOOL, "导出文件保留小时数", "hours that exported files are kept", 1, 720),
     Config("privacy.location_days", int, 30, _SCHOOL, "坐标保留天数", "days that coordinates are kept", 0, 365),
     Config("privacy.sign_in_days", int, 90, _SCHOOL, "登录记录保留天数", "days that ended sign-ins are kept", 1, 3650),
 )  # fmt: skip

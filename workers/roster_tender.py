@@ -21,7 +21,7 @@ from db.check_in_stream import CheckInStream
 from db.clock import now_ms
 from db.engine import reading
 from observability.log import get_logger
-from usecases import check_in_keys, rosters
+from usecases import check_in_keys, exports, rosters
 
 log = get_logger("rosters")
 
@@ -92,9 +92,10 @@ class RosterTender(threading.Thread):
         log.info("rosters.made", **done)
 
     def _forget(self, now: int) -> None:
-        """Once a night: forget where people were."""
+        """Once a night: forget where people were, and files that nobody may fetch any more."""
         local = datetime.fromtimestamp(now / 1000, self._zone)
         if local.hour != _NIGHT or local.date().isoformat() == self._forgotten:
             return
         self._forgotten = local.date().isoformat()
+        exports.forget(self._engine, tenant=self._tenant)
         rosters.forget_places(self._engine, tenant=self._tenant, now=now)

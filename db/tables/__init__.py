@@ -10,6 +10,7 @@ from db.tables.attendance import (
 )
 from db.tables.base import AnyRow, metadata
 from db.tables.cluster import paused_queues, processes
+from db.tables.exports import export_parts, exports
 from db.tables.feeds import calendar_feeds
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
@@ -60,6 +61,8 @@ __all__ = [
     "config_history",
     "discrepancies",
     "enrolments",
+    "export_parts",
+    "exports",
     "failure_families",
     "failures",
     "geofences",

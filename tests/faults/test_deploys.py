@@ -42,6 +42,7 @@ GOLDEN_V1 = {
         '{"summary": "线性代数", "description": "教师：鲍老师", "start_ms": 1725235200000, "end_ms": 1725240900000,'
         ' "location": "东上院101"}'
     ),
+    "export.make": "{}",
     "login.wps": '{"state": "s1"}',
     "members": '{"offering": "c1", "roll": "some"}',
     "plan.make": "{}",

@@ -30,12 +30,18 @@ CHECK_INS: dict[str, dict[str, str]] = {
     "GET /api/v1/attendance/recounts": {"secretary": "*", "admin": "*", "platform": "*"},
     "GET /api/v1/attendance/recounts/<recount_id>/drift": dict.fromkeys(("secretary", "admin", "platform"), "ocs"),
     "POST /api/v1/attendance/recounts/<recount_id>/cancel": {"admin": "ocs", "platform": "ocs"},
+    "POST /api/v1/export-tasks": {"secretary": "o", **_OF_CLASSES},
+    "GET /api/v1/export-tasks": _MEMBERS,
+    "GET /api/v1/export-tasks/<export_id>": {"admin": "ocs"},
+    "GET /api/v1/export-tasks/<export_id>/file": {"admin": "ocs"},
+    "POST /api/v1/export-tasks/<export_id>/cancel": {"admin": "ocs"},
     "GET /api/v1/exports/courses/<course_id>/attendance": {"secretary": "o", **_OF_CLASSES},
     "GET /api/v1/exports/users/<code>/attendance": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
 }
 """What a student or teacher may do with what is his own is in the tests of the routes; nobody here takes or teaches a course."""
 
 CHECK_IN_BODIES: dict[str, dict[str, Any]] = {
+    "POST /api/v1/export-tasks": {"kind": "timetable", "courseId": "{course_id}"},
     "POST /api/v1/attendance/recounts": {"mend": False},
     "POST /api/v1/checkin": {"scheduleId": "{session_id}", "clientId": "k"},
     "POST /api/v1/receipts/verify": {"receipt": "{receipt}"},
