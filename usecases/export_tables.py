@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,8 @@ from db.courses import Within
 from db.engine import reading
 from db.statistic_lists import Seen
 from db.tables import AnyRow
+from domain.attendance import REFUSED, SUSPICIOUS, WAITS, exception_of
+from domain.check_in_words import REASONS
 from domain.plans import course_title
 from domain.statistics import COLLEGE, COURSE, STATS, TEACHER, TERM, USER, rate
 from usecases import configs
@@ -99,6 +101,46 @@ def _clock(ms: int | None, zone: ZoneInfo) -> str | None:
     return None if ms is None else f"{datetime.fromtimestamp(ms / 1000, zone):%H:%M:%S}"
 
 
+_EXCEPTIONS: Final = ("学院", "情况", "学号", "姓名", "课程", "日期", "开始", "状态", "签到时间", "方式", "原因")
+
+
+def day_of(day: str, zone: ZoneInfo) -> tuple[int, int]:
+    """From the midnight before a day to the one after it, ms UTC."""
+    first = datetime.fromisoformat(day).replace(tzinfo=zone)
+    return round(first.timestamp() * 1000), round((first + timedelta(days=1)).timestamp() * 1000)
+
+
+def exceptions(deps: Deps, day: str, *, colleges: tuple[str, ...] | None = None) -> Table:
+    """The check-ins of a day that somebody had to look at; of courses of `colleges`, None: of all."""
+
+    def found() -> Iterator[Cells]:
+        after: tuple[int, str, str] | None = None
+        which = Which(began=day_of(day, deps.zone), exceptional=True)
+        while True:
+            with reading(deps.engine) as tx:
+                page = attendance.page(
+                    tx, which, tenant=deps.tenant, within=Within(colleges), own=None, limit=_PAGE, after=after
+                )
+                names = attendance.names_of(tx, [row.code for row in page], tenant=deps.tenant)
+            for row in page:
+                student, name, *rest, _by = _standing(row, names, deps.zone)
+                kind, why = _WORDS[exception_of(row.status, row.produced_by)], _why(row)
+                yield (row.college, kind, student, name, *rest, why)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1].start_ms, page[-1].session_id, page[-1].code)
+
+    return Table("exceptions", _EXCEPTIONS, found())
+
+
+_WORDS: Final[Mapping[str, str]] = {WAITS: "待核实", REFUSED: "未予认可", SUSPICIOUS: "可疑"}
+
+
+def _why(row: AnyRow) -> str:
+    said = [one for one in (*row.reasons.split(","), *row.doubts.split(",")) if one]
+    return "; ".join(REASONS[one][0] if one in REASONS else one for one in dict.fromkeys(said))
+
+
 # --- statistics ------------------------------------------------------------------------------------------------------
 
 _SUMS: Final = (
@@ -172,8 +214,13 @@ def _timetable_of(deps: Deps, wanted: Mapping[str, Any]) -> Table:
     return timetable(deps, **{name: wanted.get(name) for name in ("term", "course", "room")})
 
 
+def _exceptions_of(deps: Deps, wanted: Mapping[str, Any]) -> Table:
+    college = wanted.get("college")
+    return exceptions(deps, wanted["since"], colleges=None if college is None else (college,))
+
+
 KINDS: Final[Mapping[str, Callable[[Deps, Mapping[str, Any]], Table]]] = {
-    "timetable": _timetable_of, "attendance": _standings_of,
+    "timetable": _timetable_of, "attendance": _standings_of, "exceptions": _exceptions_of,
     "statistics.students": _sums_of(USER), "statistics.courses": _sums_of(COURSE),
     "statistics.teachers": _sums_of(TEACHER), "statistics.colleges": _sums_of(COLLEGE),
 }  # fmt: skip

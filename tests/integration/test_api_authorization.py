@@ -181,7 +181,8 @@ def request_of(route: Route, whose: str, mine: dict[str, str]) -> tuple[str, Any
     """An address and a body that are about a thing of somebody."""
     mine = {**mine, "code": mine["error"]} if route.rule.startswith("/errors") else mine
     path = re.sub(r"<(\w+)>", lambda found: mine[found[1]], route.rule)
-    path += {"search": "?q=A", "rooms": "?room=101"}.get(route.rule.rpartition("/")[2], "")
+    more = {"search": "?q=A", "rooms": "?room=101", "exceptions": "?date=2024-09-02"}
+    path += more.get(route.rule.rpartition("/")[2], "")
     if not route.has_body:
         return path, None
     body = body_named(f"{route.method} {route.rule}", mine)

@@ -11,12 +11,19 @@ from web.schemas.base import ID, In, Out
 from web.schemas.courses import Day, Short, TermCode
 
 ExportKind = Literal[
-    "timetable", "attendance", "statistics.students", "statistics.courses", "statistics.teachers", "statistics.colleges"
+    "timetable",
+    "attendance",
+    "exceptions",
+    "statistics.students",
+    "statistics.courses",
+    "statistics.teachers",
+    "statistics.colleges",
 ]
 assert set(KINDS) == set(ExportKind.__args__)  # type: ignore[attr-defined]
 _TAKES = {
     "timetable": {"term", "course_id", "room"},
     "attendance": {"course_id", "user", "college", "since", "until"},
+    "exceptions": {"since", "college"},
     "statistics.students": {"term", "course_id", "college"},
 }
 _SUMS = {"term", "college", "per", "since", "until"}
@@ -41,6 +48,8 @@ class BeginExport(In):
         extra = self.model_fields_set - {"kind", "format"} - _TAKES.get(self.kind, _SUMS)
         if extra:
             raise ValueError(f"{self.kind} takes no {', '.join(sorted(extra))}")
+        if self.kind == "exceptions" and self.since is None:
+            raise ValueError("exceptions needs from: the day")
         if self.course_id is not None and self.user is not None:
             raise ValueError("give courseId or user")
         return self

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from web.paging import PartQuery
+from web.schemas.attendance import RollEntry
 from web.schemas.base import ID, In, Out, Yes
 from web.schemas.courses import Day, Short, TermCode
 
@@ -76,6 +77,44 @@ class AttendanceSums(Out):
     late: int
     early: int
     rate: float | None
+
+
+class ExceptionsQuery(PartQuery):
+    """Of which day and college; without a day of today."""
+
+    date: Day | None = None
+    college: Short | None = None
+
+
+class DayQuery(In):
+    """Of which day; without one of today."""
+
+    date: Day | None = None
+
+
+class ExceptionsFile(In):
+    """Of which day and college, as which kind of file."""
+
+    date: Day
+    college: Short | None = None
+    format: Literal["csv", "xlsx"] = "csv"
+
+
+class CheckInException(RollEntry):
+    """A check-in that somebody had to look at. `kind`: it waits for a person, a person refused it, or it is suspicious and
+    stands."""
+
+    kind: Literal["review", "refused", "suspicious"]
+    college: str | None
+
+
+class ExceptionCounts(Out):
+    """How many of a college, and of which kind."""
+
+    college: str | None
+    review: int
+    refused: int
+    suspicious: int
 
 
 class BeginRecount(In):
