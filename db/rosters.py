@@ -17,7 +17,6 @@ from db.tables import (
     attendance_facts,
     attendance_roster,
     attendance_roster_detail,
-    attendance_stats,
     rolls,
     sessions,
 )  # fmt: skip
@@ -133,7 +132,7 @@ def make(connection: Connection, found: Sequence[AnyRow], *, tenant: str, term: 
     """Make rosters for sessions (rows of `sessions`, sorted by id); those that are there stay."""
     same = {
         "tenant_id": tenant, "term": term, "status": WAITING, "version": 1, "marks": 0, "opened_ms": None, "extended_ms": None,
-        "ended_ms": None, "swept_ms": None, "made_ms": now_ms(connection), **dict.fromkeys(COUNTERS, 0),
+        "ended_ms": None, "swept_ms": None, "college": None, "made_ms": now_ms(connection), **dict.fromkeys(COUNTERS, 0),
     }  # fmt: skip
     rows = [(one.id, one.offering_id, one.date, one.start_ms, one.end_ms) for one in found]
     insert_rows(connection, roster, _ROSTER, rows, same=same, keeping=True)
@@ -154,6 +153,13 @@ def enrolled(
 
 
 # --- details ---------------------------------------------------------------------------------------------------------
+
+
+def page_after(connection: Connection, after: str, *, tenant: str, term: str, limit: int) -> list[str]:
+    """The sessions of a page of rosters, behind one, in the order of their ids."""
+    where = (roster.c.tenant_id == tenant, roster.c.term == term, roster.c.session_id > after)
+    found = select(roster.c.session_id).where(*where).order_by(roster.c.session_id).limit(limit)
+    return list(connection.execute(found).scalars())
 
 
 def students(
@@ -298,21 +304,3 @@ def recounted(
     for session_id, status, many in rows:
         found[session_id][status] = many
     return found
-
-
-# --- statistics ------------------------------------------------------------------------------------------------------
-
-STATS: Final = (
-    "total_classes", "attended_classes", "absence_classes", "leave_classes", "review_classes", "late_classes",
-    "early_leave_classes",
-)  # fmt: skip
-
-
-def add_stats(
-    connection: Connection, added: Mapping[tuple[str, str], Mapping[str, int]], *, tenant: str, term: str
-) -> None:
-    """Add to the statistics of (user, course), in the order of the key; a blank user or course stands for all."""
-    rows = [(*key, *(counts.get(name, 0) for name in STATS)) for key, counts in sorted(added.items())]
-    columns = ("user_id", "course_id", *STATS)
-    same = {"tenant_id": tenant, "xnxq": term}
-    insert_rows(connection, attendance_stats, columns, rows, same=same, adding=STATS)

@@ -113,6 +113,20 @@ def _with_leave(leave: Fact, came: Fact | None, policy: Policy) -> Standing:
     return Standing(LEAVE, by=ON_LEAVE)
 
 
+# --- exceptions -------------------------------------------------------------------------------------------------------
+
+WAITS, REFUSED, SUSPICIOUS = "review", "refused", "suspicious"
+EXCEPTIONS: Final = (WAITS, REFUSED, SUSPICIOUS)
+
+
+def exception_of(status: str, by: str) -> str:
+    """What became of a check-in that somebody had to look at: it waits for a person, a person did not believe it, or it
+    stands all the same. `by` is the kind of fact that the status comes from."""
+    if status == REVIEW:
+        return WAITS
+    return REFUSED if status == ABSENT and by == CORRECTION else SUSPICIOUS
+
+
 # --- counters --------------------------------------------------------------------------------------------------------
 
 COUNTERS: Final = (

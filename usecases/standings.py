@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection
 
-from db import check_ins, rosters
+from db import check_ins, rosters, statistics
 from db.check_ins import Keys
 from db.tables import AnyRow
 from domain.attendance import (
@@ -22,14 +22,9 @@ from domain.attendance import (
     change,
     standing,
 )  # fmt: skip
+from domain.statistics import Key, add, keys_of
 from domain.verdicts import Rules
 from usecases import check_in_rules
-
-_AS_STATS: Final[Mapping[str, str]] = {
-    "total_students": "total_classes", "attended_count": "attended_classes", "absent_count": "absence_classes",
-    "leave_count": "leave_classes", "review_count": "review_classes", "late_count": "late_classes",
-    "early_count": "early_leave_classes",
-}  # fmt: skip
 
 
 def fact_of(record: Any) -> Fact:
@@ -67,7 +62,7 @@ def work_out(
         if of is None:
             continue
         now = _standing(row, of, rules[of.course_id], records.get(key), facts.get(key, ()))
-        counted = now.status if of.swept_ms is not None else row.counted
+        counted = now.status if of.college is not None else row.counted
         if (now.status, now.leave_noted, now.by, counted) != (
             row.status,
             row.leave_noted,
@@ -164,18 +159,12 @@ def _add_stats(
     tenant: str,
     term: str,
 ) -> None:
-    """The statistics follow sessions that are over, for the student, the course, and the student in the course."""
-    added: dict[tuple[str, str], Counter[str]] = {}
-    for (session_id, code), (_, counted) in found.items():
-        before = details[session_id, code].counted
-        if before == counted:
-            continue
-        step: Counter[str] = Counter()
-        change(step, before, counted)
-        course = known[session_id].course_id
-        for key in ((code, course), (code, ""), ("", course)):
-            total = added.setdefault(key, Counter())
-            for name, by in step.items():
-                if name in _AS_STATS:
-                    total[_AS_STATS[name]] += by
-    rosters.add_stats(tx, added, tenant=tenant, term=term)
+    """The statistics follow sessions that are closed."""
+    changed = {key: counted for key, (_, counted) in found.items() if details[key].counted != counted}
+    if not changed:
+        return
+    places = statistics.places(tx, [known[one] for one in {key[0] for key in changed}], tenant=tenant, term=term)
+    sums: dict[Key, Counter[str]] = {}
+    for (session_id, code), counted in changed.items():
+        add(sums, keys_of(code, places[session_id]), details[session_id, code].counted, counted)
+    statistics.add_to(tx, sums, tenant=tenant, term=term)

@@ -39,7 +39,7 @@ _SWITCH_S = 0.001
 def run_worker(name: str, settings: Settings) -> None:
     """Serve the queues of process `name` ("lanes" or "jobs"); returns after a clean stop."""
     broker = make_broker(settings)
-    from actors import attendance, context, dispatch, identity, lanes, plans, schedules, sync  # noqa: F401 (after the broker)
+    from actors import attendance, context, dispatch, exports, identity, lanes, plans, schedules, sync  # noqa: F401 (after the broker)
     from actors.queues import BY_PROCESS
     from workers.keeper import ActiveCap, Keeper
 

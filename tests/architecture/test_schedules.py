@@ -15,7 +15,7 @@ from usecases.schedules import NAME
 
 _CRON = re.compile(r"(?<!\S)(?:[\d*][\d*/,-]* +){4}[\d*A-Z][\d*/,A-Z-]*(?!\S)")
 TICK = ("actors/schedules.py", "* * * * *")
-_DEFAULT_TIMES = ("0 * * * *", "*/15 * * * *", "40 * * * *", "15 2 * * *", "15 3 * * 0")
+_DEFAULT_TIMES = ("0 * * * *", "30 3 * * *", "*/15 * * * *", "40 * * * *", "15 2 * * *", "15 3 * * 0")
 DEFAULTS = [("usecases/schedules.py", text) for text in _DEFAULT_TIMES]
 MAY_KNOW_PERIODIQ = {"actors/schedules.py", "bootstrap/broker.py", "workers/scheduler.py"}
 

@@ -14,7 +14,9 @@ from web.rest import (
     courses,
     dead_letters,
     error_pages,
+    exceptions,
     explain,
+    export_tasks,
     exports,
     failures,
     feeds,
@@ -25,9 +27,11 @@ from web.rest import (
     metrics,
     plans,
     quarantine,
+    recounts,
     runs,
     schedules,
     sources,
+    statistics,
 )
 from web.routes import Feature
 
@@ -54,7 +58,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
     check_ins.feature,
     classes.feature,
     attendance.feature,
+    statistics.feature,
+    recounts.feature,
+    exceptions.feature,
     exports.feature,
+    export_tasks.feature,
     logins.feature,
     api_keys.feature,
     configs.feature,

@@ -15,8 +15,8 @@ _FILES: Final = {
     "classes": ("classes",), "cluster": ("cluster",), "days": ("days",), "dead": ("dead",), "failures": ("failures",),
     "feeds": ("feeds",), "freshness": ("freshness",), "keys": ("keys", "secrets"), "lanes": ("lanes",), "limit": ("limit",),
     "migrate": ("migrate",), "off_peak": ("offpeak",), "people": ("people",), "plan": ("plan",), "quarantine": ("quarantine",),
-    "runs": ("import", "runs", "sync"), "schedules": ("schedules",), "sources": ("sources",), "terms": ("terms",),
-    "up": ("up",), "users": ("roles", "users"), "verify": ("repair", "verify"), "worker": ("worker",),
+    "runs": ("import", "runs", "sync"), "schedules": ("schedules",), "sources": ("sources",), "statistics": ("attendance",),
+    "terms": ("terms",), "up": ("up",), "users": ("roles", "users"), "verify": ("repair", "verify"), "worker": ("worker",),
 }  # fmt: skip
 """The commands of each file."""
 
