@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Response, request
@@ -22,6 +23,8 @@ _ALWAYS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_NOT_STATIC: Final = {**_ALWAYS, "Cache-Control": "no-store"}
+_VARY: Final = "Accept, Accept-Language, Authorization, Origin"
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _ASKED: Final = (
     "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID, "
@@ -33,16 +36,29 @@ _SHOWN: Final = (
 )
 
 
+def put(response: Response, wanted: Mapping[str, str], *, keep: bool = False) -> None:
+    """Set headers, with `keep` only those that are not there. All at once: each by itself would be looked for among all."""
+    there = {name.lower() for name, _ in response.headers}
+    fresh = []
+    for name, value in wanted.items():
+        if name.lower() not in there:
+            fresh.append((name, value))
+        elif not keep:
+            response.headers[name] = value
+    response.headers.extend(fresh)
+
+
 def secure(response: Response) -> None:
     """Set the headers that every answer has. What is not a static file is not kept by anybody
     unless its route says otherwise."""
-    for name, value in _ALWAYS.items():
-        response.headers.setdefault(name, value)
+    put(response, _ALWAYS if is_static() else _NOT_STATIC, keep=True)
     is_page = response.mimetype in ("text/html", "text/css", "text/javascript", "image/svg+xml")
-    response.headers["Content-Security-Policy"] = PAGE_CSP if is_page else API_CSP
-    if not is_static():
-        response.headers.setdefault("Cache-Control", "no-store")
-    response.vary.update(("Accept", "Accept-Language", "Authorization"))
+    said = {"Content-Security-Policy": PAGE_CSP if is_page else API_CSP}
+    if response.headers.get("Vary") is None:
+        said["Vary"] = _VARY
+    else:
+        response.vary.update(_VARY.split(", "))
+    put(response, said)
 
 
 def is_static() -> bool:
@@ -52,7 +68,6 @@ def is_static() -> bool:
 
 def allow_origins(response: Response, origins: frozenset[str]) -> None:
     """Let the sites of an exact list read the answer; nobody else, and never with cookies."""
-    response.vary.add("Origin")
     origin = request.headers.get("Origin")
     if origin is None or origin not in origins:
         return
