@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, select, update
 
+from db.logins import ACTIVE
 from db.tables.base import AnyRow
 from db.tables.identity import login_attempts, login_roles, logins, revoked_tokens, token_families
 from domain.lockout import Attempts
@@ -83,6 +84,36 @@ def standings(
         if row.jti is not None:
             revoked.add(row.jti)
     return found, given, revoked
+
+
+def _standing_epochs() -> Select[Any]:
+    tenant: BindParameter[str] = bindparam("tenant")
+    jtis = revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+    # Of all of them, not of each: hardly ever one was taken back, and then the whole batch is asked about at length.
+    taken = select(revoked_tokens.c.jti).where(revoked_tokens.c.tenant_id == tenant, jtis).exists()
+    return (
+        select(token_families.c.id, logins.c.id, logins.c.token_epoch)
+        .select_from(
+            token_families.join(
+                logins, (logins.c.tenant_id == token_families.c.tenant_id) & (logins.c.id == token_families.c.login_id)
+            )
+        )
+        .where(token_families.c.tenant_id == tenant, token_families.c.id.in_(bindparam("families", expanding=True)))
+        .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > bindparam("now"))
+        .where(logins.c.state == ACTIVE, ~taken)
+    )
+
+
+_STANDING_EPOCHS: Final = _standing_epochs()
+
+
+def standing_epochs(
+    connection: Connection, asked: Collection[tuple[str, str]], *, tenant: str, now_ms: int
+) -> dict[str, tuple[str, int]]:
+    """Of tokens of a tenant, (family, jti), those that stand: family → (login, its epoch). One that is missing may stand all the
+    same, where another of them was taken back."""
+    said = {"tenant": tenant, "families": [one[0] for one in asked], "jtis": [one[1] for one in asked], "now": now_ms}
+    return {family: (login, epoch) for family, login, epoch in connection.execute(_STANDING_EPOCHS, said)}
 
 
 def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:
