@@ -1,6 +1,7 @@
 """Sign-ins and what their tokens have become: families of refresh tokens, tokens taken back, guesses at passwords."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, select, update
@@ -86,34 +87,34 @@ def standings(
     return found, given, revoked
 
 
-def _standing_epochs() -> Select[Any]:
+@cache
+def _standing_epochs(size: int) -> Select[Any]:
+    """The statement about that many tokens. An IN of any number would be spelled anew each time, which takes its time."""
     tenant: BindParameter[str] = bindparam("tenant")
-    jtis = revoked_tokens.c.jti.in_(bindparam("jtis", expanding=True))
+    jtis = revoked_tokens.c.jti.in_([bindparam(f"jti_{at}") for at in range(size)])
+    families = token_families.c.id.in_([bindparam(f"family_{at}") for at in range(size)])
     # Of all of them, not of each: hardly ever one was taken back, and then the whole batch is asked about at length.
     taken = select(revoked_tokens.c.jti).where(revoked_tokens.c.tenant_id == tenant, jtis).exists()
+    same = (logins.c.tenant_id == token_families.c.tenant_id) & (logins.c.id == token_families.c.login_id)
     return (
         select(token_families.c.id, logins.c.id, logins.c.token_epoch)
-        .select_from(
-            token_families.join(
-                logins, (logins.c.tenant_id == token_families.c.tenant_id) & (logins.c.id == token_families.c.login_id)
-            )
-        )
-        .where(token_families.c.tenant_id == tenant, token_families.c.id.in_(bindparam("families", expanding=True)))
+        .select_from(token_families.join(logins, same))
+        .where(token_families.c.tenant_id == tenant, families)
         .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > bindparam("now"))
         .where(logins.c.state == ACTIVE, ~taken)
     )
 
 
-_STANDING_EPOCHS: Final = _standing_epochs()
-
-
 def standing_epochs(
-    connection: Connection, asked: Collection[tuple[str, str]], *, tenant: str, now_ms: int
+    connection: Connection, asked: Sequence[tuple[str, str]], *, tenant: str, now_ms: int
 ) -> dict[str, tuple[str, int]]:
     """Of tokens of a tenant, (family, jti), those that stand: family → (login, its epoch). One that is missing may stand all the
     same, where another of them was taken back."""
-    said = {"tenant": tenant, "families": [one[0] for one in asked], "jtis": [one[1] for one in asked], "now": now_ms}
-    return {family: (login, epoch) for family, login, epoch in connection.execute(_STANDING_EPOCHS, said)}
+    said: dict[str, Any] = {"tenant": tenant, "now": now_ms}
+    size = 1 << (len(asked) - 1).bit_length()
+    for at in range(size):
+        said[f"family_{at}"], said[f"jti_{at}"] = asked[min(at, len(asked) - 1)]
+    return {family: (login, epoch) for family, login, epoch in connection.execute(_standing_epochs(size), said)}
 
 
 def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:

@@ -100,10 +100,8 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
     origins = frozenset(filter(None, settings.cors_origins.split(",")))
 
     def finished(response: Response) -> Response:
-        headers.secure(response)
+        headers.secure(response, {"X-Request-ID": g.get("request_id", ""), **limits.told()})
         headers.allow_origins(response, origins)
-        headers.put(response, {"X-Request-ID": g.get("request_id", "")})
-        limits.finish(response)
         known = routes.get(request.endpoint or "")
         _count(response, log_it=known is None or not known.keyed or response.status_code >= 400)
         return response

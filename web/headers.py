@@ -25,6 +25,7 @@ _ALWAYS: Final = {
 }
 _NOT_STATIC: Final = {**_ALWAYS, "Cache-Control": "no-store"}
 _VARY: Final = "Accept, Accept-Language, Authorization, Origin"
+_PAGES: Final = ("text/html", "text/css", "text/javascript", "image/svg+xml")
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _ASKED: Final = (
     "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID, "
@@ -36,29 +37,26 @@ _SHOWN: Final = (
 )
 
 
-def put(response: Response, wanted: Mapping[str, str], *, keep: bool = False) -> None:
-    """Set headers, with `keep` only those that are not there. All at once: each by itself would be looked for among all."""
-    there = {name.lower() for name, _ in response.headers}
-    fresh = []
-    for name, value in wanted.items():
-        if name.lower() not in there:
-            fresh.append((name, value))
-        elif not keep:
-            response.headers[name] = value
-    response.headers.extend(fresh)
-
-
-def secure(response: Response) -> None:
-    """Set the headers that every answer has. What is not a static file is not kept by anybody
-    unless its route says otherwise."""
-    put(response, _ALWAYS if is_static() else _NOT_STATIC, keep=True)
-    is_page = response.mimetype in ("text/html", "text/css", "text/javascript", "image/svg+xml")
-    said = {"Content-Security-Policy": PAGE_CSP if is_page else API_CSP}
-    if response.headers.get("Vary") is None:
-        said["Vary"] = _VARY
-    else:
+def secure(response: Response, more: Mapping[str, str]) -> None:
+    """Set the headers that every answer has, and `more`. What is not a static file is not kept by anybody unless its route says
+    otherwise."""
+    is_page = (response.content_type or "").partition(";")[0] in _PAGES
+    said = {"Content-Security-Policy": PAGE_CSP if is_page else API_CSP, **more}
+    if "Vary" in response.headers:
         response.vary.update(_VARY.split(", "))
-    put(response, said)
+    else:
+        said["Vary"] = _VARY
+    _put(response, said, _ALWAYS if is_static() else _NOT_STATIC)
+
+
+def _put(response: Response, said: Mapping[str, str], unless_there: Mapping[str, str]) -> None:
+    """All at once: each by itself would be looked for among all others."""
+    there = {name.lower() for name, _ in response.headers}
+    if not there.isdisjoint(map(str.lower, said)):
+        for name in said:
+            response.headers.pop(name, None)
+    response.headers.extend(said)
+    response.headers.extend({name: value for name, value in unless_there.items() if name.lower() not in there})
 
 
 def is_static() -> bool:

@@ -17,20 +17,18 @@ from functools import cache
 from typing import Final
 
 import redis
-from flask import Flask, Response, g, request
+from flask import Flask, g, request
 
 from bootstrap.broker import counting_client
 from bootstrap.settings import Settings
 from db.request_counts import Counted, RequestCounts, Window
 from observability.log import get_logger
-from web import headers
 from web.errors import ApiError
 from web.routes import Route
 from web.site import holder, maybe_scope
 
 log = get_logger("web.limits")
 
-_WAITING: Final = (409, 429, 503)
 _MINUTE_MS: Final = 60_000
 _UNITS_MS: Final = {"second": 1_000, "minute": _MINUTE_MS, "hour": 60 * _MINUTE_MS}
 _LIMIT: Final = re.compile(r"(\d+)/(second|minute|hour)")
@@ -142,15 +140,17 @@ FREE = frozenset({"health.healthz", "health.readyz", "metrics.show_metrics"})
 """Routes that machines ask all the time: not counted."""
 
 
-def finish(response: Response) -> None:
-    """Tell how much is left, in the headers of the standard; Retry-After only where one has to wait."""
+def told() -> dict[str, str]:
+    """How much is left to the caller, as headers of the standard."""
     counted: Counted | None = g.get("counted")
-    if counted is not None:
-        most, left = counted.window.most, counted.window.most - counted.count
-        told = {"Limit": most, "Remaining": max(0, left), "Reset": _seconds(counted.left_ms)}
-        headers.put(response, {f"RateLimit-{name}": str(number) for name, number in told.items()})
-    if response.status_code not in _WAITING:
-        response.headers.pop("Retry-After", None)
+    if counted is None:
+        return {}
+    most = counted.window.most
+    return {
+        "RateLimit-Limit": str(most),
+        "RateLimit-Remaining": str(max(0, most - counted.count)),
+        "RateLimit-Reset": str(_seconds(counted.left_ms)),
+    }
 
 
 def _who() -> tuple[str, bool]:

@@ -16,7 +16,7 @@ from db.tables import AnyRow
 from domain.tenancy import Reach, Scope, Thing, reaches
 from domain.timetable import local_ms
 from web import site
-from web.envelope import Answer
+from web.envelope import Answer, Written, written
 from web.errors import ApiError, Detail
 from web.paging import cursor_of, page_meta, read_cursor
 from web.policy import needs, needs_some
@@ -195,12 +195,11 @@ def list_classes_of(path: shapes.PersonPath, query: shapes.DaysQuery) -> Answer:
     scope = site.scope()
     code, tenant = code_of(path.code, scope), scope.tenant
 
-    def made(tx: Connection) -> list[dict[str, Any]]:
+    def made(tx: Connection) -> Written:
         found = courses.classes_of_person(tx, code, tenant=tenant, since=since, until=until)
-        return [shapes.Session.of(one).as_json() for one in found]
+        return Written(written({"items": [shapes.Session.of(one).as_json() for one in found]}))
 
-    items = site.site().timetables.get(site.deps().engine, ("days", code, since, until), made, tenant=tenant)
-    return Answer({"items": items})
+    return Answer(site.site().timetables.get(site.deps().engine, ("days", code, since, until), made, tenant=tenant))
 
 
 def _days(query: shapes.DaysQuery) -> tuple[str, str]:
