@@ -82,6 +82,7 @@ def _settings(directory: Path, database: MariaDb, valkey: Path, *, port: int, pr
         wps_url="http://127.0.0.1:9",
         limits=_UNLIMITED,
         threads=1,
+        more={"OBSYNC_LOG_LEVEL": "INFO"},  # as it is deployed: a line for each request
     )
     return replace(told, http_bind=f"127.0.0.1:{port}", web_processes=processes, web_threads=threads)
 
