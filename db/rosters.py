@@ -10,8 +10,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from db.check_ins import Keys, of_keys
+from db import key_ranges
+from db.check_ins import of_keys
 from db.clock import now_ms
+from db.key_ranges import Keys
 from db.tables import (
     AnyRow,
     attendance_facts,
@@ -203,16 +205,15 @@ def set_until(connection: Connection, keys: Keys, until_ms: int | None, *, tenan
     connection.execute(update(detail).where(*where).values(until_ms=until_ms))
 
 
-_STANDING: Final = tuple(
-    detail.c[name] for name in ("session_id", "code", "status", "leave_noted", "produced_by", "until_ms", "counted")
-)
+_STANDING: Final = "session_id, code, status, leave_noted, produced_by, until_ms, counted"
 
 
 def lock_details(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], AnyRow]:
     """(session, student) → detail, locked to the end of the unit in the order of the key."""
-    where = (detail.c.tenant_id == tenant, detail.c.term == term, of_keys(detail, keys))
-    asked = select(*_STANDING).where(*where).order_by(detail.c.session_id, detail.c.code).with_for_update()
-    return {(row.session_id, row.code): row for row in connection.execute(asked)}
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    asked = f"SELECT {_STANDING} FROM {detail.name} WHERE {where} ORDER BY session_id, code"  # noqa: S608 (places for values)
+    rows = connection.exec_driver_sql(asked + key_ranges.for_update(connection), values)
+    return {(row.session_id, row.code): row for row in rows}
 
 
 def set_standings(
@@ -222,13 +223,13 @@ def set_standings(
     alike: dict[tuple[Standing, str], dict[str, list[str]]] = {}
     for (session_id, code), both in sorted(found.items()):
         alike.setdefault(both, {}).setdefault(session_id, []).append(code)
+    at = key_ranges.place(connection)
+    changed = f"status = {at}, leave_noted = {at}, produced_by = {at}, counted = {at}"
     for (standing, counted), keys in alike.items():
-        where = (detail.c.tenant_id == tenant, detail.c.term == term, of_keys(detail, keys))
-        connection.execute(
-            update(detail)
-            .where(*where)
-            .values(status=standing.status, leave_noted=standing.leave_noted, produced_by=standing.by, counted=counted)
-        )
+        where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+        statement = f"UPDATE {detail.name} SET {changed} WHERE {where}"  # noqa: S608 (places for values)
+        new = (standing.status, standing.leave_noted, standing.by, counted)
+        connection.exec_driver_sql(statement, (*new, *values))
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------
@@ -236,10 +237,10 @@ def set_standings(
 
 def facts_of(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], list[Fact]]:
     """(session, student) → leaves, corrections and check-outs."""
-    table = attendance_facts
-    where = (table.c.tenant_id == tenant, table.c.term == term, of_keys(table, keys))
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    asked = f"SELECT session_id, code, id, kind, at_ms, says, about FROM {attendance_facts.name} WHERE {where}"  # noqa: S608 (places for values)
     found: dict[tuple[str, str], list[Fact]] = {}
-    for row in connection.execute(select(table).where(*where)):
+    for row in connection.exec_driver_sql(asked, values):
         fact = Fact(row.id, row.kind, row.at_ms, row.says, row.about)
         found.setdefault((row.session_id, row.code), []).append(fact)
     return found

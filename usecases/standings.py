@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from db import check_ins, rosters
-from db.check_ins import Keys
+from db.key_ranges import Keys
 from db.tables import AnyRow
 from domain.attendance import (
     ABNORMAL,
