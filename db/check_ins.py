@@ -12,10 +12,11 @@ from db.upsert import insert_rows
 from domain.check_in_traces import DEVICE_MS, POINT_MS, TRAVEL_MS, Trace
 from domain.check_ins import CheckIn
 
-_COLUMNS: Final = (
+_OF_CHECK_IN: Final = (
     "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
     "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
 )  # fmt: skip
+_COLUMNS: Final = (*_OF_CHECK_IN, "doubts")
 
 
 def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
@@ -24,17 +25,26 @@ def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
     return or_(*wanted) if wanted else ~true()
 
 
-def insert(connection: Connection, made: Sequence[CheckIn], *, tenant: str, now_ms: int) -> None:
-    """Insert check-ins sorted by key. Raises IntegrityError where one is there already."""
+def insert(
+    connection: Connection,
+    made: Sequence[CheckIn],
+    *,
+    tenant: str,
+    now_ms: int,
+    doubts: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Insert check-ins sorted by key, with what others show about them: (session, student) → doubts. Raises IntegrityError where
+    one is there already."""
     if not made:
         return
-    values = {name: [getattr(one, name) for one in made] for name in _COLUMNS}
+    values = {name: [getattr(one, name) for one in made] for name in _OF_CHECK_IN}
+    values["doubts"] = [doubts.get((one.session_id, one.code), "") for one in made] if doubts else [""] * len(made)
     # Most columns are alike in a batch, and what is alike is quoted once.
     alike = {name: column[0] for name, column in values.items() if column.count(column[0]) == len(column)}
     columns = tuple(name for name in _COLUMNS if name not in alike) or _COLUMNS
     same = {name: value for name, value in alike.items() if name not in columns}
     rows = list(zip(*(values[name] for name in columns), strict=True))
-    same |= {"tenant_id": tenant, "doubts": "", "created_ms": now_ms}
+    same |= {"tenant_id": tenant, "created_ms": now_ms}
     insert_rows(connection, checkin_records, columns, rows, same=same)
 
 

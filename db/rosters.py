@@ -24,7 +24,7 @@ from db.tables import (
     sessions,
 )  # fmt: skip
 from db.upsert import insert_rows, update_rows
-from domain.attendance import COUNTERS, Fact, Standing
+from domain.attendance import COUNTERS, PENDING, Fact, Standing
 
 roster, detail = attendance_roster, attendance_roster_detail
 
@@ -232,6 +232,28 @@ def set_standings(
         connection.exec_driver_sql(statement, (*new, *values))
 
 
+def settle_pending(
+    connection: Connection, standings: Mapping[Standing, Mapping[str, Sequence[str]]], *, tenant: str, term: str
+) -> int:
+    """Give students who are pending a standing: standing → session → students. Who is not pending, or not on the roster, stays as
+    they are. Returns how many were given one. One statement for all, so that it locks in the order of the key."""
+    most, *others = sorted(standings, key=lambda one: -sum(map(len, standings[one].values())))
+    keys: dict[str, list[str]] = {}
+    for by_session in standings.values():
+        for session_id, codes in by_session.items():
+            keys.setdefault(session_id, []).extend(codes)
+    at = key_ranges.place(connection)
+    status, new = at, (most.status,)
+    for one in others:
+        where, values = key_ranges.ranges(connection, standings[one])
+        status, new = f"CASE WHEN {where} THEN {at} ELSE {status} END", (*values, one.status, *new)
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    changed = f"status = {status}, leave_noted = {at}, produced_by = {at}"
+    statement = f"UPDATE {detail.name} SET {changed} WHERE {where} AND status = {at}"  # noqa: S608 (places for values)
+    given = (*new, False, most.by, *values, PENDING)
+    return int(connection.exec_driver_sql(statement, given).rowcount)
+
+
 # --- facts -----------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +266,16 @@ def facts_of(connection: Connection, keys: Keys, *, tenant: str, term: str) -> d
         fact = Fact(row.id, row.kind, row.at_ms, row.says, row.about)
         found.setdefault((row.session_id, row.code), []).append(fact)
     return found
+
+
+def with_facts(
+    connection: Connection, session_ids: Collection[str], *, tenant: str, term: str, limit: int
+) -> list[tuple[str, str]]:
+    """(session, student) of leaves, corrections and check-outs in these sessions, so many at most."""
+    c = attendance_facts.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id.in_(sorted(session_ids)))
+    rows = connection.execute(select(c.session_id, c.code).where(*where).limit(limit))
+    return [(row.session_id, row.code) for row in rows]
 
 
 _FACT: Final = ("session_id", "code", "id", "kind", "at_ms", "says", "about")
