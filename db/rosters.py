@@ -308,6 +308,26 @@ def of_sessions(
     return list(connection.execute(asked.with_for_update() if lock else asked))
 
 
+_LOCKED: Final = (roster.c.session_id, roster.c.swept_ms, *(roster.c[name] for name in COUNTERS))
+_SPOKEN_OF: Final = (
+    select(attendance_facts.c.id)
+    .where(
+        attendance_facts.c.tenant_id == roster.c.tenant_id,
+        attendance_facts.c.term == roster.c.term,
+        attendance_facts.c.session_id == roster.c.session_id,
+    )
+    .exists()
+    .label("spoken_of")
+)
+
+
+def lock_counters(connection: Connection, session_ids: Collection[str], *, tenant: str, term: str) -> list[AnyRow]:
+    """The end and the counters of rosters in the order of the key, locked, and whether there are any facts (`spoken_of`)."""
+    where = (roster.c.tenant_id == tenant, roster.c.term == term, roster.c.session_id.in_(sorted(session_ids)))
+    asked = select(*_LOCKED, _SPOKEN_OF).where(*where).order_by(roster.c.session_id).with_for_update()
+    return list(connection.execute(asked))
+
+
 def set_counters(connection: Connection, counters: Mapping[str, Mapping[str, int]], *, tenant: str, term: str) -> None:
     """Overwrite the counters of rosters that this unit has locked."""
     rows = [

@@ -97,21 +97,24 @@ def came(
         alike.setdefault(now, {}).setdefault(session_id, []).append(code)
         change(added.setdefault(session_id, Counter()), PENDING, now.status)
     with tx.begin_nested() as so_far:
-        if rosters.settle_pending(tx, alike, tenant=tenant, term=term) == len(said) and not _have_facts(
-            tx, said, tenant=tenant, term=term
-        ):
-            # After the details: whoever has swept them before has told their roster before.
-            rows = rosters.of_sessions(tx, added, tenant=tenant, term=term, lock=True)
-            if len(rows) == len(added) and all(row.swept_ms is None for row in rows):
+        if rosters.settle_pending(tx, alike, tenant=tenant, term=term) == len(said):
+            # After the details: whoever has swept them, or said anything about them, before has written it by now.
+            rows = rosters.lock_counters(tx, added, tenant=tenant, term=term)
+            spoken_of = {row.session_id for row in rows if row.spoken_of}
+            known = len(rows) == len(added) and all(row.swept_ms is None for row in rows)
+            if known and not _have_facts(tx, said, spoken_of, tenant=tenant, term=term):
                 return _add(tx, rows, added, tenant=tenant, term=term)
         so_far.rollback()
     return None
 
 
-def _have_facts(tx: Connection, keys: Collection[tuple[str, str]], *, tenant: str, term: str) -> bool:
+def _have_facts(
+    tx: Connection, keys: Collection[tuple[str, str]], spoken_of: Collection[str], *, tenant: str, term: str
+) -> bool:
     """Whether anybody has said anything about one of these students, or so much about their sessions that it may be."""
-    sessions = {session_id for session_id, _ in keys}
-    found = rosters.with_facts(tx, sessions, tenant=tenant, term=term, limit=_FEW_FACTS)
+    if not spoken_of:
+        return False
+    found = rosters.with_facts(tx, spoken_of, tenant=tenant, term=term, limit=_FEW_FACTS)
     return len(found) == _FEW_FACTS or any(key in keys for key in found)
 
 
