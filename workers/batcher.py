@@ -37,6 +37,7 @@ from observability.metrics import CHECK_IN_COMMIT, CHECK_INS_DEAD, CHECK_INS_WRI
 from usecases import check_in_batch
 from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
+from workers.bisecting import write_parts
 from workers.interpreter import share_the_interpreter
 from workers.roster_tender import RosterTender
 
@@ -47,7 +48,6 @@ WAIT_MS = 200
 IDLE_MS = 8_000  # longer than a commit takes, short enough to be back to work within 15 s of a kill
 TAKE_OVER_S = 2.0
 WRITERS = 2  # one prepares its batch while the server writes that of the other
-_HALVINGS = 64  # attempts on one batch before what is left of it goes record by record
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 2.0
 
 Publish = Callable[[str, dict[tuple[str, str], dict[str, int]]], None]
@@ -158,25 +158,17 @@ class Batcher:
 
     def _write_parts(self, tenant: str, ours: Sequence[tuple[Entry, CheckIn]]) -> None:
         """The whole; where the database refuses the data, its halves, each in a transaction of its own."""
-        parts: deque[Sequence[tuple[Entry, CheckIn]]] = deque([ours])
-        attempts = 0
-        while parts:
-            part = parts.popleft()
-            attempts += 1
-            try:
-                written = self._commit(tenant, [one for _, one in part])
-            except Exception as error:
-                if not is_about_data(error):
-                    raise
-                if len(part) == 1:
-                    self._bury([(part[0][0], _reason(error))])
-                    continue
-                size = len(part) // 2 if attempts < _HALVINGS else 1
-                parts.extendleft(reversed([part[at : at + size] for at in range(0, len(part), size)]))
-                continue
+
+        def write(part: Sequence[tuple[Entry, CheckIn]]) -> None:
+            written = self._commit(tenant, [one for _, one in part])
             self.counts.written += len(part)
             CHECK_INS_WRITTEN.add(by=len(part))
             self._tell(tenant, written)
+
+        def bury(bad: tuple[Entry, CheckIn], error: Exception) -> None:
+            self._bury([(bad[0], _reason(error))])
+
+        write_parts(ours, write, bury, is_refusal=is_about_data)
 
     def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
         self.counts.attempts += 1

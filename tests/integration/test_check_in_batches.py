@@ -109,7 +109,15 @@ POISON = {
 
 
 @pytest.mark.parametrize(
-    ("what", "at"), [("a lone surrogate", 0), ("a number that no column holds", 499), *((what, 250) for what in POISON)]
+    ("what", "at"),
+    [
+        ("a lone surrogate", 0),
+        ("a text that is too long", 1),
+        ("a number that no column holds", 249),
+        *((what, 250) for what in POISON),
+        ("a lone surrogate", 498),
+        ("a number that no column holds", 499),
+    ],
 )
 def test_one_bad_record_of_five_hundred_becomes_one_dead_letter(lecture: School, what: str, at: int) -> None:
     """Whatever is wrong with it and wherever it stands; the other 499 are stored, in few attempts."""
