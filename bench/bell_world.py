@@ -283,6 +283,14 @@ def look(bell: Bell, receipts: Mapping[tuple[str, str], set[str]]) -> Found:
     return Found(lost, doubled, wrong)
 
 
+def written_at(bell: Bell) -> dict[tuple[str, str], float]:
+    """(session, student) → when the check-in was written, in seconds since 1970 by the database's clock."""
+    c = checkin_records.c
+    with reading(bell.engine) as tx:
+        rows = tx.execute(select(c.session_id, c.code, c.created_ms).where(c.tenant_id == TENANT))
+        return {(row.session_id, row.code): row.created_ms / 1000 for row in rows}
+
+
 def seconds_of(pids: Mapping[str, int]) -> dict[str, float]:
     """Processor seconds that these processes and their children have used."""
     return {name: round(sum(map(_cpu_s, _family(pid))), 2) for name, pid in pids.items()}
@@ -305,4 +313,4 @@ def _cpu_s(pid: int) -> float:
     return (int(said[11]) + int(said[12])) / os.sysconf("SC_CLK_TCK")
 
 
-__all__ = ["Bell", "Found", "look", "product", "redis", "seconds_of", "until", "wave"]
+__all__ = ["Bell", "Found", "look", "product", "redis", "seconds_of", "until", "wave", "written_at"]

@@ -13,17 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import select
-
+from bench.back import Key, back_after
 from bench.bell_phones import Phone, receipt_in
-from bench.bell_world import TENANT, Bell, look, seeded, wave
+from bench.bell_world import TENANT, Bell, look, seeded, wave, written_at
 from bench.open_loop import Shot, fire
 from bench.valkey import connect
 from bootstrap.settings import Settings
 from db.check_in_stream import CheckInStream
-from db.engine import reading
-from db.tables import checkin_records
-from tests.chaos.figures import CheckIns, back_after, percentile
+from tests.chaos.figures import CheckIns, percentile
 from workers import embedded
 
 RATE_PER_S = 25.0
@@ -32,8 +29,6 @@ _SLICE_S = 3.0
 _SHARE_AGAIN = 0.05
 _CONNECTIONS = 8
 _PATIENCE_S = 90.0
-
-Key = tuple[str, str]
 
 
 @dataclass
@@ -103,11 +98,7 @@ class Crowd(threading.Thread):
     def account(self, troubles: Sequence[float], *, bound_s: float) -> CheckIns:
         """Compare the tables with what the students know; `troubles` are the times at which something of theirs was killed."""
         found = look(self._bell, self._known.receipts)
-        c = checkin_records.c
-        with reading(self._bell.engine) as tx:
-            rows = tx.execute(select(c.session_id, c.code, c.created_ms).where(c.tenant_id == TENANT))
-            written = {(row.session_id, row.code): row.created_ms / 1000 for row in rows}
-        seconds = back_after(troubles, self._known.pressed, self._known.answered, written)
+        seconds = back_after(troubles, self._known.pressed, self._known.answered, written_at(self._bell))
         return CheckIns(
             acknowledged=len(self._known.receipts),
             lost=found.lost,
@@ -115,6 +106,7 @@ class Crowd(threading.Thread):
             wrong_counters=found.wrong_counters,
             unheard=self.unheard,
             disasters=len(troubles),
+            back_measured=len(seconds),
             back_p95_s=percentile(seconds, 0.95),
             back_max_s=percentile(seconds, 1.0),
             back_bound_s=bound_s,

@@ -1,13 +1,10 @@
-"""Figures of a storm that need no product: how long things took to be back."""
+"""Figures of a storm that need no product."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-Key = tuple[str, str]
-"""Session, student."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +17,7 @@ class CheckIns:
     wrong_counters: int
     unheard: int
     disasters: int
+    back_measured: int
     back_p95_s: float | None
     back_max_s: float | None
     back_bound_s: float
@@ -36,28 +34,8 @@ class CheckIns:
         p95, most = ("-" if one is None else f"{one:.1f} s" for one in (self.back_p95_s, self.back_max_s))
         return (
             f"check-ins: {self.acknowledged}, lost {self.lost} doubled {self.doubled} wrong counters {self.wrong_counters} "
-            f"unheard {self.unheard}, back p95 {p95} max {most} of {self.back_bound_s:.0f} s ({self.disasters} disasters)"
+            f"unheard {self.unheard}, back p95 {p95} max {most} of {self.back_bound_s:.0f} s ({self.back_measured} measured)"
         )
-
-
-def back_after(
-    troubles: Sequence[float], pressed: Mapping[Key, float], answered: Mapping[Key, float], written: Mapping[Key, float]
-) -> list[float]:
-    """Seconds from each trouble until all that was acknowledged by then was written, and somebody too who pressed after it.
-
-    A trouble that another one followed before that is left out: what is measured then is the other one's.
-    """
-    found = []
-    ordered = sorted(troubles)
-    for at, following in zip(ordered, [*ordered[1:], math.inf], strict=True):
-        owed = [written[key] for key, answer in answered.items() if answer <= at and written.get(key, 0.0) > at]
-        later = [written[key] for key, press in pressed.items() if press > at and key in written]
-        if not later:
-            continue
-        back = max([min(later), *owed])
-        if back <= following:
-            found.append(back - at)
-    return found
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

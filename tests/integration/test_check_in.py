@@ -240,8 +240,9 @@ def test_with_nothing_left_to_write_to_nobody_is_told_it_worked(here: School, tm
     desk = here.desk(stream=CheckInStream(Away()))
     desk.accept(here.phone("u00000"))  # the rules are known now
     desk._engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder.db")
-    with pytest.raises(Busy):
+    with pytest.raises(Busy) as busy:
         desk.accept(here.phone("u00001"))
+    assert busy.value.retry_after_s > 0
 
 
 def test_check_ins_go_on_while_the_database_is_away(here: School, tmp_path: Path) -> None:
