@@ -81,6 +81,11 @@ def standing(facts: Iterable[Fact], policy: Policy, *, dropped: bool = False) ->
     return Standing(ABSENT, by=SWEEP) if _newest(known, SWEEP) else Standing(PENDING)
 
 
+def of_check_in(says: str) -> Standing:
+    """The standing of a student of whom nothing else is known but a check-in, whatever the policy."""
+    return Standing(_OF_CHECK_IN[says], by=CHECK_IN)
+
+
 def _newest(known: Sequence[Fact], kind: str) -> Fact | None:
     return next((fact for fact in reversed(known) if fact.kind == kind), None)
 
