@@ -206,6 +206,8 @@ STREAM_LENGTH = _gauge("obsync_checkin_stream_length", "Check-ins that are not c
 STREAM_OLDEST = _gauge(
     "obsync_checkin_stream_oldest_seconds", "How long the oldest check-in has waited for its commit."
 )
+SWITCHES_ON = _gauge("obsync_switches_on", "Schools in which a switch is on.", "switch")
+STATS_OWED = _gauge("obsync_stats_owed_sessions", "Closed sessions that the statistics do not know all of.")
 RUNS = _gauge("obsync_runs", "Runs that have not ended, by state.", "state")
 QUESTIONS = _gauge("obsync_questions_open", "Runs that wait for a person's answer.")
 QUESTIONS_OLDEST = _gauge("obsync_questions_oldest_seconds", "How long the oldest of them has waited.")

@@ -15,11 +15,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import figures as counts
-from db import lag, lanes, paused_queues, processes
+from db import lag, lanes, paused_queues, processes, switches
 from db.check_in_stream import CheckInStream
 from db.clock import now_ms
 from db.engine import reading
 from domain import cluster
+from domain.switches import WORDS
 from observability import metrics
 from observability.exposition import Figures
 from observability.log import get_logger
@@ -95,6 +96,10 @@ class Scrapes:
             _sync(tx, found, schools, now)
             for standing, count in counts.standings(tx, schools, since_ms=now - _DAY_MS, until_ms=now).items():
                 found.set(metrics.ATTENDANCE, count, standing)
+            on = switches.schools_where_on(tx, schools)
+            for name in WORDS:
+                found.set(metrics.SWITCHES_ON, on.get(name, 0), name)
+            found.set(metrics.STATS_OWED, switches.count_owed(tx, schools))
             found.counts = counted  # in place of those of this process alone
 
 

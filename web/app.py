@@ -28,7 +28,8 @@ from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from usecases.desks import Desks
-from web import auth, bodies, documents, headers, limits, policy
+from usecases.switches import Switchboard
+from web import auth, bodies, documents, gate, headers, limits, policy
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
@@ -66,8 +67,9 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
-    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping)
-    app.extensions[NAME] = Site(deps, settings, authenticator, desks, _servers(settings))
+    switches = Switchboard(deps.engine)
+    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches)
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, _servers(settings))
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -113,6 +115,7 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
     app.before_request(lambda: _who_asks(routes))
     app.after_request(finished)  # the last to run: hooks after the answer go backwards
     limits.install(app, settings, routes)
+    app.before_request(lambda: gate.pass_through(routes.get(request.endpoint or "")))
     app.before_request(lambda: _permit(routes))
     app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
     app.register_error_handler(Exception, _failed)
@@ -187,6 +190,8 @@ def _invalid(error: ValidationError) -> Response:
 
 def _failed(error: Exception) -> Response:
     """Any exception as an answer of the table; what nobody expected is logged with its traceback, and not told."""
+    if isinstance(error, gate.Closed):
+        return gate.closed(error)
     if isinstance(error, NotAuthenticated):
         log.info("request.not_authenticated", reason=error.reason)
         return failure(of_exception(error) or ApiError("NOT_AUTHENTICATED"))
@@ -197,6 +202,8 @@ def _failed(error: Exception) -> Response:
             return error.response  # type: ignore[return-value]
         return _of_framework(error)
     known = of_exception(error)
+    if known is not None and known.code == "UNAVAILABLE" and (switch := gate.maintenance()) is not None:
+        return gate.closed(gate.Closed(switch))
     if known is not None and known.code != "INTERNAL":
         if known.problem.status >= 500:
             log.warning("request.unavailable", reason=type(error).__name__)

@@ -45,6 +45,7 @@ from usecases.named_sources import UnknownSource
 from usecases.schedules import ScheduleChanged, UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sheets import TooLong
+from usecases.switches import UnknownSwitch
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
 from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
@@ -202,6 +203,11 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请核对 details 中的学号", "Look at the numbers in the details"),
     "ROLL_REFUSED": Problem(422, VALIDATION, "点名表无法读取，未作任何更改", "The roll cannot be read; nothing was changed",
         "请按 details 逐行修改：每行为学号和状态", "Mend the lines in the details: each is a number and a status"),
+    "READ_ONLY": Problem(503, SERVICE_UNAVAILABLE, "系统暂时只读，没有任何更改",
+        "Nothing can be changed at the moment; nothing was",
+        "请在 Retry-After 所示的秒数之后重试；查询不受影响", "Try again after the seconds in Retry-After; reading goes on"),
+    "MAINTENANCE": Problem(503, SERVICE_UNAVAILABLE, "系统维护中", "Closed for maintenance",
+        "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
         "请在 Retry-After 所示的秒数之后重试；没有任何更改",
         "Try again after the seconds in Retry-After; nothing was changed"),
@@ -328,6 +334,7 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
+    (UnknownSwitch, lambda _: ApiError("NOT_FOUND")),
     (NoWayIn, lambda e: ApiError("NO_WAY_IN", Detail(message=str(e)))),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
     (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),

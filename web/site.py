@@ -15,6 +15,7 @@ from usecases.check_in import Desk
 from usecases.deps import Deps
 from usecases.desks import Desks
 from usecases.search import Names
+from usecases.switches import Switchboard
 from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated, Zones
 
@@ -30,6 +31,7 @@ class Site:
     settings: Settings
     authenticator: Authenticator
     desks: Desks
+    switches: Switchboard
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)

@@ -21,7 +21,7 @@ from db.check_in_stream import CheckInStream
 from db.clock import now_ms
 from db.engine import reading
 from observability.log import get_logger
-from usecases import check_in_keys, rosters
+from usecases import check_in_keys, rosters, switches
 
 log = get_logger("rosters")
 
@@ -76,6 +76,7 @@ class RosterTender(threading.Thread):
             self._loaded_s = time.monotonic()
         rosters.begin(self._engine, tenant=self._tenant, now=now)
         rosters.sweep(self._engine, self._stream, tenant=self._tenant, now=now)
+        switches.pay_statistics(self._engine, tenant=self._tenant)
         self._count(now)
 
     def _make(self, newest: int | None, now: int) -> None:

@@ -34,6 +34,7 @@ from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.sources import alarms, import_sources, opt_outs, sources
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
+from db.tables.switches import stats_owed, switches
 from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
 from db.tables.verification import discrepancies, verifications
@@ -96,6 +97,8 @@ __all__ = [
     "schedules",
     "sessions",
     "sources",
+    "stats_owed",
+    "switches",
     "system_configs",
     "teaching_changes",
     "tenants",

@@ -125,6 +125,8 @@ EXPECTED: dict[str, dict[str, str]] = {
     "POST /api/v1/feeds": {"admin": "ocs", "platform": "ocs"},
     "DELETE /api/v1/feeds/<feed_id>": {"admin": "ocs", "platform": "ocs"},
     "GET /feeds/<school>/<token>.ics": dict.fromkeys(ROLES.values(), "*"),
+    "GET /api/v1/switches": {"admin": "*", "platform": "*"},
+    "PUT /api/v1/switches/<switch>": {"admin": "*", "platform": "*"},
     "GET /api/v1/audit": {"admin": "*", "platform": "*"},
 }
 
@@ -156,6 +158,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /api/v1/terms/<term>/periods": {"periods": [{"period": 1, "start": "08:00", "end": "08:45"}]},
     "PUT /api/v1/limiter": {"burst": 12},
     "PUT /api/v1/limiter/breaker": {"state": "closed"},
+    "PUT /api/v1/switches/<switch>": {"on": False},
     "PUT /api/v1/off-peak": {"hours": {"from": "22:00", "until": "06:00"}},
     "POST /api/v1/dead-letters/requeue": {"ids": ["{job_id}"]},
     "POST /api/v1/dead-letters/discard": {"ids": ["{job_id}"]},

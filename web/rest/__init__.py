@@ -28,6 +28,7 @@ from web.rest import (
     runs,
     schedules,
     sources,
+    switches,
 )
 from web.routes import Feature
 
@@ -58,6 +59,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     logins.feature,
     api_keys.feature,
     configs.feature,
+    switches.feature,
     error_pages.feature,
 )
 """All features of the product, in the order of the documentation."""

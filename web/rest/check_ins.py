@@ -87,7 +87,7 @@ def show_door(path: shapes.DoorPath) -> Answer:
         opens_at=instant(known.window.opens_ms) or "",
         late_from=instant(known.window.late_from_ms) or "",
         closes_at=instant(known.window.closes_ms) or "",
-        location_required=known.rules.location_required,
+        location_required=desk.rules_now(known).location_required,
         code_required=known.rules.code_required,
         has_fence=known.fence is not None,
         receipt=_receipt_of(path.session_id, known.row.term),

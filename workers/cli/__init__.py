@@ -25,6 +25,7 @@ from workers.cli.quarantine import quarantine
 from workers.cli.runs import import_, runs, sync
 from workers.cli.schedules import schedules
 from workers.cli.sources import sources
+from workers.cli.switches import switches
 from workers.cli.terms import terms
 from workers.cli.up import up
 from workers.cli.users import roles, users
@@ -40,7 +41,7 @@ def main() -> None:
 for command in (
     audit, campus, changes, checkins, classes, cluster, days, dead, failures_, feeds, freshness, import_, keys, lanes, limit,
     migrate,
-    off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, sync, terms, up, users,
-    verify, worker,
+    off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, switches, sync, terms, up,
+    users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)
