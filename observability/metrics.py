@@ -206,6 +206,10 @@ STREAM_LENGTH = _gauge("obsync_checkin_stream_length", "Check-ins that are not c
 STREAM_OLDEST = _gauge(
     "obsync_checkin_stream_oldest_seconds", "How long the oldest check-in has waited for its commit."
 )
+CHECK_INS_EXPECTED = _gauge(
+    "obsync_checkins_expected_per_minute", "Check-ins of the busiest minute of the next three hours, of all schools."
+)
+WORKERS_SUGGESTED = _gauge("obsync_workers_suggested", "How many processes the next three hours take.", "process")
 SWITCHES_ON = _gauge("obsync_switches_on", "Schools in which a switch is on.", "switch")
 STATS_OWED = _gauge("obsync_stats_owed_sessions", "Closed sessions that the statistics do not know all of.")
 RUNS = _gauge("obsync_runs", "Runs that have not ended, by state.", "state")

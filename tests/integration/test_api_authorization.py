@@ -125,6 +125,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "POST /api/v1/feeds": {"admin": "ocs", "platform": "ocs"},
     "DELETE /api/v1/feeds/<feed_id>": {"admin": "ocs", "platform": "ocs"},
     "GET /feeds/<school>/<token>.ics": dict.fromkeys(ROLES.values(), "*"),
+    "GET /api/v1/peak": {"admin": "*", "platform": "*"},
     "GET /api/v1/switches": {"admin": "*", "platform": "*"},
     "PUT /api/v1/switches/<switch>": {"admin": "*", "platform": "*"},
     "GET /api/v1/audit": {"admin": "*", "platform": "*"},

@@ -79,6 +79,7 @@ SCHOOL: Final[Mapping[str, Typed]] = {
     "lanes pause": Typed("{lane}"),
     "lanes resume": Typed("{lane}"),
     "offpeak": Typed(),
+    "peak": Typed(),
     "people": Typed(),
     "people opt-in": Typed("{code} --term {term}"),
     "people opt-out": Typed("{code} --term {term}"),

@@ -19,6 +19,7 @@ from workers.cli.lanes import lanes
 from workers.cli.limit import limit
 from workers.cli.migrate import migrate
 from workers.cli.off_peak import off_peak
+from workers.cli.peak import peak
 from workers.cli.people import people
 from workers.cli.plan import plan
 from workers.cli.quarantine import quarantine
@@ -41,7 +42,7 @@ def main() -> None:
 for command in (
     audit, campus, changes, checkins, classes, cluster, days, dead, failures_, feeds, freshness, import_, keys, lanes, limit,
     migrate,
-    off_peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, switches, sync, terms, up,
-    users, verify, worker,
+    off_peak, peak, people, plan, quarantine, repair, rosters, roles, runs, schedules, secrets, sources, switches, sync, terms,
+    up, users, verify, worker,
 ):  # fmt: skip
     main.add_command(command)
