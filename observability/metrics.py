@@ -163,6 +163,9 @@ LANE_JOBS = Counter(
 ADMISSIONS = Counter("obsync_limiter_admissions_total", "What the limiter answered.", "answer")
 ADMISSION_WAIT = Histogram("obsync_limiter_wait_seconds", "How long the limiter let admitted calls wait.")
 CHECK_INS = Counter("obsync_checkins_total", "Check-ins at the desk, and what they were told.", "outcome")
+TOKENS_BELIEVED = Counter(
+    "obsync_tokens_believed_total", "Check-ins by a token that stood a moment ago, while the database was away."
+)
 CHECK_INS_WRITTEN = Counter("obsync_checkins_written_total", "Check-ins that writers brought into the database.")
 CHECK_INS_DEAD = Counter("obsync_checkins_dead_total", "Check-ins that the database refused.")
 CHECK_IN_COMMIT = Histogram("obsync_checkin_commit_seconds", "How long a batch of check-ins took to commit.")

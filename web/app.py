@@ -28,8 +28,9 @@ from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from usecases.desks import Desks
+from usecases.lately import Lately
 from usecases.switches import Switchboard
-from web import auth, bodies, documents, gate, headers, limits, policy
+from web import auth, bodies, documents, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
@@ -69,7 +70,8 @@ def create_app(
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
     switches = Switchboard(deps.engine)
     desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches)
-    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, _servers(settings))
+    lately = Lately(within_s=settings.token_grace_s)
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, _servers(settings))
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -142,8 +144,8 @@ def _who_asks(routes: dict[str, Route]) -> None:
     if not route.policy.needs_caller:
         return
     try:
-        g.scope = g.caller = here.authenticator.scope_of(
-            request.headers.get("Authorization"), request.headers.get("X-API-Key")
+        g.scope = g.caller = standing.scope_of(
+            here, route.policy, request.headers.get("Authorization"), request.headers.get("X-API-Key")
         )
     except NotAuthenticated as error:
         g.refused = error

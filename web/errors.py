@@ -350,7 +350,7 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),
-    (DBAPIError, lambda e: _unavailable(e) if _is_away(e) else ApiError("INTERNAL")),
+    (DBAPIError, lambda e: _unavailable(e) if is_away(e) else ApiError("INTERNAL")),
 )  # fmt: skip
 
 
@@ -361,7 +361,7 @@ def of_exception(error: Exception) -> ApiError | None:
     return next((make(error) for kind, make in _OURS if isinstance(error, kind)), None)
 
 
-def _is_away(error: DBAPIError) -> bool:
+def is_away(error: DBAPIError) -> bool:
     """Whether the database could not be asked, in contrast to a statement that it refused."""
     return error.connection_invalidated or type(error).__name__ in (
         "OperationalError",

@@ -14,6 +14,7 @@ from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.check_in import Desk
 from usecases.deps import Deps
 from usecases.desks import Desks
+from usecases.lately import Lately
 from usecases.search import Names
 from usecases.switches import Switchboard
 from usecases.timetables import Timetables
@@ -32,6 +33,7 @@ class Site:
     authenticator: Authenticator
     desks: Desks
     switches: Switchboard
+    lately: Lately
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)

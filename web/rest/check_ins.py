@@ -32,7 +32,12 @@ _WORDS: Final = {
 
 
 @feature.post(
-    "/checkin", needs_own("check_in.create"), data=shapes.CheckedIn, status=201, errors=(403, 404, 409), keyed=True
+    "/checkin",
+    needs_own("check_in.create", while_away=True),
+    data=shapes.CheckedIn,
+    status=201,
+    errors=(403, 404, 409),
+    keyed=True,
 )
 def check_in(body: shapes.CheckInAsked) -> Answer:
     """Check in to a class: 201 with a signed receipt, which is kept by then; 200 with the same one for a repeat.
