@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, distinct, func, or_, select, true, update
 
 from db.tables import AnyRow, checkin_records
 from db.upsert import insert_rows
@@ -16,6 +16,7 @@ Keys = Mapping[str, Collection[str]]
 _COLUMNS: Final = (
     "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
     "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
+    "code_step",
 )  # fmt: skip
 
 
@@ -108,3 +109,11 @@ def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant:
     kept = or_(table.c.lat_e2.is_not(None), table.c.point.is_not(None)) if points else table.c.lat_e2.is_not(None)
     values: dict[str, None] = {"lat_e2": None, "lon_e2": None} | ({"point": None} if points else {})
     return int(connection.execute(update(table).where(*where, kept).values(**values)).rowcount)
+
+
+def codes_used(connection: Connection, session_id: str, *, tenant: str, term: str) -> dict[int, tuple[int, int]]:
+    """Step of the screen's code → how many students came in by it, and from how many devices."""
+    c = checkin_records.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id == session_id, c.code_step.is_not(None))
+    counted = select(c.code_step, func.count(), func.count(distinct(c.device))).where(*where).group_by(c.code_step)
+    return {int(step): (int(students), int(devices)) for step, students, devices in connection.execute(counted)}

@@ -24,7 +24,8 @@ class BadCheckIn(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
-    """`reasons` are joined by commas; `lat_e2` and `lon_e2` are hundredths of a degree; metres and ms UTC elsewhere."""
+    """`reasons` are joined by commas; `lat_e2` and `lon_e2` are hundredths of a degree; `code_step` says which code of
+    the screen it was; metres and ms UTC elsewhere."""
 
     tenant: str
     term: str
@@ -45,6 +46,7 @@ class CheckIn:
     point: str | None = None
     lat_e2: int | None = None
     lon_e2: int | None = None
+    code_step: int | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -53,10 +55,14 @@ class CheckIn:
 
 
 _NAMES: Final = frozenset(field.name for field in fields(CheckIn))
-_NUMBERS: Final = frozenset({"at_ms", "rule_version", "client_ms", "outside_m", "accuracy_m", "lat_e2", "lon_e2"})
+_NUMBERS: Final = frozenset(
+    {"at_ms", "rule_version", "client_ms", "outside_m", "accuracy_m", "lat_e2", "lon_e2", "code_step"}
+)
 _TYPES: Final[Mapping[str, type]] = {name: int if name in _NUMBERS else str for name in _NAMES}
 _MOST_CHARS: Final[Mapping[str, int]] = {name: _LONGEST.get(name, 12) for name in _NAMES - _NUMBERS}
-_MAY_MISS: Final = frozenset({"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2"})
+_MAY_MISS: Final = frozenset(
+    {"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2", "code_step"}
+)
 
 
 _IN_STREAM: Final = tuple(field.name for field in fields(CheckIn) if field.name != "receipt")

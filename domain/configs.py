@@ -103,6 +103,8 @@ _LIST = (
     Config("checkin.offline_minutes", int, 10, _COURSE, "离线补交分钟数", "an offline phone is believed so long", 0, 240),
     Config("checkin.check_in_over_leave", bool, False, _COURSE, "请假后到课算出勤", "who comes in spite of a leave is present"),
     Config("checkin.checkout_required", bool, False, _COURSE, "是否检查早退", "leaving without a check-out is early"),
+    Config("checkin.checkout_minutes", int, 10, _COURSE, "下课前几分钟起可签退", "checked out so late is stayed", 0, 240),
+    Config("checkin.checkout_close_minutes", int, 15, _COURSE, "下课后几分钟停止签退", "check-out closes after the end", 0, 240),
     Config("peak.arrivals", list, [*DEFAULT_ARRIVALS], _SCHOOL, "到课曲线(分钟:百分比)", "who comes when, minute:percent", 1, 60),
     Config("peak.came_percent", int, 100, _SCHOOL, "到课比例(%)", "how many of those expected come, in percent", 0, 100),
     Config("peak.web_per_s", float, 200.0, _SCHOOL, "每个 web 进程每秒签到数", "check-ins a second of a web process", 1, 100_000),

@@ -45,6 +45,8 @@ class Rules:
     offline_minutes: int = 10  # a phone without network may say so long afterwards when it was
     check_in_over_leave: bool = False
     checkout_required: bool = False
+    checkout_minutes: int = 10  # before the end: who leaves then has stayed
+    checkout_close_minutes: int = 15  # after the end: no check-out any more
     version: int = 0  # stands for all of these values: the same for the same
     place_asked: bool = True  # False while check-ins are simplified, whatever the course says
 

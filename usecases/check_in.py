@@ -88,6 +88,16 @@ class Busy(Exception):
         self.full = full
 
 
+def _position(asked: Asked) -> Position | None:
+    """Where the phone says it is; None: nowhere, or nowhere there is."""
+    if asked.lat is None or asked.lon is None:
+        return None
+    try:
+        return position(asked.lat, asked.lon, asked.system)
+    except BadPosition:
+        return None
+
+
 class Desk:
     """Takes check-ins in one process, from any of its threads. `clock` gives ms UTC."""
 
@@ -152,25 +162,25 @@ class Desk:
 
     # --- the verdict --------------------------------------------------------------------------------------------------
 
-    def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
-        try:
-            at = None if asked.lat is None or asked.lon is None else position(asked.lat, asked.lon, asked.system)
-        except BadPosition:
-            at = None
+    def judge(self, asked: Asked, session: Known, open_: Window) -> Verdict:
+        """What comes of it by time, code and place. Raises Refused."""
         now = self._clock()
         attempt = Attempt(
             now_ms=now,
-            at=at,
+            at=_position(asked),
             accuracy_m=asked.accuracy_m,
             client_ms=asked.client_ms,
             offline=asked.offline,
-            code=self._code(asked, now),
+            code=self._step(asked, now) is not None if asked.class_code else None,
             mocked=asked.mocked,
         )
-        rules = self.rules_now(session)
-        verdict = verdicts.judge(attempt, rules, session.window, session.fence, start_ms=session.row.start_ms)
+        verdict = verdicts.judge(attempt, self.rules_now(session), open_, session.fence, start_ms=session.row.start_ms)
         if verdict.decision == verdicts.REFUSED:
-            raise Refused(verdict.cause, verdict, session.window)
+            raise Refused(verdict.cause, verdict, open_)
+        return verdict
+
+    def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
+        verdict, at = self.judge(asked, session, session.window), _position(asked)
         accepted = self._check_in(asked, session, verdict, at)
         if not asked.device:
             return accepted, accepted
@@ -181,11 +191,10 @@ class Desk:
         simple = SIMPLE_CHECK_IN in self._switches.on(self._tenant)
         return session.rules.without_place() if simple else session.rules
 
-    def _code(self, asked: Asked, now: int) -> bool | None:
-        if not asked.class_code:
-            return None
+    def _step(self, asked: Asked, now: int) -> int | None:
+        """Which code of the screen it was; None: none, or no good one."""
         of = {"tenant": self._tenant, "session_id": asked.session_id}
-        return class_codes.is_good(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
+        return class_codes.step_of(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
 
     def _check_in(self, asked: Asked, session: Known, verdict: Verdict, at: Position | None) -> CheckIn:
         of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
@@ -222,6 +231,7 @@ class Desk:
             point=None if at is None else self._point(asked),
             lat_e2=None if place is None else place[0],
             lon_e2=None if place is None else place[1],
+            code_step=self._step(asked, self._clock()) if asked.class_code else None,
             **of,
         )
 

@@ -23,6 +23,7 @@ from bootstrap.broker import broker_client, cache_client, stream_client
 from bootstrap.settings import Settings
 from db.check_in_stream import CheckInStream
 from db.engine import reading
+from db.live_events import publisher
 from observability import tracing
 from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
@@ -71,7 +72,9 @@ def create_app(
     switches = Switchboard(deps.engine)
     desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches)
     lately = Lately(within_s=settings.token_grace_s)
-    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, _servers(settings))
+    servers = _servers(settings)
+    told = publisher(servers["cache"])
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, told, servers)
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes

@@ -35,6 +35,7 @@ from usecases import (
 )  # fmt: skip
 from usecases.change_checks import ChangeRefused, InTheWay
 from usecases.check_in import Busy, Refused
+from usecases.check_out import NotAsked
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.explain import UnknownSession
@@ -196,6 +197,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "CHECKIN_BUSY": Problem(429, RATE_LIMITED, "现在人太多，本次没有签到", "Too many people right now; this one was not taken",
         "请在 Retry-After 所示的秒数之后用同一 clientId 重试",
         "Send the same clientId again after the seconds in Retry-After"),
+    "CHECKOUT_NOT_ASKED": Problem(409, CONFLICT, "这门课不需要签退", "This course does not ask for a check-out",
+        "直接离开即可", "Just go"),
+    "CHECKOUT_CLOSED": Problem(409, CONFLICT, "现在不能签退", "Check-out is not open now",
+        "请在 details 所示的时间内签退，如有原因请提出申诉", "Check out within the times in the details, or appeal"),
     "CLASS_OVER": Problem(409, CONFLICT, "这节课已经结束或取消", "The class is over or cancelled",
         "可以手动登记考勤：/api/v1/checkin/manual", "Mark students by hand at /api/v1/checkin/manual"),
     "NOT_ON_ROSTER": Problem(422, VALIDATION, "有学生不在这节课的名单上，未作任何更改",
@@ -284,6 +289,7 @@ def _busy(error: Busy) -> ApiError:
 _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (Refused, _refused),
     (Busy, _busy),
+    (NotAsked, lambda _: ApiError("CHECKOUT_NOT_ASKED")),
     (teacher_windows.UnknownClass, lambda _: ApiError("NOT_FOUND")),
     (teacher_windows.ClassOver, _told("CLASS_OVER")),
     (marks.UnknownStudents, _told("NOT_ON_ROSTER", "marks")),

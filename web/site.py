@@ -10,6 +10,7 @@ import redis
 from flask import Flask, current_app, g, has_request_context
 
 from bootstrap.settings import Settings
+from db.live_events import Publish
 from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.check_in import Desk
 from usecases.deps import Deps
@@ -34,6 +35,7 @@ class Site:
     desks: Desks
     switches: Switchboard
     lately: Lately
+    publish: Publish
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)

@@ -8,7 +8,6 @@ Any number of these may run. What a dead one was given is taken over once it has
 batch twice is writing it once.
 """
 
-import json
 import os
 import secrets
 import signal
@@ -30,6 +29,7 @@ from bootstrap.wiring import new_id
 from db import check_in_dead_letters
 from db.check_in_stream import CheckInStream, Entry
 from db.engine import check, in_unit, make_engine
+from db.live_events import Publish, publisher
 from domain.check_ins import CheckIn
 from observability.failpoints import failpoint
 from observability.log import get_logger
@@ -47,8 +47,6 @@ IDLE_MS = 8_000  # longer than a commit takes, short enough to be back to work w
 TAKE_OVER_S = 2.0
 _HALVINGS = 64  # attempts on one batch before what is left of it goes record by record
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 2.0
-
-Publish = Callable[[str, dict[tuple[str, str], dict[str, int]]], None]
 
 
 @dataclass
@@ -265,22 +263,3 @@ def _code(error: Exception) -> int | None:
 def _reason(error: Exception) -> str:
     origin = getattr(error, "orig", None)
     return f"{type(origin or error).__name__}: {origin or error}"[:300]
-
-
-def live_key(tenant: str) -> str:
-    """The capped stream of what a tenant's screens are told; its ids are the sequence."""
-    return f"live:{tenant}"
-
-
-def publisher(client: redis.Redis, *, kept: int = 10_000) -> Publish:
-    """Appends counters to the tenant's stream of live events, and wakes whoever listens."""
-
-    def publish(tenant: str, counters: dict[tuple[str, str], dict[str, int]]) -> None:
-        asked = client.pipeline(transaction=False)
-        for (term, session_id), counts in counters.items():
-            said = json.dumps({"kind": "roster", "term": term, "session_id": session_id, "counters": counts})
-            asked.xadd(live_key(tenant), {"e": said}, maxlen=kept, approximate=True)
-        asked.publish(live_key(tenant), b"")
-        asked.execute()
-
-    return publish

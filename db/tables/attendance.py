@@ -87,6 +87,7 @@ checkin_records = table(
     Column("point", String(24)),  # stands for the exact fix and cannot be turned back into it
     Column("lat_e2", Integer),  # the place to a kilometre, for a day
     Column("lon_e2", Integer),
+    Column("code_step", BigInteger),  # which code of the screen it was
     instant("created_ms", nullable=False),
     Index(None, "tenant_id", "term", "code", "at_ms"),
     Index(None, "tenant_id", "term", "device", "at_ms"),

@@ -10,6 +10,9 @@ _OF_CLASSES = {"admin": "oc", "platform": "oc"}
 CHECK_INS: dict[str, dict[str, str]] = {
     "POST /api/v1/checkin": {},
     "GET /api/v1/checkin/<session_id>": dict.fromkeys(("student", "admin", "platform"), "oc"),
+    "POST /api/v1/checkout": {},
+    "GET /api/v1/courses/<course_id>/check-in-rules": _OF_CLASSES,
+    "PUT /api/v1/courses/<course_id>/check-in-rules": _OF_CLASSES,
     "POST /api/v1/receipts/verify": {"anyone": "*", **_MEMBERS},
     "GET /api/v1/sessions/<session_id>/class-code": _OF_CLASSES,
     "POST /api/v1/sessions/<session_id>/start": _OF_CLASSES,
@@ -28,6 +31,8 @@ CHECK_INS: dict[str, dict[str, str]] = {
 
 CHECK_IN_BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/checkin": {"scheduleId": "{session_id}", "clientId": "k"},
+    "POST /api/v1/checkout": {"scheduleId": "{session_id}", "clientId": "k"},
+    "PUT /api/v1/courses/<course_id>/check-in-rules": {"rules": {"late_minutes": 15}},
     "POST /api/v1/receipts/verify": {"receipt": "{receipt}"},
     "POST /api/v1/sessions/<session_id>/extend": {"minutes": 5},
     "POST /api/v1/checkin/manual": {

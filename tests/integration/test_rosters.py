@@ -22,6 +22,7 @@ from db.check_in_rules import save_fence
 from db.check_in_stream import Entry
 from db.configs import Place, put
 from db.engine import reading, unit
+from db.live_events import live_key, publisher
 from db.tables import attendance_roster, attendance_stats, checkin_records, rolls, sessions, tenants
 from domain.attendance import CORRECTION, LEAVE, ON_LEAVE, Fact
 from domain.configs import Level
@@ -42,7 +43,7 @@ from tests.integration.bell_rig import (
 from usecases import check_in_batch, check_in_keys, check_in_rules, rosters
 from usecases.check_in import Refused
 from usecases.deps import Deps
-from workers.batcher import Batcher, live_key, publisher
+from workers.batcher import Batcher
 from workers.cli import main
 from workers.roster_tender import RosterTender
 
