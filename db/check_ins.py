@@ -102,13 +102,31 @@ def doubt(connection: Connection, doubts: Mapping[tuple[str, str], str], *, tena
         connection.execute(update(checkin_records).where(*where).values(doubts=text))
 
 
-def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str, points: bool) -> int:
-    """Drop the places (and `points` too) of these sessions' check-ins. Returns how many had any."""
+def with_points_before(
+    connection: Connection, before_ms: int, *, tenant: str, term: str, limit: int
+) -> dict[str, list[str]]:
+    """Session → students, of some check-ins before then that have the fingerprint of a point still."""
+    c = checkin_records.c
+    where = (c.tenant_id == tenant, c.term == term, c.point.is_not(None), c.at_ms < before_ms)
+    found: dict[str, list[str]] = {}
+    for session_id, code in connection.execute(select(c.session_id, c.code).where(*where).limit(limit)):
+        found.setdefault(session_id, []).append(code)
+    return found
+
+
+def forget_points(connection: Connection, keys: Keys, *, tenant: str, term: str) -> int:
+    """Drop places and points of these students' check-ins. Returns how many."""
+    where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
+    gone = update(checkin_records).where(*where).values(point=None, lat_e2=None, lon_e2=None)
+    return int(connection.execute(gone).rowcount)
+
+
+def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str) -> int:
+    """Drop the places of these sessions' check-ins. Returns how many had any."""
     table = checkin_records
     where = (table.c.tenant_id == tenant, table.c.term == term, table.c.session_id.in_(session_ids))
-    kept = or_(table.c.lat_e2.is_not(None), table.c.point.is_not(None)) if points else table.c.lat_e2.is_not(None)
-    values: dict[str, None] = {"lat_e2": None, "lon_e2": None} | ({"point": None} if points else {})
-    return int(connection.execute(update(table).where(*where, kept).values(**values)).rowcount)
+    gone = update(table).where(*where, table.c.lat_e2.is_not(None)).values(lat_e2=None, lon_e2=None)
+    return int(connection.execute(gone).rowcount)
 
 
 def codes_used(connection: Connection, session_id: str, *, tenant: str, term: str) -> dict[int, tuple[int, int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from db import rosters
-from db.engine import in_unit
+from db.engine import in_unit, reading
 from domain import verdicts
 from domain.attendance import CHECK_OUT, EARLY, LATE, NORMAL, Fact
 from domain.verdicts import MINUTE_MS, Rules, Window
@@ -46,9 +46,13 @@ def check_out(deps: Deps, desk: Desk, asked: Asked) -> Left:
     Raises `NotAsked`, `Refused`, and what the database says where it is away: nothing was noted then.
     """
     session = desk.session(asked.session_id)
+    row = session.row
+    with reading(deps.engine) as tx:
+        # First of all: what a course asks for is nothing to strangers.
+        if not rosters.is_expected(tx, asked.session_id, asked.code, tenant=deps.tenant, term=row.term):
+            raise Refused(verdicts.NOT_ENROLLED)
     if not session.rules.checkout_required:
         raise NotAsked
-    row = session.row
     open_ = window_of(session.rules, start_ms=row.start_ms, end_ms=row.end_ms)
     verdict = desk.judge(asked, session, open_)
     # The window's second half is who has stayed, where a check-in would be late.
@@ -65,8 +69,6 @@ def check_out(deps: Deps, desk: Desk, asked: Asked) -> Left:
 
 def _note(tx: Connection, tenant: str, term: str, asked: Asked, fact: Fact, note: str | None, open_: Window) -> Left:
     of = {"tenant": tenant, "term": term}
-    if not rosters.is_expected(tx, asked.session_id, asked.code, **of):
-        raise Refused(verdicts.NOT_ENROLLED)
     keys = {asked.session_id: [asked.code]}
     rosters.lock_details(tx, keys, **of)
     rosters.add_facts(tx, [(asked.session_id, asked.code, fact)], actor=f"student:{asked.code}", note=note, **of)

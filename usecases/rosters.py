@@ -261,34 +261,3 @@ def _recount(tx: Connection, ids: list[str], *, tenant: str, term: str, mend: bo
     if mend:
         rosters.set_counters(tx, {one["session_id"]: one["is"] for one in drift}, tenant=tenant, term=term)
     return drift
-
-
-_PLACES_MS = 24 * 3_600_000
-_POINTS_MS = 31 * 24 * 3_600_000
-
-
-def forget_places(engine: Engine, *, tenant: str, now: int, days: int = 7) -> int:
-    """Drop where people were: to a kilometre after a day, the fingerprint of the point after a month. Returns how many.
-
-    `days` is how far back is looked, for nights that were missed.
-    """
-    dropped = 0
-    for kept_ms, points in ((_PLACES_MS, False), (_POINTS_MS, True)):
-        with reading(engine) as tx:
-            found = rosters.between(tx, now - kept_ms - days * _PLACES_MS, now - kept_ms, tenant=tenant)
-        by_term: dict[str, list[str]] = {}
-        for row in found:
-            by_term.setdefault(row.term, []).append(row.session_id)
-        for term, ids in by_term.items():
-            for at in range(0, len(ids), _FEW):
-                part = ids[at : at + _FEW]
-                dropped += in_unit(
-                    engine,
-                    lambda tx, p=part, t=term, all_=points: check_ins.forget_places(  # type: ignore[misc]
-                        tx, p, tenant=tenant, term=t, points=all_
-                    ),
-                )
-    return dropped
-
-
-_FEW = 5  # sessions, each of some hundred check-ins

@@ -21,7 +21,7 @@ from db.check_in_stream import CheckInStream
 from db.clock import now_ms
 from db.engine import reading
 from observability.log import get_logger
-from usecases import check_in_keys, rosters, switches
+from usecases import check_in_keys, retention, rosters, switches
 
 log = get_logger("rosters")
 
@@ -99,4 +99,4 @@ class RosterTender(threading.Thread):
             return
         self._counted = local.date().isoformat()
         rosters.recount(self._engine, tenant=self._tenant, from_ms=now - 7 * 24 * HOUR_MS, until_ms=now)
-        rosters.forget_places(self._engine, tenant=self._tenant, now=now)
+        retention.forget(self._engine, tenant=self._tenant, now=now)

@@ -25,6 +25,8 @@ CHECK_INS: dict[str, dict[str, str]] = {
     "GET /api/v1/courses/<course_id>/attendance": {"secretary": "o", **_OF_CLASSES},
     "GET /api/v1/users/<code>/attendance": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
     "GET /api/v1/exports/courses/<course_id>/attendance": {"secretary": "o", **_OF_CLASSES},
+    "GET /api/v1/users/<code>/attendance-data": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "DELETE /api/v1/users/<code>/attendance-data": {"admin": "ocs", "platform": "ocs"},
     "GET /api/v1/exports/users/<code>/attendance": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
 }
 """What a student or teacher may do with what is his own is in the tests of the routes; nobody here takes or teaches a course."""

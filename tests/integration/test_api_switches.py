@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from db import switches as rows
 from db.engine import reading
@@ -90,6 +91,20 @@ def test_under_maintenance_people_read_a_page_and_programs_an_error(api: Api) ->
     assert mei.ask("PUT", "/api/v1/switches/maintenance", {"on": False}).status_code == 503
     assert turn(api, "maintenance", on=False).status_code == 200
     assert mei.get("/api/v1/courses").status_code == 200
+
+
+def test_a_database_that_is_away_under_maintenance_is_no_accident(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes then is told when to come again, by what the process knew."""
+    until = datetime.fromtimestamp(time.time() + 1200, UTC).isoformat()
+    turn(api, "maintenance", until=until)
+    assert code_of(api.person("mei").get("/api/v1/courses")) == "MAINTENANCE"
+
+    def refuse(*_a: object, **_k: object) -> Any:
+        raise OperationalError("connect", {}, Exception("the server is gone"))
+
+    monkeypatch.setattr(api.engine, "connect", refuse)
+    told = api.person("ada").get("/api/v1/courses")
+    assert (code_of(told), int(told.headers["Retry-After"]) > 1000) == ("MAINTENANCE", True)
 
 
 def test_a_simplified_check_in_asks_nobody_where_he_is_and_says_so(here: Bell) -> None:

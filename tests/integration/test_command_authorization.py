@@ -81,6 +81,8 @@ SCHOOL: Final[Mapping[str, Typed]] = {
     "offpeak": Typed(),
     "peak": Typed(),
     "people": Typed(),
+    "people erase": Typed("{code} --yes"),
+    "people export": Typed("{code}"),
     "people opt-in": Typed("{code} --term {term}"),
     "people opt-out": Typed("{code} --term {term}"),
     "plan": Typed("{folder}"),

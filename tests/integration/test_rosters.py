@@ -40,7 +40,7 @@ from tests.integration.bell_rig import (
     school,
     until,
 )  # fmt: skip
-from usecases import check_in_batch, check_in_keys, check_in_rules, rosters
+from usecases import check_in_batch, check_in_keys, check_in_rules, retention, rosters
 from usecases.check_in import Refused
 from usecases.deps import Deps
 from workers.batcher import Batcher
@@ -213,11 +213,11 @@ def test_where_people_were_is_forgotten(here: School) -> None:
     assert (record.lat_e2, record.lon_e2, record.outside_m) == (3990, 11640, -200)
     assert str(LAT) not in repr(record) and str(LON) not in repr(record)
     day = 24 * HOUR_MS
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + day - 1) == 0
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + day + 1) == 1
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + day - 1) == 0
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + day + 1) == 1
     record = here.records()["session0000", "u00000"]
     assert record.lat_e2 is None and record.point is not None
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + 31 * day + 1) == 1
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + 30 * day + 60_000 + 1) == 1
     assert here.records()["session0000", "u00000"].point is None
 
 
