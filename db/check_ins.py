@@ -1,6 +1,6 @@
 """Check-ins as they were committed: the first of each student in each session, and what others show about it."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, distinct, func, or_, select, true, update
@@ -16,7 +16,7 @@ Keys = Mapping[str, Collection[str]]
 _COLUMNS: Final = (
     "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
     "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
-    "code_step",
+    "code_step", "place",
 )  # fmt: skip
 
 
@@ -55,11 +55,25 @@ def of_sessions(connection: Connection, session_ids: Sequence[str], *, tenant: s
 
 
 _TRACED: Final = tuple(
-    checkin_records.c[name] for name in ("session_id", "code", "at_ms", "device", "point", "lat_e2", "lon_e2", "doubts")
+    checkin_records.c[name]
+    for name in ("term", "session_id", "code", "at_ms", "device", "point", "lat_e2", "lon_e2", "place", "doubts")
 )
 
+Place = tuple[int, int]
+"""Latitude and longitude in hundredths of a degree."""
 
-def near(connection: Connection, traces: Iterable[Trace], *, tenant: str, term: str) -> dict[Trace, str]:
+OpenPlace = Callable[[str, Any], Place | None]
+"""Says where a check-in of a school was, given its row; None: nowhere that is kept."""
+
+
+def plain_place(_tenant: str, row: Any) -> Place | None:
+    """The place of a check-in that was never sealed."""
+    return None if row.lat_e2 is None or row.lon_e2 is None else (row.lat_e2, row.lon_e2)
+
+
+def near(
+    connection: Connection, traces: Iterable[Trace], *, tenant: str, term: str, open_place: OpenPlace = plain_place
+) -> dict[Trace, str]:
     """Check-ins that share a device, a student or a point with these, at a time that matters, with the doubts they have."""
     known = list(traces)
     if not known:
@@ -82,13 +96,12 @@ def near(connection: Connection, traces: Iterable[Trace], *, tenant: str, term: 
             checkin_records.c.at_ms.between(first - span_ms, last + span_ms),
         )
         rows = connection.execute(select(*_TRACED).where(*where))
-        found |= {trace_of(row): row.doubts for row in rows}
+        found |= {trace_of(row, open_place(tenant, row)): row.doubts for row in rows}
     return found
 
 
-def trace_of(row: Any) -> Trace:
+def trace_of(row: Any, place: Place | None) -> Trace:
     """What is kept of a check-in to compare it with others."""
-    place = None if row.lat_e2 is None or row.lon_e2 is None else (row.lat_e2, row.lon_e2)
     return Trace(row.at_ms, row.session_id, row.code, row.device or "", row.point or "", place)
 
 
@@ -100,6 +113,9 @@ def doubt(connection: Connection, doubts: Mapping[tuple[str, str], str], *, tena
     for text, keys in sorted(by_text.items()):
         where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
         connection.execute(update(checkin_records).where(*where).values(doubts=text))
+
+
+_NOWHERE: Final[Mapping[str, None]] = {"place": None, "lat_e2": None, "lon_e2": None}
 
 
 def with_points_before(
@@ -117,7 +133,7 @@ def with_points_before(
 def forget_points(connection: Connection, keys: Keys, *, tenant: str, term: str) -> int:
     """Drop places and points of these students' check-ins. Returns how many."""
     where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
-    gone = update(checkin_records).where(*where).values(point=None, lat_e2=None, lon_e2=None)
+    gone = update(checkin_records).where(*where).values(point=None, **_NOWHERE)
     return int(connection.execute(gone).rowcount)
 
 
@@ -125,7 +141,8 @@ def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant:
     """Drop the places of these sessions' check-ins. Returns how many had any."""
     table = checkin_records
     where = (table.c.tenant_id == tenant, table.c.term == term, table.c.session_id.in_(session_ids))
-    gone = update(table).where(*where, table.c.lat_e2.is_not(None)).values(lat_e2=None, lon_e2=None)
+    somewhere = or_(table.c.place.is_not(None), table.c.lat_e2.is_not(None))
+    gone = update(table).where(*where, somewhere).values(**_NOWHERE)
     return int(connection.execute(gone).rowcount)
 
 

@@ -14,7 +14,7 @@ from db.tables import (
     jobs,
 )  # fmt: skip
 
-EVIDENCE: Final = ("lat_e2", "lon_e2", "point", "device", "client_ms", "outside_m", "accuracy_m", "code_step")
+EVIDENCE: Final = ("place", "lat_e2", "lon_e2", "point", "device", "client_ms", "outside_m", "accuracy_m", "code_step")
 """Columns of a check-in that say where and with what somebody was: without them the record still says when, and how it counts."""
 
 _TABLES: Final[tuple[tuple[str, Table, str], ...]] = (

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db import check_ins, rosters
 from db.check_in_stream import Answer, CheckInStream, NotDurable
+from db.check_ins import Place
 from db.engine import in_unit
 from domain import class_codes, receipts, verdicts
 from domain.check_in_traces import place_of
@@ -29,7 +30,7 @@ from domain.switches import SIMPLE_CHECK_IN
 from domain.verdicts import Attempt, Rules, Verdict, Window
 from observability.log import get_logger
 from observability.metrics import CHECK_INS
-from usecases import check_in_batch, check_in_keys
+from usecases import check_in_batch, check_in_keys, places
 from usecases.check_in_book import Book, Known, Unreadable
 from usecases.switches import Switchboard
 from usecases.together import Together
@@ -111,11 +112,13 @@ class Desk:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         direct: int = 8,
         switches: Switchboard | None = None,
+        encryption_keys: str = "",
     ) -> None:
         self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
         self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
         self.book = Book(engine, tenant=tenant)
         self._switches = switches or Switchboard(engine)
+        self._keys = encryption_keys
         self._accepting = Together(stream.accept_all)
         self._away_until_s = 0.0
         self._in_doubt = False
@@ -229,11 +232,19 @@ class Desk:
             accuracy_m=None if asked.accuracy_m is None else round(max(-1.0, min(asked.accuracy_m, 1e6))),
             device=self._mark("device", asked.device)[:_DEVICE_CHARS] if asked.device else None,
             point=None if at is None else self._point(asked),
-            lat_e2=None if place is None else place[0],
-            lon_e2=None if place is None else place[1],
+            lat_e2=None if place is None or self._keys else place[0],
+            lon_e2=None if place is None or self._keys else place[1],
+            place=self._sealed(place, session.row.term, asked),
             code_step=self._step(asked, self._clock()) if asked.class_code else None,
             **of,
         )
+
+    def _sealed(self, place: Place | None, term: str, asked: Asked) -> str | None:
+        """The place as a check-in has it, where there is a key: every process of the product has one."""
+        if place is None or not self._keys:
+            return None
+        at = places.bound_to(self._tenant, term, asked.session_id, asked.code)
+        return places.sealed(place, encryption_keys=self._keys, at=at)
 
     def _mark(self, kind: str, said: str) -> str:
         """Stands for something that is compared and never shown."""
@@ -332,6 +343,6 @@ class Desk:
             raise Refused(verdicts.NOT_ENROLLED)
         shared = accepted.device and any(row.device == accepted.device for row in here)
         one = review if shared else accepted
-        check_in_batch.write_in(tx, [one], tenant=self._tenant)
+        check_in_batch.write_in(tx, [one], tenant=self._tenant, open_place=places.opener(self._keys))
         rosters.mark(tx, one.session_id, **key)
         return Accepted(one.receipt, first=True)

@@ -24,9 +24,10 @@ class Desks:
         secret: bytes,
         stopping: threading.Event,
         switches: Switchboard | None = None,
+        encryption_keys: str = "",
     ) -> None:
         self._engine, self._secret, self._stopping, self._switches = engine, secret, stopping, switches
-        self.stream = stream
+        self.stream, self._keys = stream, encryption_keys
         self._made: dict[str, Desk] = {}
         self._lock = threading.Lock()
 
@@ -42,7 +43,12 @@ class Desks:
                 Reader(lambda: [one.book for one in [*books.values()]], clock=_now_ms, stopping=self._stopping).start()
             if tenant not in self._made:
                 self._made[tenant] = Desk(
-                    self._engine, self.stream, tenant=tenant, secret=self._secret, switches=self._switches
+                    self._engine,
+                    self.stream,
+                    tenant=tenant,
+                    secret=self._secret,
+                    switches=self._switches,
+                    encryption_keys=self._keys,
                 )
             return self._made[tenant]
 

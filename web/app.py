@@ -70,7 +70,10 @@ def create_app(
     app.url_map.strict_slashes = False
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
     switches = Switchboard(deps.engine)
-    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches)
+    desks = Desks(
+        deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches,
+        encryption_keys=deps.encryption_keys,
+    )  # fmt: skip
     lately = Lately(within_s=settings.token_grace_s)
     servers = _servers(settings)
     told = publisher(servers["cache"])

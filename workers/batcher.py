@@ -28,6 +28,7 @@ from bootstrap.version import version
 from bootstrap.wiring import new_id
 from db import check_in_dead_letters
 from db.check_in_stream import CheckInStream, Entry
+from db.check_ins import OpenPlace, plain_place
 from db.engine import check, in_unit, make_engine
 from db.live_events import Publish, publisher
 from domain.check_ins import CheckIn
@@ -37,6 +38,7 @@ from observability.metrics import CHECK_IN_COMMIT, CHECK_INS_DEAD, CHECK_INS_WRI
 from usecases import check_in_batch
 from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
+from usecases.places import opener
 from workers.roster_tender import RosterTender
 
 log = get_logger("checkins")
@@ -75,10 +77,11 @@ class Batcher:
         publish: Publish | None = None,
         idle_ms: int = IDLE_MS,
         consumer: str | None = None,
+        open_place: OpenPlace = plain_place,
     ) -> None:
         self._engine, self._stream, self._tenant, self._new_id = engine, stream, tenant, new_id
         self._publish = publish
-        self._idle_ms = idle_ms
+        self._idle_ms, self._open_place = idle_ms, open_place
         self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counts = Counts()
         self._taken_s = 0.0
@@ -174,7 +177,7 @@ class Batcher:
     def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
         self.counts.attempts += 1
         began = time.monotonic()
-        written = check_in_batch.write(self._engine, batch, tenant=tenant)
+        written = check_in_batch.write(self._engine, batch, tenant=tenant, open_place=self._open_place)
         took_s = time.monotonic() - began
         self.counts.commit_ms.append(took_s * 1000)
         CHECK_IN_COMMIT.observe(took_s)
@@ -214,8 +217,12 @@ def run_batcher(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
-    writer = Batcher(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publisher(cache_client(settings)))
-    tender = RosterTender(engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping)
+    opens = opener(settings.encryption_keys)
+    told = publisher(cache_client(settings))
+    writer = Batcher(engine, stream, tenant=settings.tenant, new_id=new_id, publish=told, open_place=opens)
+    tender = RosterTender(
+        engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping, open_place=opens
+    )
     _say_what_is_not_kept(settings, stream)
     heartbeat = Heartbeat(engine, kind="checkins", version=version(), new_id=new_id, drain=stopping.set)
     tender.start()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +19,9 @@ from domain.check_ins import CheckIn
 from domain.configs import Level
 from tests.integration.api_bell_rig import HERE, HOUR_MS, LAT, Bell, bell
 from tests.integration.api_rig import HOME, TERM, Api
-from usecases import configs, retention
+from usecases import configs, retention, sealing
 from usecases.configs import Place
+from usecases.places import opener
 
 pytestmark = pytest.mark.integration
 
@@ -46,9 +50,9 @@ def forget(here: Bell, after_ms: int) -> int:
 
 def test_where_somebody_was_is_kept_as_long_as_the_school_says(here: Bell) -> None:
     """The place for a day, the fingerprint for the days of the setting, however old it is when that is made shorter."""
-    assert forget(here, DAY_MS - HOUR_MS) == 0 and record(here).lat_e2 is not None
+    assert forget(here, DAY_MS - HOUR_MS) == 0 and record(here).place is not None
     assert forget(here, DAY_MS + HOUR_MS) == 1
-    assert (record(here).lat_e2, record(here).point is None) == (None, False)
+    assert (record(here).place, record(here).point is None) == (None, False)
     assert forget(here, 29 * DAY_MS) == 0
     configs.change(here.api.deps, Place(Level.TENANT, HOME), {"privacy.location_days": 5}, actor="user:ada")
     assert forget(here, 29 * DAY_MS) == 1 and record(here).point is None
@@ -59,7 +63,7 @@ def test_no_days_is_until_the_next_night(here: Bell) -> None:
     """A setting of 0 is not a month."""
     configs.change(here.api.deps, Place(Level.TENANT, HOME), {"privacy.location_days": 0}, actor="user:ada")
     assert forget(here, HOUR_MS) > 0
-    assert (record(here).lat_e2, record(here).point) == (None, None)
+    assert (record(here).place, record(here).point) == (None, None)
 
 
 def test_a_student_is_given_what_is_kept_and_only_an_administrator_erases_it(here: Bell) -> None:
@@ -88,7 +92,7 @@ def test_a_student_is_given_what_is_kept_and_only_an_administrator_erases_it(her
     done = api.person("ada").ask("DELETE", "/api/v1/users/mei/attendance-data").get_json()["data"]
     assert done == {"checkIns": 1, "notes": 1, "refusedByDatabase": 1}
     after = record(here)
-    assert (after.lat_e2, after.point, after.device, after.outside_m, after.accuracy_m) == (None,) * 5
+    assert (after.place, after.point, after.device, after.outside_m, after.accuracy_m) == (None,) * 5
     assert (after.receipt, after.status, after.at_ms) == (before.receipt, before.status, before.at_ms)
     with reading(api.engine) as tx:
         letters = tx.execute(select(jobs.c.payload).where(jobs.c.tenant_id == HOME, jobs.c.kind == "checkin")).scalars()
@@ -96,3 +100,31 @@ def test_a_student_is_given_what_is_kept_and_only_an_administrator_erases_it(her
         noted = tx.execute(select(audit).where(audit.c.tenant_id == HOME, audit.c.action == "personal.erase")).one()
     assert "lat_e2" not in records["mei"] and records["s2"]["lat_e2"] == 3990
     assert json.loads(noted.after) == {"check_ins": 1, "notes": 1, "refused_by_database": 1}
+
+
+def test_a_place_at_rest_is_sealed_bound_to_its_student_and_under_a_key_that_can_be_changed(here: Bell) -> None:
+    """The table does not have it in the open; moved to another student or school it does not open."""
+    api, row = here.api, record(here)
+    opens = opener(api.deps.encryption_keys)
+    assert row.lat_e2 is None and "3990" not in row.place and opens(HOME, row) == (3990, 11640)
+    assert opens(HOME, SimpleNamespace(**{**row._mapping, "code": "s2"})) is None and opens("south", row) is None
+    new_keys = "new:" + base64.b64encode(bytes(range(32))).decode()
+    both = replace(api.deps, encryption_keys=f"{new_keys},{api.deps.encryption_keys}")
+    assert sealing.rotate(both)["unreadable"] == 0 and sealing.in_use(both).keys() == {"new"}
+    assert opener(new_keys)(HOME, record(here)) == (3990, 11640)
+
+
+def test_a_journey_nobody_can_make_is_found_from_sealed_places(api: Api) -> None:
+    """Two minutes later, two hundred kilometres away."""
+    made, mei = bell(api), api.person("mei")
+    configs.change(api.deps, Place(Level.TENANT, HOME), {"checkin.location_required": False}, actor="user:ada")
+    assert mei.post("/api/v1/checkin", made.asked()).status_code == 201
+    made.drain()
+    assert api.person("bao").post(f"/api/v1/sessions/{made.session_ids[1]}/start").status_code == 200
+    made.now_ms += 120_000
+    far = {**HERE, "latitude": LAT + 2}
+    assert mei.post("/api/v1/checkin", made.asked(1, location=far)).status_code == 201
+    made.drain()
+    with reading(api.engine) as tx:
+        rows = tx.execute(select(checkin_records).where(checkin_records.c.tenant_id == HOME)).all()
+    assert {row.session_id: row.doubts for row in rows}[made.session_ids[1]] == "impossible_travel"

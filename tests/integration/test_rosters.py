@@ -291,7 +291,7 @@ def test_a_dead_letter_that_is_put_again_is_written(here: School) -> None:
         assert tasks.revive_task(tx, letter.id, tenant=TENANT) == 1
         task = tasks.claim_task(tx, tenant=TENANT, job_id=letter.id, claim="c", visibility_ms=15_000, max_attempts=5)
     assert task is not None
-    check_in_batch.put_again(cast(Deps, SimpleNamespace(engine=here.engine)), task)
+    check_in_batch.put_again(cast(Deps, SimpleNamespace(engine=here.engine, encryption_keys="")), task)
     assert here.records()["session0000", "u00000"].receipt == one.receipt and not here.dead_letters()
 
 
