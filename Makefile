@@ -14,6 +14,7 @@ TOOLS := $(VENV)/.installed-tools
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
 SUITE := tests/unit tests/property tests/contract tests/architecture tests/integration tests/faults tests/simulation
+WHOLE := tests/chaos tests/system
 PYTEST_ARGS ?=
 BENCHES = $(shell grep -l '^if __name__ ==' bench/*.py | xargs -n1 basename -s .py)
 
@@ -31,7 +32,8 @@ up: $(RUNTIME) ## Run everything against the simulator; CAMPUS=DIR takes a folde
 .PHONY: test
 test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest $(SUITE) -n 2 --dist worksteal $(PYTEST_ARGS)
-	$(BIN)/python -m pytest tests/system tests/chaos -n 2 --dist loadfile $(PYTEST_ARGS)  # whole installations, two at a time
+	@# Whole installations, two at a time, in this order: by default a long file of one test begins when all others end.
+	$(BIN)/python -m pytest $(WHOLE) -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: prove
 prove: $(TOOLS) mariadb ## Simulate HISTORIES (1000000) of crashes, then send CASES (100000) of requests; each ends with JSON

@@ -98,12 +98,25 @@ def others(at: School) -> dict[str, Figure]:
     return figures
 
 
+def feeds(at: School) -> dict[str, Figure]:
+    """What a calendar app waits for: the first time, when the text is made, and whenever it comes again."""
+    figures: dict[str, Figure] = {}
+    missed = 0
+    for name in ("ics_cold", "ics"):
+        asked = (get(path, f"{HOST}:{at.port}") for path in at.feeds)
+        hits = fire(HOST, at.port, [Shot(n / _OTHERS_A_SECOND, one) for n, one in enumerate(asked)])
+        took = percentiles(hits)
+        figures |= {f"{name}_p50_ms": took.p50, f"{name}_p95_ms": took.p95}
+        missed += sum(hit.status != _ANSWERED for hit in hits)
+    return {**figures, "ics_not_answered": missed}
+
+
 def measure(shape: Shape, load: Load, given: argparse.Namespace) -> dict[str, Figure]:
     """All figures, on a school made for it."""
     with tempfile.TemporaryDirectory(prefix="obb-") as folder:
         ways = {"people": given.users, "processes": given.processes, "threads": given.threads}
         with school(Path(folder), shape, pool_mib=given.pool_mib, **ways) as at:
-            return my_day(at, load) | others(at)
+            return my_day(at, load) | others(at) | feeds(at)
 
 
 def main() -> None:

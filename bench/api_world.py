@@ -26,7 +26,7 @@ from db.people import STUDENT
 from db.tables import users
 from domain.tenancy import Role
 from ratelimit.limiter import Limits
-from usecases import identity, logins
+from usecases import feeds, identity, logins
 from usecases.deps import Deps
 from usecases.sync import runs
 from workers.cli.migrate import prepare_database
@@ -34,6 +34,7 @@ from workers.ports import claim_port
 
 _UP_WITHIN_S = 60.0
 _LOGINS_A_UNIT = 200
+_FEEDS = 30
 _UNLIMITED = Limits(rate_per_s=1, burst=1, max_in_flight=1)  # WPS is not called here
 
 
@@ -43,12 +44,13 @@ class NotMeasured(Exception):
 
 @dataclass(frozen=True)
 class School:
-    """Where the API is, and who may ask it: a bearer token for each of some students, and one of an administrator. `run_id` is
-    a run that waits for a worker."""
+    """Where the API is, and who may ask it: a bearer token for each of some students, and one of an administrator; paths of
+    some students' calendar feeds. `run_id` is a run that waits for a worker."""
 
     port: int
     students: Sequence[str]
     admin: str
+    feeds: Sequence[str]
     run_id: str
     api_pids: Sequence[int]
     database_pid: int
@@ -67,11 +69,11 @@ def school(
         prepare_database(settings)
         engine = make_engine(settings.database_url, patience_s=600)
         fill(engine, shape, tenant=settings.tenant)
-        students, admin, run_id = _sign_in(settings, engine, people)
+        students, admin, paths, run_id = _sign_in(settings, engine, people)
         engine.dispose()
         database.run("ANALYZE TABLE bench.sessions, bench.rolls, bench.offerings, bench.users")
         with contextlib.closing(claim), _serving(settings, directory) as process:
-            yield School(port, students, admin, run_id, _family(process.pid), database.pid)
+            yield School(port, students, admin, paths, run_id, _family(process.pid), database.pid)
 
 
 def _settings(directory: Path, database: MariaDb, valkey: Path, *, port: int, processes: int, threads: int) -> Settings:
@@ -82,12 +84,14 @@ def _settings(directory: Path, database: MariaDb, valkey: Path, *, port: int, pr
         wps_url="http://127.0.0.1:9",
         limits=_UNLIMITED,
         threads=1,
+        more={"OBSYNC_LOG_LEVEL": "INFO"},  # as it is deployed: a line for each request
     )
     return replace(told, http_bind=f"127.0.0.1:{port}", web_processes=processes, web_threads=threads)
 
 
-def _sign_in(settings: Settings, engine: Engine, people: int) -> tuple[list[str], str, str]:
-    """Access tokens of that many students, spread over the school, and of an administrator; the id of a run."""
+def _sign_in(settings: Settings, engine: Engine, people: int) -> tuple[list[str], str, list[str], str]:
+    """Access tokens of that many students, spread over the school, and of an administrator; feeds of some of them; the id of a
+    run."""
     deps = wire(settings, ring=lambda _: None, need_redis=False).deps
     mine = (users.c.tenant_id == settings.tenant, users.c.kind == STUDENT)
     with engine.connect() as tx:
@@ -103,9 +107,13 @@ def _sign_in(settings: Settings, engine: Engine, people: int) -> tuple[list[str]
         tokens += [_token(deps, login_id) for login_id in in_unit(engine, make)]
     admin = logins.add(deps, tenant=settings.tenant, name="bench-admin", actor="bench", roles=[Grant(Role.ADMIN)])
     token = _token(deps, admin.login_id)
+    paths = [
+        feeds.give(deps, kind=feeds.USER, subject=one.code, owner=one.code, actor="bench", known=True).path
+        for one in chosen[:_FEEDS]
+    ]
     run_id = runs.begin_look(deps, kind="verify")
     deps.engine.dispose()
-    return tokens, token, run_id
+    return tokens, token, paths, run_id
 
 
 def _token(deps: Deps, login_id: str) -> str:

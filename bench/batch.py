@@ -3,8 +3,8 @@
 Three ways from the same check-ins to the same rows (record, detail, counters), each on a database of its own on one server,
 in one run:
 
-- **the writer**: a full stream on a private Valkey that writes to disk at each command, drained by the product's batch writer,
-  acknowledged after each commit;
+- **the writer**: a full stream on a private Valkey that writes to disk at each command, drained by the writers of a
+  process of the product, acknowledged after each commit;
 - **one message each**: a Dramatiq message per check-in on a private Valkey, eight threads, four statements and a commit;
 - **the raw ceiling**: multi-row statements of 500 with everything prepared, no stream, no reading, no rules.
 
@@ -40,7 +40,8 @@ from db.check_ins import of_keys
 from db.engine import in_unit, unit
 from db.tables import attendance_roster, attendance_roster_detail
 from domain.check_ins import CheckIn, encode
-from workers.batcher import BATCH, Batcher
+from workers.batcher import BATCH, WRITERS, Batcher, writers
+from workers.interpreter import share_the_interpreter
 
 ON_DISK = ("--appendonly", "yes", "--appendfsync", "always")
 THREADS = 8
@@ -56,11 +57,21 @@ def the_writer(engine: Engine, client: redis.Redis, sent: Sequence[CheckIn]) -> 
         for one in sent[start : start + BATCH]:
             asked.xadd(stream_key(shard_of(one.session_id)), {"r": encode(one), "c": one.receipt})
         asked.execute()
-    writer = Batcher(engine, stream, tenant=TENANT, new_id=new_id)
+    these = writers(engine, stream, tenant=TENANT, new_id=new_id)
+    ended: list[float] = []
+
+    def work(writer: Batcher) -> None:
+        while sum(one.counts.written for one in these) < len(sent):
+            if writer.step():
+                ended.append(time.monotonic())
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in these]
     began = time.monotonic()
-    while writer.counts.written < len(sent):
-        writer.step()
-    return time.monotonic() - began
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return max(ended) - began
 
 
 def one_message_each(engine: Engine, client: redis.Redis, sent: Sequence[CheckIn]) -> float:
@@ -131,6 +142,7 @@ def measure(shape: Shape, small: Shape, directory: Path, *, database: str) -> di
         worlds = [make_world(url, one) for url, one in zip(urls, (shape, small, shape), strict=True)]
         durable = stack.enter_context(private_valkey(_folder(directory, "stream"), *ON_DISK))
         broker = stack.enter_context(private_valkey(_folder(directory, "broker")))
+        share_the_interpreter()  # as the product's processes do
         ceiling_s = the_ceiling(worlds[2], sent)
         writer_s = the_writer(worlds[0], stack.enter_context(contextlib.closing(connect(durable))), sent)
         single_s = one_message_each(worlds[1], stack.enter_context(contextlib.closing(connect(broker))), few)
@@ -174,7 +186,7 @@ def main() -> None:
         figures = measure(shape, small, Path(folder), database=given.database)
     parameters: dict[str, Figure] = {
         "check_ins": shape.check_ins, "single_check_ins": small.check_ins, "sessions": shape.sessions, "batch": BATCH,
-        "threads": THREADS, "database": given.database,
+        "threads": THREADS, "writers": WRITERS, "database": given.database,
     }  # fmt: skip
     report("batch", figures, parameters, json_only=given.json)
 

@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.back import Key, back_after
 from bench.bell_phones import Press, press_all, timetable
-from bench.bell_world import Bell, look, product, seconds_of, wave
+from bench.bell_world import Bell, look, product, seconds_of, wave, written_at
 from bench.report import Figure, report
 
 P95_MS, P99_MS, STORED_S, SHARE = 300.0, 1_000.0, 5.0, 0.98
@@ -34,6 +35,7 @@ class Peak:
 
     rate: float
     accepted: int
+    acknowledged: int  # students with a receipt, those included who had to press again
     accepted_per_s: float
     p50_ms: float
     p95_ms: float
@@ -68,6 +70,7 @@ def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int, k
     killer = _Killer(bell, seconds)
     if kill:
         killer.start()
+    began_s = time.time()
     press_all(wanted, bell.address)
     pressed = wanted
     if kill:
@@ -81,7 +84,9 @@ def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int, k
             receipts.setdefault((one.phone.session_id, one.phone.code), set()).add(receipt)
     found: dict[str, Any] = asdict(look(bell, receipts))
     if kill:
-        found |= {"recovered_s": killer.recovered_s(wanted), "left_out": len(phones) - warm - len(receipts)}
+        pressed_by = {(one.phone.session_id, one.phone.code) for one in wanted}
+        found |= {"recovered_s": killer.recovered_s(wanted, began_s), "left_out": len(pressed_by - receipts.keys())}
+    found["acknowledged"] = len(receipts)
     return _peak(rate, wanted, stored_s, found)
 
 
@@ -110,21 +115,27 @@ class _Killer(threading.Thread):
         super().__init__(daemon=True)
         self._bell, self._seconds = bell, seconds
         self._began = time.perf_counter()
-        self._killed_s: list[float] = []
+        self._killed_s: list[float] = []  # since 1970
 
     def run(self) -> None:
         self._began = time.perf_counter()
         for share, what in ((0.25, "writer"), (0.5, "stream"), (0.75, "database")):
             time.sleep(max(0.0, share * self._seconds - (time.perf_counter() - self._began)))
-            self._killed_s.append(time.perf_counter() - self._began)
+            self._killed_s.append(time.time())
             print(f"bell: SIGKILL to the {what}", file=sys.stderr, flush=True)
             self._bell.kill(what)
 
-    def recovered_s(self, wanted: Sequence[Press]) -> float:
-        """The longest time from a kill to the receipt of somebody who pressed after it."""
-        good = [(one.due_s, one.due_s + one.took_s) for one in wanted if one.status == 201]
-        waits = [min((at for due, at in good if due > killed), default=1e9) - killed for killed in self._killed_s]
-        return round(max(waits), 2)
+    def recovered_s(self, wanted: Sequence[Press], began_s: float) -> float | None:
+        """The longest time from a kill until all that was acknowledged by then, and somebody who pressed later, was written."""
+        pressed: dict[Key, float] = {}
+        answered: dict[Key, float] = {}
+        for one in wanted:
+            key = (one.phone.session_id, one.phone.code)
+            pressed.setdefault(key, began_s + one.due_s)
+            if one.status in (200, 201):
+                answered.setdefault(key, began_s + one.due_s + one.took_s)
+        seconds = back_after(self._killed_s, pressed, answered, written_at(self._bell))
+        return round(max(seconds), 2) if seconds else None
 
 
 def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: dict[str, Any]) -> Peak:

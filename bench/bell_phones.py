@@ -54,10 +54,13 @@ class Press:
     @property
     def receipt(self) -> str | None:
         """The receipt it was answered with."""
-        if self.status not in (200, 201):
-            return None
-        found: str = json.loads(self.body)["data"]["receipt"]
-        return found
+        return receipt_in(self.body) if self.status in (200, 201) else None
+
+
+def receipt_in(body: bytes) -> str:
+    """The receipt in the answer to a press that was accepted, or repeated."""
+    found: str = json.loads(body)["data"]["receipt"]
+    return found
 
 
 def timetable(phones: Sequence[Phone], *, rate_per_s: float, seed: int) -> list[Press]:

@@ -143,20 +143,27 @@ def _environ(
     return {**others, **{f"OBSYNC_{name}": value for name, value in ours.items()}}
 
 
-def _bell(
-    folder: Path, environ: Mapping[str, str], port: int, server: embedded.ValkeyServer, mariadb: MariaDb | None
-) -> Bell:
-    settings = Settings.from_env(environ)
+def seeded(settings: Settings) -> tuple[Deps, Engine]:
+    """The school with its term and its room in a database that is migrated, and what is needed to speak for it."""
     engine = make_engine(settings.database_url)
-    upgrade(engine)
     with unit(engine) as tx:
         keys = settings.encryption_keys
         seed(tx, tenant=TENANT, zone="Asia/Shanghai", app_id="", app_key="", encryption_keys=keys)
         tx.execute(insert(terms).values(tenant_id=TENANT, xnxq=TERM, status="open", exchange="{}"))
         tx.execute(insert(rooms).values(tenant_id=TENANT, xq="", lq="一教", room="101", lat=str(LAT), lon=str(LON)))
-    wired = wire(settings, ring=lambda _what: None, need_redis=False)
+    return wire(settings, ring=lambda _what: None, need_redis=False).deps, engine
+
+
+def _bell(
+    folder: Path, environ: Mapping[str, str], port: int, server: embedded.ValkeyServer, mariadb: MariaDb | None
+) -> Bell:
+    settings = Settings.from_env(environ)
+    upgrading = make_engine(settings.database_url)
+    upgrade(upgrading)
+    upgrading.dispose()
+    deps, engine = seeded(settings)
     stream = CheckInStream(connect(server.socket))
-    made = Bell(wired.deps, engine, stream, ("127.0.0.1", port), folder, environ, server, mariadb)
+    made = Bell(deps, engine, stream, ("127.0.0.1", port), folder, environ, server, mariadb)
     made.start_stream()
     if mariadb is not None:
         made.pids["mariadb"] = mariadb.pid
@@ -276,6 +283,14 @@ def look(bell: Bell, receipts: Mapping[tuple[str, str], set[str]]) -> Found:
     return Found(lost, doubled, wrong)
 
 
+def written_at(bell: Bell) -> dict[tuple[str, str], float]:
+    """(session, student) → when the check-in was written, in seconds since 1970 by the database's clock."""
+    c = checkin_records.c
+    with reading(bell.engine) as tx:
+        rows = tx.execute(select(c.session_id, c.code, c.created_ms).where(c.tenant_id == TENANT))
+        return {(row.session_id, row.code): row.created_ms / 1000 for row in rows}
+
+
 def seconds_of(pids: Mapping[str, int]) -> dict[str, float]:
     """Processor seconds that these processes and their children have used."""
     return {name: round(sum(map(_cpu_s, _family(pid))), 2) for name, pid in pids.items()}
@@ -298,4 +313,4 @@ def _cpu_s(pid: int) -> float:
     return (int(said[11]) + int(said[12])) / os.sysconf("SC_CLK_TCK")
 
 
-__all__ = ["Bell", "Found", "look", "product", "redis", "seconds_of", "until", "wave"]
+__all__ = ["Bell", "Found", "look", "product", "redis", "seconds_of", "until", "wave", "written_at"]

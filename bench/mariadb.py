@@ -77,7 +77,7 @@ class MariaDb:
 
     def run(self, *statements: str) -> None:
         """Runs statements outside of any database of ours."""
-        engine = create_engine(self.url("mysql"), poolclass=NullPool)
+        engine = create_engine(self.url("mysql"), poolclass=NullPool, connect_args={"ssl_disabled": True})
         with engine.begin() as connection:
             for statement in statements:
                 connection.execute(text(statement))

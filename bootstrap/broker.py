@@ -18,12 +18,12 @@ NAMESPACE = "obsync-bells"
 _TICK_KEPT_S = 86_400  # periodiq drops a tick that waited for longer; its own 30 s are shorter than a backlog
 
 
-def _client(url: str) -> redis.Redis:
+def _client(url: str, *, patience_s: float = 5) -> redis.Redis:
     # A retry inside the client would repeat scripts whose reply was lost; a lost doorbell is cheaper than a double grant.
     client: redis.Redis = redis.Redis.from_url(
         url,
-        socket_timeout=5,
-        socket_connect_timeout=2,
+        socket_timeout=patience_s,
+        socket_connect_timeout=min(2, patience_s),
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
     )
@@ -43,6 +43,11 @@ def stream_client(settings: Settings) -> redis.Redis:
 def cache_client(settings: Settings) -> redis.Redis:
     """What may be forgotten."""
     return _client(settings.cache_url)
+
+
+def counting_client(settings: Settings) -> redis.Redis:
+    """The cache for what stands before every request of the API: given up sooner, because there is another way."""
+    return _client(settings.cache_url, patience_s=1)
 
 
 def middleware() -> list[dramatiq.Middleware]:

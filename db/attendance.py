@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from db.courses import Within
 from db.tables import (
@@ -18,6 +18,7 @@ from db.tables import (
     offerings,
     users,
 )  # fmt: skip
+from domain.attendance import ABNORMAL
 
 _roster, _detail, _record = attendance_roster.c, attendance_roster_detail.c, checkin_records.c
 
@@ -32,6 +33,8 @@ class Which:
     status: str | None = None
     since: str | None = None
     until: str | None = None
+    began: tuple[int, int] | None = None  # from, before; ms UTC
+    exceptional: bool = False  # check-ins that somebody had to look at
 
 
 def _joined() -> Any:
@@ -72,6 +75,7 @@ def page(
     where += [column == value for column, value in (*wanted, (_detail.status, which.status)) if value is not None]
     where += [_roster.course_date >= which.since] if which.since is not None else []
     where += [_roster.course_date <= which.until] if which.until is not None else []
+    where += _exceptional(which)
     if after is not None:
         start, session, code = after
         behind = or_(_detail.session_id > session, and_(_detail.session_id == session, _detail.code > code))
@@ -81,6 +85,7 @@ def page(
         _roster.course_id, _roster.course_date, _roster.start_ms, _roster.end_ms, offerings.c.name, offerings.c.kkh,
         offerings.c.kcbh, _record.at_ms, _record.way, _record.reasons, _record.doubts, _record.outside_m, _record.accuracy_m,
         _record.rule_version, _record.receipt, _record.client_ms, _record.timing, _record.code_step,
+        offerings.c.college,
     )  # fmt: skip
     order = (_roster.start_ms.desc(), _detail.session_id, _detail.code)
     return list(
@@ -88,6 +93,28 @@ def page(
             select(*columns).select_from(_joined()).where(*where).order_by(*order).limit(limit).offset(offset)
         )
     )
+
+
+def _exceptional(which: Which) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
+    if which.began is not None:
+        where += [_roster.start_ms >= which.began[0], _roster.start_ms < which.began[1]]
+    if which.exceptional:
+        where.append(or_(_record.status == ABNORMAL, _record.doubts != ""))
+    return where
+
+
+def exceptions_by_college(
+    connection: Connection, began: tuple[int, int], *, tenant: str, within: Within
+) -> list[tuple[str, str, str, int]]:
+    """(college, status, what it comes from, how many) of the check-ins that somebody had to look at, of classes that began in
+    that time."""
+    where = [_detail.tenant_id == tenant, *_exceptional(Which(began=began, exceptional=True))]
+    where += [] if within.colleges is None else within.where(tenant)
+    college = func.coalesce(offerings.c.college, "")
+    columns = (college.label("college"), _detail.status, _detail.produced_by)
+    asked = select(*columns, func.count().label("many")).select_from(_joined()).where(*where).group_by(*columns)
+    return [(row.college, row.status, row.produced_by, row.many) for row in connection.execute(asked)]
 
 
 def rosters_of(connection: Connection, course: AnyRow, *, tenant: str) -> list[AnyRow]:

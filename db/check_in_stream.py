@@ -18,6 +18,7 @@ import redis
 from domain.check_ins import BadCheckIn, CheckIn, decode, encode
 
 SHARDS: Final = 4
+ALL: Final = range(SHARDS)
 GROUP: Final = "writers"
 KEPT_MS: Final = 24 * 3_600_000  # keys outlive their session so long; later ones are answered by the database
 MOST: Final = 250_000  # records a shard may hold before new ones are turned away
@@ -224,14 +225,14 @@ class CheckInStream:
                 if "BUSYGROUP" not in str(error):
                     raise
 
-    def read(self, consumer: str, *, most: int, wait_ms: int) -> list[Entry]:
+    def read(self, consumer: str, *, most: int, wait_ms: int, shards: Collection[int] = ALL) -> list[Entry]:
         """New records, at most `most` of each shard, after at most `wait_ms`."""
-        streams: Any = {stream_key(shard): ">" for shard in range(SHARDS)}
+        streams: Any = {stream_key(shard): ">" for shard in shards}
         return self._entries(self._redis.xreadgroup(GROUP, consumer, streams, count=most, block=wait_ms))
 
-    def read_again(self, consumer: str, *, most: int) -> list[Entry]:
+    def read_again(self, consumer: str, *, most: int, shards: Collection[int] = ALL) -> list[Entry]:
         """Records this consumer was given before and has not finished."""
-        streams: Any = {stream_key(shard): "0" for shard in range(SHARDS)}
+        streams: Any = {stream_key(shard): "0" for shard in shards}
         return self._entries(self._redis.xreadgroup(GROUP, consumer, streams, count=most))
 
     def _entries(self, answer: Any) -> list[Entry]:
@@ -244,10 +245,10 @@ class CheckInStream:
             found += [_entry(shards[name], id_, fields) for id_, fields in flat]
         return found
 
-    def take_over(self, consumer: str, *, idle_ms: int, most: int) -> list[Entry]:
+    def take_over(self, consumer: str, *, idle_ms: int, most: int, shards: Collection[int] = ALL) -> list[Entry]:
         """Records that another consumer was given and has left alone for so long: it is dead, or will find them written."""
         found = []
-        for shard in range(SHARDS):
+        for shard in shards:
             claimed: Any = self._redis.xautoclaim(stream_key(shard), GROUP, consumer, min_idle_time=idle_ms, count=most)
             found += [_entry(shard, id_, fields) for id_, fields in claimed[1] if fields]
         return found

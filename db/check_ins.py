@@ -1,23 +1,24 @@
 """Check-ins as they were committed: the first of each student in each session, and what others show about it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, distinct, func, or_, select, true, update
 
+from db import key_ranges
+from db.key_ranges import Keys
 from db.tables import AnyRow, checkin_records
 from db.upsert import insert_rows
 from domain.check_in_traces import DEVICE_MS, POINT_MS, TRAVEL_MS, Trace
 from domain.check_ins import CheckIn
 
-Keys = Mapping[str, Collection[str]]
-"""Session → students, within a tenant and a term."""
-
-_COLUMNS: Final = (
+_OF_CHECK_IN: Final = (
     "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
     "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
     "code_step", "place",
 )  # fmt: skip
+_AT_ONCE: Final = 250  # a row has 40 KB at most, with all of it quoted
+_COLUMNS: Final = (*_OF_CHECK_IN, "doubts")
 
 
 def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
@@ -26,24 +27,33 @@ def of_keys(table: Table, keys: Keys) -> ColumnElement[bool]:
     return or_(*wanted) if wanted else ~true()
 
 
-def insert(connection: Connection, made: Sequence[CheckIn], *, tenant: str, now_ms: int) -> None:
-    """Insert check-ins sorted by key. Raises IntegrityError where one is there already."""
+def insert(
+    connection: Connection,
+    made: Sequence[CheckIn],
+    *,
+    tenant: str,
+    now_ms: int,
+    doubts: Mapping[tuple[str, str], str] | None = None,
+) -> None:
+    """Insert check-ins sorted by key, with what others show about them: (session, student) → doubts. Raises IntegrityError where
+    one is there already."""
     if not made:
         return
-    values = {name: [getattr(one, name) for one in made] for name in _COLUMNS}
+    values = {name: [getattr(one, name) for one in made] for name in _OF_CHECK_IN}
+    values["doubts"] = [doubts.get((one.session_id, one.code), "") for one in made] if doubts else [""] * len(made)
     # Most columns are alike in a batch, and what is alike is quoted once.
     alike = {name: column[0] for name, column in values.items() if column.count(column[0]) == len(column)}
     columns = tuple(name for name in _COLUMNS if name not in alike) or _COLUMNS
     same = {name: value for name, value in alike.items() if name not in columns}
     rows = list(zip(*(values[name] for name in columns), strict=True))
-    same |= {"tenant_id": tenant, "doubts": "", "created_ms": now_ms}
-    insert_rows(connection, checkin_records, columns, rows, same=same)
+    same |= {"tenant_id": tenant, "created_ms": now_ms}
+    insert_rows(connection, checkin_records, columns, rows, same=same, at_once=_AT_ONCE)
 
 
 def find(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], AnyRow]:
     """(session, student) → the check-in that was committed."""
-    where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
-    rows = connection.execute(select(checkin_records).where(*where))
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    rows = connection.exec_driver_sql(f"SELECT * FROM checkin_records WHERE {where}", values)  # noqa: S608 (places for values)
     return {(row.session_id, row.code): row for row in rows}
 
 
@@ -54,10 +64,7 @@ def of_sessions(connection: Connection, session_ids: Sequence[str], *, tenant: s
     return list(connection.execute(select(table).where(*where).order_by(table.c.at_ms, table.c.code)))
 
 
-_TRACED: Final = tuple(
-    checkin_records.c[name]
-    for name in ("term", "session_id", "code", "at_ms", "device", "point", "lat_e2", "lon_e2", "place", "doubts")
-)
+_TRACED: Final = "term, session_id, code, at_ms, device, point, lat_e2, lon_e2, place, doubts"
 
 Place = tuple[int, int]
 """Latitude and longitude in hundredths of a degree."""
@@ -84,20 +91,18 @@ def near(
         ("code", {one.code for one in known if one.place is not None}, TRAVEL_MS),
         ("point", {one.point for one in known if one.point}, POINT_MS),
     )
-    found: dict[Trace, str] = {}
-    for name, values, span_ms in asked:
-        if not values:
-            continue
-        column = checkin_records.c[name]
-        where = (
-            checkin_records.c.tenant_id == tenant,
-            checkin_records.c.term == term,
-            column.in_(sorted(values)),
-            checkin_records.c.at_ms.between(first - span_ms, last + span_ms),
-        )
-        rows = connection.execute(select(*_TRACED).where(*where))
-        found |= {trace_of(row, open_place(tenant, row)): row.doubts for row in rows}
-    return found
+    at = key_ranges.place(connection)
+    mine, whose = key_ranges.of_term(connection, tenant=tenant, term=term)
+    parts: list[str] = []
+    values: list[object] = []
+    for name, wanted, span_ms in asked:
+        if wanted:
+            shares, listed = key_ranges.one_of(connection, name, sorted(wanted))
+            where = f"{mine} AND {shares} AND at_ms BETWEEN {at} AND {at}"
+            parts.append(f"SELECT {_TRACED} FROM checkin_records WHERE {where}")  # noqa: S608 (places for values)
+            values += (*whose, *listed, first - span_ms, last + span_ms)
+    rows = connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(values)) if parts else ()
+    return {trace_of(row, open_place(tenant, row)): row.doubts for row in rows}
 
 
 def trace_of(row: Any, place: Place | None) -> Trace:

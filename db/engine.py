@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, finalize
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
@@ -57,6 +57,8 @@ def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engin
         pool_reset_on_return=None,  # `reading` and `unit` leave no transaction open
         pool_recycle=1800,
         connect_args={
+            # Nobody listens on a socket file; preparing TLS takes 25 ms of each connection, whether it is spoken or not.
+            "ssl_disabled": _on_a_file(parsed),
             "connect_timeout": 5,
             "read_timeout": patience_s,
             "write_timeout": patience_s,
@@ -66,6 +68,11 @@ def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engin
     )
     _ping_after_a_pause(engine)
     return engine
+
+
+def _on_a_file(url: URL) -> bool:
+    """Whether it is about a socket file, and says nothing of TLS."""
+    return "unix_socket" in url.query and not any(option.startswith("ssl") for option in url.query)
 
 
 def _ping_after_a_pause(engine: Engine) -> None:

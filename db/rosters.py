@@ -10,19 +10,20 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, update
 
-from db.check_ins import Keys, of_keys
+from db import key_ranges
+from db.check_ins import of_keys
 from db.clock import now_ms
+from db.key_ranges import Keys
 from db.tables import (
     AnyRow,
     attendance_facts,
     attendance_roster,
     attendance_roster_detail,
-    attendance_stats,
     rolls,
     sessions,
 )  # fmt: skip
 from db.upsert import insert_rows, update_rows
-from domain.attendance import COUNTERS, Fact, Standing
+from domain.attendance import COUNTERS, PENDING, Fact, Standing
 
 roster, detail = attendance_roster, attendance_roster_detail
 
@@ -133,7 +134,7 @@ def make(connection: Connection, found: Sequence[AnyRow], *, tenant: str, term: 
     """Make rosters for sessions (rows of `sessions`, sorted by id); those that are there stay."""
     same = {
         "tenant_id": tenant, "term": term, "status": WAITING, "version": 1, "marks": 0, "opened_ms": None, "extended_ms": None,
-        "ended_ms": None, "swept_ms": None, "made_ms": now_ms(connection), **dict.fromkeys(COUNTERS, 0),
+        "ended_ms": None, "swept_ms": None, "college": None, "made_ms": now_ms(connection), **dict.fromkeys(COUNTERS, 0),
     }  # fmt: skip
     rows = [(one.id, one.offering_id, one.date, one.start_ms, one.end_ms) for one in found]
     insert_rows(connection, roster, _ROSTER, rows, same=same, keeping=True)
@@ -154,6 +155,13 @@ def enrolled(
 
 
 # --- details ---------------------------------------------------------------------------------------------------------
+
+
+def page_after(connection: Connection, after: str, *, tenant: str, term: str, limit: int) -> list[str]:
+    """The sessions of a page of rosters, behind one, in the order of their ids."""
+    where = (roster.c.tenant_id == tenant, roster.c.term == term, roster.c.session_id > after)
+    found = select(roster.c.session_id).where(*where).order_by(roster.c.session_id).limit(limit)
+    return list(connection.execute(found).scalars())
 
 
 def students(
@@ -203,16 +211,15 @@ def set_until(connection: Connection, keys: Keys, until_ms: int | None, *, tenan
     connection.execute(update(detail).where(*where).values(until_ms=until_ms))
 
 
-_STANDING: Final = tuple(
-    detail.c[name] for name in ("session_id", "code", "status", "leave_noted", "produced_by", "until_ms", "counted")
-)
+_STANDING: Final = "session_id, code, status, leave_noted, produced_by, until_ms, counted"
 
 
 def lock_details(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], AnyRow]:
     """(session, student) → detail, locked to the end of the unit in the order of the key."""
-    where = (detail.c.tenant_id == tenant, detail.c.term == term, of_keys(detail, keys))
-    asked = select(*_STANDING).where(*where).order_by(detail.c.session_id, detail.c.code).with_for_update()
-    return {(row.session_id, row.code): row for row in connection.execute(asked)}
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    asked = f"SELECT {_STANDING} FROM {detail.name} WHERE {where} ORDER BY session_id, code"  # noqa: S608 (places for values)
+    rows = connection.exec_driver_sql(asked + key_ranges.for_update(connection), values)
+    return {(row.session_id, row.code): row for row in rows}
 
 
 def set_standings(
@@ -222,13 +229,35 @@ def set_standings(
     alike: dict[tuple[Standing, str], dict[str, list[str]]] = {}
     for (session_id, code), both in sorted(found.items()):
         alike.setdefault(both, {}).setdefault(session_id, []).append(code)
+    at = key_ranges.place(connection)
+    changed = f"status = {at}, leave_noted = {at}, produced_by = {at}, counted = {at}"
     for (standing, counted), keys in alike.items():
-        where = (detail.c.tenant_id == tenant, detail.c.term == term, of_keys(detail, keys))
-        connection.execute(
-            update(detail)
-            .where(*where)
-            .values(status=standing.status, leave_noted=standing.leave_noted, produced_by=standing.by, counted=counted)
-        )
+        where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+        statement = f"UPDATE {detail.name} SET {changed} WHERE {where}"  # noqa: S608 (places for values)
+        new = (standing.status, standing.leave_noted, standing.by, counted)
+        connection.exec_driver_sql(statement, (*new, *values))
+
+
+def settle_pending(
+    connection: Connection, standings: Mapping[Standing, Mapping[str, Sequence[str]]], *, tenant: str, term: str
+) -> int:
+    """Give students who are pending a standing: standing → session → students. Who is not pending, or not on the roster, stays as
+    they are. Returns how many were given one. One statement for all, so that it locks in the order of the key."""
+    most, *others = sorted(standings, key=lambda one: -sum(map(len, standings[one].values())))
+    keys: dict[str, list[str]] = {}
+    for by_session in standings.values():
+        for session_id, codes in by_session.items():
+            keys.setdefault(session_id, []).extend(codes)
+    at = key_ranges.place(connection)
+    status, new = at, (most.status,)
+    for one in others:
+        where, values = key_ranges.ranges(connection, standings[one])
+        status, new = f"CASE WHEN {where} THEN {at} ELSE {status} END", (*values, one.status, *new)
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    changed = f"status = {status}, leave_noted = {at}, produced_by = {at}"
+    statement = f"UPDATE {detail.name} SET {changed} WHERE {where} AND status = {at}"  # noqa: S608 (places for values)
+    given = (*new, False, most.by, *values, PENDING)
+    return int(connection.exec_driver_sql(statement, given).rowcount)
 
 
 # --- facts -----------------------------------------------------------------------------------------------------------
@@ -236,13 +265,23 @@ def set_standings(
 
 def facts_of(connection: Connection, keys: Keys, *, tenant: str, term: str) -> dict[tuple[str, str], list[Fact]]:
     """(session, student) → leaves, corrections and check-outs."""
-    table = attendance_facts
-    where = (table.c.tenant_id == tenant, table.c.term == term, of_keys(table, keys))
+    where, values = key_ranges.of_keys(connection, keys, tenant=tenant, term=term)
+    asked = f"SELECT session_id, code, id, kind, at_ms, says, about FROM {attendance_facts.name} WHERE {where}"  # noqa: S608 (places for values)
     found: dict[tuple[str, str], list[Fact]] = {}
-    for row in connection.execute(select(table).where(*where)):
+    for row in connection.exec_driver_sql(asked, values):
         fact = Fact(row.id, row.kind, row.at_ms, row.says, row.about)
         found.setdefault((row.session_id, row.code), []).append(fact)
     return found
+
+
+def with_facts(
+    connection: Connection, session_ids: Collection[str], *, tenant: str, term: str, limit: int
+) -> list[tuple[str, str]]:
+    """(session, student) of leaves, corrections and check-outs in these sessions, so many at most."""
+    c = attendance_facts.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id.in_(sorted(session_ids)))
+    rows = connection.execute(select(c.session_id, c.code).where(*where).limit(limit))
+    return [(row.session_id, row.code) for row in rows]
 
 
 _FACT: Final = ("session_id", "code", "id", "kind", "at_ms", "says", "about")
@@ -275,6 +314,26 @@ def of_sessions(
     return list(connection.execute(asked.with_for_update() if lock else asked))
 
 
+_LOCKED: Final = (roster.c.session_id, roster.c.swept_ms, *(roster.c[name] for name in COUNTERS))
+_SPOKEN_OF: Final = (
+    select(attendance_facts.c.id)
+    .where(
+        attendance_facts.c.tenant_id == roster.c.tenant_id,
+        attendance_facts.c.term == roster.c.term,
+        attendance_facts.c.session_id == roster.c.session_id,
+    )
+    .exists()
+    .label("spoken_of")
+)
+
+
+def lock_counters(connection: Connection, session_ids: Collection[str], *, tenant: str, term: str) -> list[AnyRow]:
+    """The end and the counters of rosters in the order of the key, locked, and whether there are any facts (`spoken_of`)."""
+    where = (roster.c.tenant_id == tenant, roster.c.term == term, roster.c.session_id.in_(sorted(session_ids)))
+    asked = select(*_LOCKED, _SPOKEN_OF).where(*where).order_by(roster.c.session_id).with_for_update()
+    return list(connection.execute(asked))
+
+
 def set_counters(connection: Connection, counters: Mapping[str, Mapping[str, int]], *, tenant: str, term: str) -> None:
     """Overwrite the counters of rosters that this unit has locked."""
     rows = [
@@ -298,21 +357,3 @@ def recounted(
     for session_id, status, many in rows:
         found[session_id][status] = many
     return found
-
-
-# --- statistics ------------------------------------------------------------------------------------------------------
-
-STATS: Final = (
-    "total_classes", "attended_classes", "absence_classes", "leave_classes", "review_classes", "late_classes",
-    "early_leave_classes",
-)  # fmt: skip
-
-
-def add_stats(
-    connection: Connection, added: Mapping[tuple[str, str], Mapping[str, int]], *, tenant: str, term: str
-) -> None:
-    """Add to the statistics of (user, course), in the order of the key; a blank user or course stands for all."""
-    rows = [(*key, *(counts.get(name, 0) for name in STATS)) for key, counts in sorted(added.items())]
-    columns = ("user_id", "course_id", *STATS)
-    same = {"tenant_id": tenant, "xnxq": term}
-    insert_rows(connection, attendance_stats, columns, rows, same=same, adding=STATS)

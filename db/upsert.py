@@ -56,13 +56,14 @@ def insert_rows(
     raising: str | None = None,
     adding: tuple[str, ...] = (),
     keeping: bool = False,
+    at_once: int = _ROWS_A_STATEMENT,
 ) -> None:
     """Insert many rows, each a tuple of the values of `columns`; `same` are columns that are equal in all.
 
     Where the primary key exists, the number `raising` (one of `same`) becomes the greater of both, or those in `adding` are
     added to what is there, or (`keeping`) the row stays as it is; with none of these, such a row is an error. This is for
-    rows by the hundred thousand: what `upsert` costs for each is left out, and on MySQL a hundred rows travel in one
-    statement.
+    rows by the hundred thousand: what `upsert` costs for each is left out, and on MySQL `at_once` of them travel in one
+    statement, which must be less than the server takes (16 MiB).
     """
     if not rows:
         return
@@ -75,8 +76,8 @@ def insert_rows(
     driver: Any = connection.connection.driver_connection
     # Spelled out once for all rows: most of the time of a long statement goes into quoting its values.
     literals = tuple(str(driver.escape(value)).replace("%", "%%") for value in same.values())
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        part = rows[start : start + _ROWS_A_STATEMENT]
+    for start in range(0, len(rows), at_once):
+        part = rows[start : start + at_once]
         statement = _insert_on_mysql(table, columns, (*same,), literals, raising, adding, len(part))
         first = next(iter(table.primary_key.columns)).name
         statement += f" ON DUPLICATE KEY UPDATE {first} = {first}" if keeping else ""

@@ -81,6 +81,11 @@ def standing(facts: Iterable[Fact], policy: Policy, *, dropped: bool = False) ->
     return Standing(ABSENT, by=SWEEP) if _newest(known, SWEEP) else Standing(PENDING)
 
 
+def of_check_in(says: str) -> Standing:
+    """The standing of a student of whom nothing else is known but a check-in, whatever the policy."""
+    return Standing(_OF_CHECK_IN[says], by=CHECK_IN)
+
+
 def _newest(known: Sequence[Fact], kind: str) -> Fact | None:
     return next((fact for fact in reversed(known) if fact.kind == kind), None)
 
@@ -111,6 +116,20 @@ def _with_leave(leave: Fact, came: Fact | None, policy: Policy) -> Standing:
     if policy.check_in_over_leave if after else came.says == LATE:
         return Standing(_OF_CHECK_IN[came.says], leave_noted=True, by=CHECK_IN)
     return Standing(LEAVE, by=ON_LEAVE)
+
+
+# --- exceptions -------------------------------------------------------------------------------------------------------
+
+WAITS, REFUSED, SUSPICIOUS = "review", "refused", "suspicious"
+EXCEPTIONS: Final = (WAITS, REFUSED, SUSPICIOUS)
+
+
+def exception_of(status: str, by: str) -> str:
+    """What became of a check-in that somebody had to look at: it waits for a person, a person did not believe it, or it
+    stands all the same. `by` is the kind of fact that the status comes from."""
+    if status == REVIEW:
+        return WAITS
+    return REFUSED if status == ABSENT and by == CORRECTION else SUSPICIOUS
 
 
 # --- counters --------------------------------------------------------------------------------------------------------

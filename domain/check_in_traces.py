@@ -4,9 +4,9 @@ Each rule is about a pair of check-ins, and doubts the later one. So what is dou
 batches may find the pairs in any order. Teachers have no devices here; what they mark leaves no trace.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from domain.geofence import Position, distance_m
 from domain.verdicts import SAME_POINT, SHARED_DEVICE, TRAVELLED
@@ -19,8 +19,7 @@ _FASTEST_M_PER_MS: Final = 120 / 3_600  # 120 km/h
 PLACES: Final = 100  # a degree has so many: about a kilometre
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Trace:
+class Trace(NamedTuple):
     """What is kept of a check-in to compare it with others. `place` is in hundredths of a degree (latitude, longitude);
     `point` stands for the exact position and accuracy and cannot be turned back into them; blank where there is none."""
 
@@ -37,25 +36,60 @@ def place_of(at: Position) -> tuple[int, int]:
     return round(at.lat * PLACES), round(at.lon * PLACES)
 
 
-def doubts(trace: Trace, others: Iterable[Trace]) -> tuple[str, ...]:
-    """The reasons to look at a check-in, given others: any that have its device, its student or its point."""
-    found = {reason for other in others if other < trace for reason in _pair(trace, other)}
-    return tuple(sorted(found))
+def doubts(traces: Iterable[Trace], near: Iterable[Trace] = ()) -> dict[Trace, set[str]]:
+    """The reasons to look at check-ins, for those among these and those near them that have any. `near` are others that have
+    the device, the student or the point of one of these; they are compared with these, and not among themselves."""
+    mine = {(one.session_id, one.code): one for one in traces}
+    known = {(one.session_id, one.code): one for one in near} | mine
+    asked = {*mine.values()}
+    found: dict[Trace, set[str]] = {}
+    for shared, reason, shows in _RULES:
+        for together in _groups(known.values(), shared):
+            before: list[Trace] = []
+            asked_before: list[Trace] = []
+            for later in together:
+                others = before if later in asked else asked_before
+                # The last one first: it is the one that most likely shows it.
+                if any(shows(later, earlier) for earlier in reversed(others)):
+                    found.setdefault(later, set()).add(reason)
+                before.append(later)
+                if later in asked:
+                    asked_before.append(later)
+    return found
 
 
-def _pair(trace: Trace, earlier: Trace) -> Iterable[str]:
+def _groups(traces: Collection[Trace], shared: Callable[[Trace], str]) -> Iterator[list[Trace]]:
+    """Those that have something in common, in the order of their times: mostly there are none."""
+    if len({shared(one) for one in traces}) == len(traces):
+        return
+    groups: dict[str, list[Trace]] = {}
+    for one in traces:
+        groups.setdefault(shared(one), []).append(one)
+    for value, together in groups.items():
+        if value and len(together) > 1:
+            yield sorted(together, key=_IN_TIME)
+
+
+def _of_two_students(trace: Trace, earlier: Trace) -> bool:
+    return trace.code != earlier.code and trace.at_ms - earlier.at_ms <= DEVICE_MS
+
+
+def _at_one_point(trace: Trace, earlier: Trace) -> bool:
+    return trace.at_ms - earlier.at_ms <= POINT_MS
+
+
+def _too_far(trace: Trace, earlier: Trace) -> bool:
     apart_ms = trace.at_ms - earlier.at_ms
-    same_student = trace.code == earlier.code
-    if trace.device and trace.device == earlier.device and not same_student and apart_ms <= DEVICE_MS:
-        yield SHARED_DEVICE
-    if same_student and apart_ms <= TRAVEL_MS and _too_far(trace, earlier, apart_ms):
-        yield TRAVELLED
-    if trace.point and trace.point == earlier.point and apart_ms <= POINT_MS:
-        yield SAME_POINT
-
-
-def _too_far(trace: Trace, earlier: Trace, apart_ms: int) -> bool:
-    if trace.place is None or earlier.place is None:
+    if trace.place is None or earlier.place is None or apart_ms > TRAVEL_MS:
         return False
     one, other = (Position(lat / PLACES, lon / PLACES) for lat, lon in (trace.place, earlier.place))
     return distance_m(one, other) > _FREE_M + apart_ms * _FASTEST_M_PER_MS
+
+
+_IN_TIME: Final = attrgetter("at_ms", "session_id", "code")
+_RULES: Final = (
+    (attrgetter("device"), SHARED_DEVICE, _of_two_students),
+    (attrgetter("code"), TRAVELLED, _too_far),
+    (attrgetter("point"), SAME_POINT, _at_one_point),
+)
+"""What two check-ins have in common, and when that speaks against the later one."""

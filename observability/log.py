@@ -38,7 +38,8 @@ _LOUD: Final = {"httpx": "WARNING", "httpcore": "WARNING", "alembic": "WARNING"}
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A processor: replaces what stands under secret names or looks like a secret, in nested mappings and lists too."""
     kept = {name: event[name] for name in _UNTOUCHED if name in event}
-    return cast(EventDict, {**cast(dict[str, Any], redacted(dict(event))), **kept})
+    said = {name: value for name, value in event.items() if name not in kept}
+    return cast(EventDict, {**kept, **cast(dict[str, Any], redacted(said))})
 
 
 def _scrub_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -169,6 +169,9 @@ TOKENS_BELIEVED = Counter(
 CHECK_INS_WRITTEN = Counter("obsync_checkins_written_total", "Check-ins that writers brought into the database.")
 CHECK_INS_DEAD = Counter("obsync_checkins_dead_total", "Check-ins that the database refused.")
 CHECK_IN_COMMIT = Histogram("obsync_checkin_commit_seconds", "How long a batch of check-ins took to commit.")
+ATTENDANCE_DRIFT = Counter(
+    "obsync_attendance_drift_total", "Counters and sums of attendance that a recount found to be wrong.", "kind"
+)
 
 # --- read at the scrape -----------------------------------------------------------------------------------------------
 

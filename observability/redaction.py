@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 REDACTED: Final = "[redacted]"
@@ -55,6 +56,11 @@ _VALUES: Final = (
 )
 
 
+# None of the above can match these, and most values of a log are such: a word, or the id of a request or of a trace.
+_PLAIN: Final = re.compile(r"(?!.*eyj)[a-z_.-]{0,16}|[0-9a-f]{16}|[0-9a-f]{32}", re.IGNORECASE | re.ASCII)
+_SHORT_NAME: Final = 24
+
+
 def is_secret_name(name: str) -> bool:
     """Whether a field called `name` is taken to hold a secret."""
     plain = name.lower().replace("-", "_")
@@ -65,9 +71,19 @@ def is_secret_name(name: str) -> bool:
 
 def scrubbed(text: str) -> str:
     """The text without what looks like a token, a key, a password in an address, a telephone or an identity number."""
+    if _PLAIN.fullmatch(text) is not None:
+        return text
     for pattern, instead in _VALUES:
         text = pattern.sub(instead, text)
     return text
+
+
+def _of_name(name: str) -> tuple[str, bool]:
+    """A name as it is shown, and whether what stands under it is not."""
+    return scrubbed(name), is_secret_name(name)
+
+
+_of_short_name = lru_cache(maxsize=1_024)(_of_name)  # our own are short; a longer one may be anything
 
 
 def redacted(value: object, *, depth: int = 0) -> object:
@@ -81,10 +97,12 @@ def redacted(value: object, *, depth: int = 0) -> object:
     if isinstance(value, BaseException):
         return scrubbed(f"{type(value).__name__}: {value}")
     if isinstance(value, Mapping):
-        return {
-            scrubbed(str(name)): REDACTED if is_secret_name(str(name)) and inner else redacted(inner, depth=depth + 1)
-            for name, inner in value.items()
-        }
+        return dict(_entry(str(name), inner, depth + 1) for name, inner in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return [redacted(inner, depth=depth + 1) for inner in value]
     return value
+
+
+def _entry(name: str, inner: object, depth: int) -> tuple[str, object]:
+    shown, is_secret = (_of_short_name if len(name) <= _SHORT_NAME else _of_name)(name)
+    return shown, REDACTED if is_secret and inner else redacted(inner, depth=depth)

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from remote.authorities import authorities
+
 _CONNECT_S: Final = 3.0
 _ANSWER_S: Final = 5.0
 _LARGEST: Final = 1_000_000
@@ -161,7 +163,7 @@ class GuardedTransport(httpx.BaseTransport):
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
+            ssl_context=authorities(trust_env=False),
             max_connections=16,
             keepalive_expiry=4.0,
             retries=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,15 @@ hypothesis.settings.load_profile("suite")
 
 pytest_plugins = ["tests.fixtures_stores", "tests.fixtures_tenants", "tests.fixtures_unpickling"]
 
+# Most of what there is are modules and tests, which stay: looking through them all for garbage took a fifth of the suite.
+gc.set_threshold(50_000, 5, 5)
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

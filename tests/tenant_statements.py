@@ -29,6 +29,7 @@ _PLACE: Final = re.compile(r"%\(\w+\)s|(?<!%)%s")
 _LIST: Final = re.compile(r"(\?|%s|%\(\w+\)s)(?:, (?:\?|%s|%\(\w+\)s))+")
 _ROWS: Final = re.compile(r"(\([^()]*\))(?:, \1)+")
 """Lists of places, and rows of them. One of five hundred and one of two are the same statement, and parsed once."""
+_SAVEPOINT: Final = re.compile(r"(?:RELEASE |ROLLBACK TO )?SAVEPOINT \w+")
 _MIGRATION: Final = "a migration"
 """Which is about the tables, and so about everybody's rows."""
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -37,6 +38,8 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 @lru_cache(maxsize=4096)
 def unscoped(statement: str, dialect: str) -> tuple[str, ...]:
     """The tables of schools that the statement touches without saying which school's rows it means."""
+    if _SAVEPOINT.fullmatch(statement):
+        return ()
     try:
         parsed = sqlglot.parse_one(_PLACE.sub("?", statement).replace("%%", "%"), read=_DIALECTS[dialect])
     except sqlglot.errors.ParseError as error:

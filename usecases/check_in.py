@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from db import check_ins, rosters
 from db.check_in_stream import Answer, CheckInStream, NotDurable
 from db.check_ins import Place
-from db.engine import in_unit
+from db.engine import in_unit, reading
 from domain import class_codes, receipts, verdicts
 from domain.check_in_traces import place_of
 from domain.check_in_words import CAUSES
@@ -141,7 +141,25 @@ class Desk:
             return self._past_the_stream(accepted, review)
         if answer.what == "stranger":
             raise Refused(verdicts.NOT_ENROLLED)
-        return Accepted(answer.receipt, first=answer.what == "new")
+        if answer.what == "new":
+            return Accepted(answer.receipt, first=True)
+        return Accepted(self._committed(accepted, answer.receipt), first=False)
+
+    def _committed(self, one: CheckIn, receipt: str) -> str:
+        """The receipt of a repeat: the one that was committed, if any was. What the stream was given and could not answer may
+        not be it, where the student pressed again and the database answered."""
+        if not self._direct.acquire(blocking=False):
+            return receipt
+        try:
+            with reading(self._engine) as tx:
+                keys = {one.session_id: [one.code]}
+                found = check_ins.find(tx, keys, tenant=self._tenant, term=one.term)
+        except SQLAlchemyError:
+            return receipt
+        finally:
+            self._direct.release()
+        row = found.get((one.session_id, one.code))
+        return receipt if row is None else str(row.receipt)
 
     def verify(self, text: str) -> Receipt:
         """What a receipt says, whoever holds it. Raises BadReceipt."""

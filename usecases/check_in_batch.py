@@ -17,6 +17,7 @@ from db.check_in_dead_letters import KIND
 from db.check_ins import OpenPlace
 from db.clock import now_ms
 from db.engine import asks_for_retry, in_unit, unit
+from domain.attendance import ABNORMAL
 from domain.check_in_traces import Trace, doubts
 from domain.check_ins import CheckIn, decode
 from observability.failpoints import failpoint
@@ -32,10 +33,9 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Written:
-    """What a batch came to: the counters of the rosters it changed, by term and session, and the records by key."""
+    """What a batch came to: the counters of the rosters it changed, by term and session."""
 
     counters: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
-    records: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
 
 def write(
@@ -95,25 +95,25 @@ def _write_term(
 ) -> None:
     keys = _keys((one.session_id, one.code) for one in ours)
     there = check_ins.find(tx, keys, tenant=tenant, term=term) if careful else {}
-    new = [one for one in ours if (one.session_id, one.code) not in there]
+    new = {key: one for one in ours if (key := (one.session_id, one.code)) not in there}
     # Before they are there themselves: mostly nobody is near, and then nothing is read.
-    traces = [check_ins.trace_of(one, open_place(tenant, one)) for one in new]
+    traces = [check_ins.trace_of(one, open_place(tenant, one)) for one in new.values()]
     near = check_ins.near(tx, traces, tenant=tenant, term=term, open_place=open_place)
-    check_ins.insert(tx, new, tenant=tenant, now_ms=now)
+    doubted = _doubted(traces, near)
+    check_ins.insert(tx, [*new.values()], tenant=tenant, now_ms=now, doubts=doubted)
     failpoint("checkins.between_statements")
-    records: dict[Key, Any] = {(one.session_id, one.code): _Stored(one) for one in new} | dict(there)
-    touched = _doubt(tx, traces, near, tenant=tenant, term=term)
-    for key, text in touched.items():
-        if key in records and isinstance(records[key], _Stored):
-            records[key].doubts = text
-    others = [key for key in touched if key not in records]
-    records |= check_ins.find(tx, _keys(others), tenant=tenant, term=term) if others else {}
-    # Whoever was accepted is on the roster, even where it was made without them.
-    counters = standings.work_out(
-        tx, _keys(records), tenant=tenant, term=term, records=records, missing=("check-in", now)
-    )
+    others = {key: text for key, text in doubted.items() if key not in new}
+    came = {key: ABNORMAL if key in doubted else one.status for key, one in new.items()}
+    counters = None if careful or others else standings.came(tx, came, tenant=tenant, term=term)
+    if counters is None:
+        check_ins.doubt(tx, others, tenant=tenant, term=term)
+        records: dict[Key, Any] = {key: _Stored(one, doubted.get(key, "")) for key, one in new.items()} | there
+        records |= check_ins.find(tx, _keys(others), tenant=tenant, term=term) if others else {}
+        # Whoever was accepted is on the roster, even where it was made without them.
+        counters = standings.work_out(
+            tx, _keys(records), tenant=tenant, term=term, records=records, missing=("check-in", now)
+        )
     written.counters.update({(term, session_id): counts for session_id, counts in counters.items()})
-    written.records.update({(term, *key): record for key, record in records.items()})
 
 
 class _Stored:
@@ -121,9 +121,9 @@ class _Stored:
 
     __slots__ = ("_of", "doubts")
 
-    def __init__(self, of: CheckIn) -> None:
+    def __init__(self, of: CheckIn, doubts: str) -> None:
         self._of = of
-        self.doubts = ""
+        self.doubts = doubts
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._of, name)
@@ -159,28 +159,17 @@ def doubt(
 ) -> dict[Key, str]:
     """Compare these check-ins with all others near them, both ways, and write what is doubtful about either. Returns the
     check-ins whose doubts changed."""
-    near = check_ins.near(tx, traces, tenant=tenant, term=term, open_place=open_place)
-    return _doubt(tx, traces, near, tenant=tenant, term=term)
-
-
-def _doubt(
-    tx: Connection, traces: Sequence[Trace], near: Mapping[Trace, str], *, tenant: str, term: str
-) -> dict[Key, str]:
-    asked = {*traces}
-    if near.keys() <= asked and not _share(traces):
-        return {}
-    known = dict.fromkeys(asked, "") | dict(near)
-    changed: dict[Key, str] = {}
-    for one, text in known.items():
-        found = doubts(one, known if one in asked else asked)
-        both = ",".join(sorted({*found, *filter(None, text.split(","))}))
-        if both != text:
-            changed[one.session_id, one.code] = both
+    changed = _doubted(traces, check_ins.near(tx, traces, tenant=tenant, term=term, open_place=open_place))
     check_ins.doubt(tx, changed, tenant=tenant, term=term)
     return changed
 
 
-def _share(traces: Sequence[Trace]) -> bool:
-    """Whether any two of these have a device, a student or a point in common."""
-    columns = ([one.device for one in traces], [one.code for one in traces], [one.point for one in traces])
-    return any(len({*filter(None, values)}) < len([*filter(None, values)]) for values in columns)
+def _doubted(traces: Sequence[Trace], near: Mapping[Trace, str]) -> dict[Key, str]:
+    """Whom there is more to doubt about than is written: the check-ins with all that is doubtful about each."""
+    changed: dict[Key, str] = {}
+    for one, reasons in doubts(traces, near).items():
+        before = near.get(one, "")
+        both = ",".join(sorted({*reasons, *filter(None, before.split(","))}))
+        if both != before:
+            changed[one.session_id, one.code] = both
+    return changed

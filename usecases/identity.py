@@ -6,8 +6,8 @@
     API key ──────────────────────────────────────────────────▶ scope_of ─▶ Scope
 
 The database is asked for every credential: it says whether the login is active, the sign-in stands and the epoch is the
-token's, and what the roles are now. No cache stands between, so that whatever is revoked is revoked for the next call of
-every process, and a Redis that was emptied revives nobody.
+token's, and what the roles are now (a process that is asked all the time remembers these of an epoch: `callers`). So
+whatever is revoked is revoked for the next call of every process, and a Redis that was emptied revives nobody.
 """
 
 from __future__ import annotations
@@ -101,24 +101,13 @@ def _scope_of_claims(deps: Deps, claims: Claims, now_ms: int) -> Scope:
 
 
 def claims_of(deps: Deps, token: str, *, now_ms: int) -> Claims:
-    """What an access token says of itself, to be asked about with `scopes_of`. Raises `NotAuthenticated`."""
+    """What an access token says of itself, to be asked about with `scopes_in`. Raises `NotAuthenticated`."""
     return _read(deps, token, TokenKind.ACCESS, now_ms)
 
 
-def scopes_of(deps: Deps, asked: Sequence[Claims], *, now_ms: int) -> list[Scope | Exception]:
-    """The Scopes of access tokens, asked about in one statement for each tenant; `NotAuthenticated` in the place of one that is
+def scopes_in(tx: Connection, tenant: str, asked: Sequence[Claims], now_ms: int) -> list[Scope | Exception]:
+    """The Scopes of a tenant's access tokens, asked about in one statement; `NotAuthenticated` in the place of one that is
     refused."""
-    found: list[Scope | Exception] = [NotAuthenticated("unknown")] * len(asked)
-    with reading(deps.engine) as tx:
-        for tenant in sorted({one.tenant for one in asked}):
-            ours = [at for at, one in enumerate(asked) if one.tenant == tenant]
-            scopes = _scopes_in(tx, tenant, [asked[at] for at in ours], now_ms)
-            for at, scope in zip(ours, scopes, strict=True):
-                found[at] = scope
-    return found
-
-
-def _scopes_in(tx: Connection, tenant: str, asked: Sequence[Claims], now_ms: int) -> list[Scope | Exception]:
     standing, given, taken = sign_ins.standings(tx, [(one.family, one.jti) for one in asked], tenant=tenant)
     grants = {login_id: logins.granted(roles) for login_id, roles in given.items()}
     custom = _custom_roles(tx, (one for some in grants.values() for one in some), tenant=tenant)

@@ -5,9 +5,7 @@ begin ─▶ working ─ a worker has the task ─▶ rows, 500 a time ─▶ do
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
@@ -23,7 +21,7 @@ from usecases import tenants
 from usecases.deps import Deps
 from usecases.sync import dry_runs, scoping, sources
 from usecases.sync.starting import NoSource, SourceRefused
-from usecases.tasks import VISIBILITY_MS, ClaimLost, Task
+from usecases.tasks import VISIBILITY_MS, Task, kept
 
 KIND: Final = "plan.make"
 _QUEUE: Final = "sync"
@@ -32,7 +30,6 @@ MOST_ROWS: Final = 5_000
 """Rows that are kept of a plan; its counts are of all."""
 
 _KEPT: Final = 20  # plans of a school
-_BEAT_S: Final = VISIBILITY_MS / 1000 / 4
 
 
 def begin(
@@ -74,7 +71,7 @@ def make(deps: Deps, task: Task) -> None:
         in_unit(deps.engine, lambda tx: tasks.finish_task(tx, task))
         return
     try:
-        with _kept(there, task):
+        with kept(there, task):
             found = _look(there, row)
     except (BadSource, NoSource) as error:
         why = f"{error.problem}. {error.remedy}" if isinstance(error, BadSource) else "there is no source any more"
@@ -119,27 +116,6 @@ def _end(deps: Deps, task: Task, *, state: str, **values: Any) -> None:
         tasks.finish_task(tx, task)
 
     in_unit(deps.engine, work)
-
-
-@contextmanager
-def _kept(deps: Deps, task: Task) -> Iterator[None]:
-    """The task stays this worker's while one step of it takes longer than a claim lasts."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(_BEAT_S):
-            try:
-                in_unit(deps.engine, lambda tx: tasks.keep_task(tx, task, visibility_ms=VISIBILITY_MS))
-            except ClaimLost:
-                return  # the first write of this worker says so too
-
-    thread = threading.Thread(target=beat, name="plan-beat", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _forget(deps: Deps) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from db import check_ins, rosters
+from db import check_ins, rosters, statistics
 from db.check_in_stream import CheckInStream
 from db.check_ins import OpenPlace
 from db.clock import now_ms
@@ -208,11 +208,8 @@ def sweep(
 def close(engine: Engine, row: AnyRow, *, open_place: OpenPlace = check_ins.plain_place) -> None:
     """Write the end into the roster, then work out its students by pages; done again from the start after a crash."""
     key = {"tenant": row.tenant_id, "term": row.term}
-    if row.swept_ms is None:
-        in_unit(
-            engine,
-            lambda tx: rosters.change(tx, row.session_id, **key, swept_ms=row.end_ms, status=rosters.RUNNING),
-        )
+    if row.college is None:
+        in_unit(engine, lambda tx: statistics.count_from_now(tx, row, status=rosters.RUNNING))
     after = ""
     while True:
         after = in_unit(engine, lambda tx, a=after: _close_page(tx, row.session_id, a, open_place, **key))  # type: ignore[misc]
@@ -251,13 +248,14 @@ def recount(engine: Engine, *, tenant: str, from_ms: int, until_ms: int, mend: b
         by_term.setdefault(row.term, []).append(row.session_id)
     for term, ids in by_term.items():
         for chunk in _chunks(ids):
-            drift += in_unit(engine, lambda tx, c=chunk, t=term: _recount(tx, c, tenant=tenant, term=t, mend=mend))  # type: ignore[misc]
+            drift += in_unit(engine, lambda tx, c=chunk, t=term: recount_page(tx, c, tenant=tenant, term=t, mend=mend))  # type: ignore[misc]
     if drift:
         log.error("rosters.drift", rosters=len(drift), first=drift[0])
     return drift
 
 
-def _recount(tx: Connection, ids: list[str], *, tenant: str, term: str, mend: bool) -> list[dict[str, Any]]:
+def recount_page(tx: Connection, ids: Sequence[str], *, tenant: str, term: str, mend: bool) -> list[dict[str, Any]]:
+    """The same of some rosters, in a unit of the caller's."""
     # The rosters' locks are enough: whoever changes a detail waits for them before it commits.
     rows = rosters.of_sessions(tx, ids, tenant=tenant, term=term, lock=True)
     real = rosters.recounted(tx, ids, tenant=tenant, term=term)
@@ -266,7 +264,8 @@ def _recount(tx: Connection, ids: list[str], *, tenant: str, term: str, mend: bo
         should = count(status for status, many in real[row.session_id].items() for _ in range(many))
         if any(getattr(row, name) != should[name] for name in COUNTERS):
             is_ = {name: getattr(row, name) for name in COUNTERS}
-            drift.append({"term": term, "session_id": row.session_id, "was": is_, "is": should})
+            named = {"term": term, "session_id": row.session_id, "course_id": row.course_id}
+            drift.append({**named, "was": is_, "is": should})
     if mend:
         rosters.set_counters(tx, {one["session_id"]: one["is"] for one in drift}, tenant=tenant, term=term)
     return drift

@@ -44,7 +44,7 @@ from observability.failpoints import failpoint
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway
 from remote.sources.base import BadSource
-from usecases import cron, named_sources, tenants
+from usecases import cron, named_sources, recounts, tenants
 from usecases.deps import Deps
 from usecases.sync import runs, sources
 from usecases.sync.stages.base import VISIBILITY_MS
@@ -96,6 +96,7 @@ _DEFAULTS: tuple[dict[str, Any], ...] = (
     _default(
         "verify-weekly", "verify", {"only": "all", "fields": True}, "15 3 * * 0", max_queued=1_000, backs_off=(BREAKER,)
     ),
+    _default("recount-nightly", "recount", {}, "30 3 * * *", max_queued=None),
     _default(RECOVERY, "verify", {"only": "touched"}, "", max_queued=None, backs_off=(BREAKER,)),
 )
 
@@ -228,6 +229,8 @@ def act(deps: Deps, task: Task) -> None:
         slot.end("skipped", objection)
     elif row.kind == "sources":
         slot.end("started", named_sources.check_all(deps))
+    elif row.kind == "recount":
+        _begin_recount(deps, slot)
     elif row.kind == "verify":
         _begin_look(deps, slot, row)
     else:
@@ -236,7 +239,7 @@ def act(deps: Deps, task: Task) -> None:
 
 def _objection(deps: Deps, tx: Connection, row: AnyRow, *, asked: bool) -> str | None:
     """Why the slot is left out, if it is. A person who asks for it knows about the load."""
-    if row.kind == "sources":
+    if row.kind in ("sources", "recount"):
         return None
     has_source = "source" in tenants.settings(tx, tenant=deps.tenant) or any(source_rows.all_of(tx, tenant=deps.tenant))
     if not has_source or not schedules.was_synced(tx, tenant=row.tenant_id):
@@ -327,6 +330,14 @@ def _begin_look(deps: Deps, slot: _Slot, row: AnyRow) -> None:
         slot.end("skipped", str(active))
     else:
         log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="started", run_id=run_id)
+
+
+def _begin_recount(deps: Deps, slot: _Slot) -> None:
+    """Attendance is counted again; while that goes on already, nothing is added to it."""
+    reason = recounts.begin(
+        deps, actor="schedule", also=lambda tx, one: slot.ending("started", reason=f"recount {one}")(tx)
+    )
+    log.info("schedules.slot", name=slot.name, slot_ms=slot.slot_ms, state="started", reason=reason)
 
 
 def recovered(deps: Deps, why: str) -> bool:

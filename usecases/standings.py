@@ -1,36 +1,34 @@
 """Working out what became of students, after whatever was learnt about them, and the counters that follow from it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import check_ins, rosters, switches
-from db.check_ins import Keys
+from db import check_ins, rosters, statistics, switches
+from db.key_ranges import Keys
 from db.tables import AnyRow
 from domain.attendance import (
     ABNORMAL,
     ABSENT,
     CHECK_IN,
     COUNTERS,
+    PENDING,
     SWEEP,
     Fact,
     Policy,
     Standing,
     change,
+    of_check_in,
     standing,
 )  # fmt: skip
+from domain.statistics import Key, add, keys_of
 from domain.switches import STATISTICS_OFF
 from domain.verdicts import Rules
 from usecases import check_in_rules
 
-_AS_STATS: Final[Mapping[str, str]] = {
-    "total_students": "total_classes", "attended_count": "attended_classes", "absent_count": "absence_classes",
-    "leave_count": "leave_classes", "review_count": "review_classes", "late_count": "late_classes",
-    "early_count": "early_leave_classes",
-}  # fmt: skip
+_FEW_FACTS: Final = 500  # read at once, to see whether they are about whoever checks in
 
 
 def fact_of(record: Any) -> Fact:
@@ -63,7 +61,7 @@ def work_out(
     known = {row.session_id: row for row in rosters.of_sessions(tx, keys, tenant=tenant, term=term, lock=False)}
     rules = check_in_rules.of_courses(tx, {row.course_id for row in known.values()}, tenant=tenant)
     found: dict[tuple[str, str], tuple[Standing, str]] = {}
-    over = {one for one, row in known.items() if row.swept_ms is not None}
+    over = {one for one, row in known.items() if row.college is not None}
     told = over if over and not switches.is_on(tx, STATISTICS_OFF, tenant=tenant) else ()
     for key, row in sorted(details.items()):
         of = known.get(key[0])
@@ -83,6 +81,42 @@ def work_out(
     owed = {key[0] for key, (now, counted) in found.items() if key[0] in over and counted != now.status}
     switches.owe(tx, owed, tenant=tenant, term=term)
     return _add_counters(tx, found, details, tenant=tenant, term=term)
+
+
+def came(
+    tx: Connection, said: Mapping[tuple[str, str], str], *, tenant: str, term: str
+) -> dict[str, dict[str, int]] | None:
+    """The same for students who were pending and of whom this unit has stored a check-in: (session, student) → what it says.
+
+    At the bell that is nearly everybody, and then their details need not be read. None where anything else is known of any of
+    them: then nothing was changed, and `work_out` is the one to ask. Locks in the same order.
+    """
+    alike: dict[Standing, dict[str, list[str]]] = {}
+    added: dict[str, Counter[str]] = {}
+    for (session_id, code), says in said.items():
+        now = of_check_in(says)
+        alike.setdefault(now, {}).setdefault(session_id, []).append(code)
+        change(added.setdefault(session_id, Counter()), PENDING, now.status)
+    with tx.begin_nested() as so_far:
+        if rosters.settle_pending(tx, alike, tenant=tenant, term=term) == len(said):
+            # After the details: whoever has swept them, or said anything about them, before has written it by now.
+            rows = rosters.lock_counters(tx, added, tenant=tenant, term=term)
+            spoken_of = {row.session_id for row in rows if row.spoken_of}
+            known = len(rows) == len(added) and all(row.swept_ms is None for row in rows)
+            if known and not _have_facts(tx, said, spoken_of, tenant=tenant, term=term):
+                return _add(tx, rows, added, tenant=tenant, term=term)
+        so_far.rollback()
+    return None
+
+
+def _have_facts(
+    tx: Connection, keys: Collection[tuple[str, str]], spoken_of: Collection[str], *, tenant: str, term: str
+) -> bool:
+    """Whether anybody has said anything about one of these students, or so much about their sessions that it may be."""
+    if not spoken_of:
+        return False
+    found = rosters.with_facts(tx, spoken_of, tenant=tenant, term=term, limit=_FEW_FACTS)
+    return len(found) == _FEW_FACTS or any(key in keys for key in found)
 
 
 def _add_missing(
@@ -105,7 +139,7 @@ def _add_missing(
 def _standing(row: AnyRow, roster: AnyRow, rules: Rules, record: Any, facts: Any) -> Standing:
     policy = Policy(rules.check_in_over_leave, rules.checkout_required)
     if record is not None and not facts and roster.swept_ms is None:
-        return _came_and_nothing_else(fact_of(record).says, policy)
+        return of_check_in(fact_of(record).says)
     known = [*facts]
     if record is not None:
         known.append(fact_of(record))
@@ -113,12 +147,6 @@ def _standing(row: AnyRow, roster: AnyRow, rules: Rules, record: Any, facts: Any
         known.append(Fact("sweep", SWEEP, roster.swept_ms, ABSENT))
     dropped = row.until_ms is not None and row.until_ms <= roster.start_ms
     return standing(known, policy, dropped=dropped)
-
-
-@cache
-def _came_and_nothing_else(says: str, policy: Policy) -> Standing:
-    """At the bell nearly everybody's, and the same whenever they came: some hundreds a second are worked out."""
-    return standing([Fact("check_in", CHECK_IN, 0, says)], policy)
 
 
 def _add_counters(
@@ -141,6 +169,13 @@ def _lock_and_add(
     if not added:
         return {}
     rows = rosters.of_sessions(tx, added, tenant=tenant, term=term, lock=True)
+    return _add(tx, rows, added, tenant=tenant, term=term)
+
+
+def _add(
+    tx: Connection, rows: Sequence[AnyRow], added: Mapping[str, Mapping[str, int]], *, tenant: str, term: str
+) -> dict[str, dict[str, int]]:
+    """Add to the counters of these rosters, which are locked."""
     made = {
         row.session_id: {name: getattr(row, name) + added[row.session_id].get(name, 0) for name in COUNTERS}
         for row in rows
@@ -169,18 +204,12 @@ def _add_stats(
     tenant: str,
     term: str,
 ) -> None:
-    """The statistics follow sessions that are over, for the student, the course, and the student in the course."""
-    added: dict[tuple[str, str], Counter[str]] = {}
-    for (session_id, code), (_, counted) in found.items():
-        before = details[session_id, code].counted
-        if before == counted:
-            continue
-        step: Counter[str] = Counter()
-        change(step, before, counted)
-        course = known[session_id].course_id
-        for key in ((code, course), (code, ""), ("", course)):
-            total = added.setdefault(key, Counter())
-            for name, by in step.items():
-                if name in _AS_STATS:
-                    total[_AS_STATS[name]] += by
-    rosters.add_stats(tx, added, tenant=tenant, term=term)
+    """The statistics follow sessions that are closed."""
+    changed = {key: counted for key, (_, counted) in found.items() if details[key].counted != counted}
+    if not changed:
+        return
+    places = statistics.places(tx, [known[one] for one in {key[0] for key in changed}], tenant=tenant, term=term)
+    sums: dict[Key, Counter[str]] = {}
+    for (session_id, code), counted in changed.items():
+        add(sums, keys_of(code, places[session_id]), details[session_id, code].counted, counted)
+    statistics.add_to(tx, sums, tenant=tenant, term=term)

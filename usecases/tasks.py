@@ -1,7 +1,9 @@
 """Claiming and retrying tasks of queues, and what is due now."""
 
 import random
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -15,11 +17,12 @@ from observability.redaction import scrubbed
 from usecases import tenants
 from usecases.deps import Deps
 
-__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "in_school", "retry", "urgent_lanes"]
+__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "in_school", "kept", "retry", "urgent_lanes"]
 
 VISIBILITY_MS = 15_000
 MAX_ATTEMPTS = 5
 _FIRST_RETRY_MS = 1_000
+_BEAT_S = VISIBILITY_MS / 1000 / 4
 
 
 def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None = None) -> Task | None:
@@ -60,6 +63,27 @@ def _end_run_of_dead(tx: Connection, job_id: str, *, tenant: str) -> None:
                 if stage.state == "running":
                     sync_runs.end_stage(tx, dead.run_id, stage.position, state="failed", note=sentence)
             sync_runs.end(tx, dead.run_id, tenant=tenant, state="failed", error=sentence)
+
+
+@contextmanager
+def kept(deps: Deps, task: Task) -> Iterator[None]:
+    """The task stays this worker's while one step of it takes longer than a claim lasts."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(_BEAT_S):
+            try:
+                in_unit(deps.engine, lambda tx: task_rows.keep_task(tx, task, visibility_ms=VISIBILITY_MS))
+            except ClaimLost:
+                return  # the next write of this worker says so too
+
+    thread = threading.Thread(target=beat, name="task-beat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def retry(deps: Deps, task: Task, error: Exception) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from cachetools import TTLCache
 from sqlalchemy import Connection, Engine
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 from db import imports
 from db.engine import reading
 
-Items = list[dict[str, Any]]
+T = TypeVar("T")
 
 ANSWERS: Final = 20_000
 """Kept by a process; a day of somebody is some two kilobytes."""
@@ -33,12 +33,10 @@ class Timetables:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._answers: TTLCache[Hashable, Items] = TTLCache(ANSWERS, ANSWER_S, timer=clock)
+        self._answers: TTLCache[Hashable, Any] = TTLCache(ANSWERS, ANSWER_S, timer=clock)
         self._versions: dict[str, tuple[float, int | None]] = {}
 
-    def get(
-        self, engine: Engine, key: tuple[Hashable, ...], make: Callable[[Connection], Items], *, tenant: str
-    ) -> Items:
+    def get(self, engine: Engine, key: tuple[Hashable, ...], make: Callable[[Connection], T], *, tenant: str) -> T:
         """The answer to `key`, made now where none is kept. Whoever gets it does not change it."""
         version = self._version(engine, tenant)
         whole = (tenant, version, *key)
@@ -46,7 +44,7 @@ class Timetables:
             with self._lock:
                 found = self._answers.get(whole)
             if found is not None:
-                return found
+                return cast(T, found)
         with reading(engine) as tx:
             made = make(tx)
         if version is not None:

@@ -13,7 +13,6 @@ from typing import Any, Final
 import redis
 import structlog
 from flask import Flask, Response, g, request
-from flask_limiter import RateLimitExceeded
 from flask_openapi import OpenAPI
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
@@ -111,10 +110,8 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
     origins = frozenset(filter(None, settings.cors_origins.split(",")))
 
     def finished(response: Response) -> Response:
-        headers.secure(response)
+        headers.secure(response, {"X-Request-ID": g.get("request_id", ""), **limits.told()})
         headers.allow_origins(response, origins)
-        response.headers["X-Request-ID"] = g.get("request_id", "")
-        limits.finish(response)
         known = routes.get(request.endpoint or "")
         _count(response, log_it=known is None or not known.keyed or response.status_code >= 400)
         return response
@@ -203,8 +200,6 @@ def _failed(error: Exception) -> Response:
     if isinstance(error, NotAuthenticated):
         log.info("request.not_authenticated", reason=error.reason)
         return failure(of_exception(error) or ApiError("NOT_AUTHENTICATED"))
-    if isinstance(error, RateLimitExceeded):
-        return failure(ApiError("RATE_LIMITED"))
     if isinstance(error, HTTPException):
         if error.response is not None:
             return error.response  # type: ignore[return-value]

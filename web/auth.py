@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
@@ -19,11 +18,10 @@ from sqlalchemy import Connection, Engine
 
 from db.engine import reading
 from domain.tenancy import Scope, entering
-from domain.tokens import Claims
 from usecases import api_keys, identity, tenants
+from usecases.callers import Callers
 from usecases.deps import Deps
 from usecases.identity import NotAuthenticated
-from usecases.together import Together
 from web.errors import ApiError
 
 __all__ = ["Authenticator", "Credentials", "NotAuthenticated", "Zones"]
@@ -47,23 +45,17 @@ class Authenticator(Protocol):
 
 
 class Credentials:
-    """Asks the database: an access token in ``Authorization``, or a key in ``X-API-Key``, and never both.
-
-    Tokens that come at the same time are asked about together: each after it came, so that nothing is remembered.
-    """
+    """Asks the database: an access token in ``Authorization``, or a key in ``X-API-Key``, and never both."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._asking = Together(self._ask_all, linger_s=0.008)
-
-    def _ask_all(self, asked: Sequence[Claims]) -> Sequence[Scope | Exception]:
-        return identity.scopes_of(self._deps, asked, now_ms=time.time_ns() // 1_000_000)
+        self._callers = Callers(deps)
 
     def scope_of(self, authorization_header: str | None, api_key: str | None) -> Scope:
         """The scope of the caller. Raises `NotAuthenticated`."""
         now = time.time_ns() // 1_000_000
         if api_key is None:
-            return self._asking.ask(identity.claims_of(self._deps, bearer(authorization_header), now_ms=now))
+            return self._callers.scope_of(bearer(authorization_header), now_ms=now)
         if authorization_header is not None:
             raise NotAuthenticated("two_credentials")
         if not api_key.startswith(api_keys.MARK):

@@ -30,6 +30,7 @@ from usecases import (
     logins,
     marks,
     opt_outs,
+    recounts,
     sso,
     teacher_windows,
 )  # fmt: skip
@@ -39,6 +40,7 @@ from usecases.check_out import NotAsked
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.explain import UnknownSession
+from usecases.exports import TooMany
 from usecases.feeds import FeedRefused, UnknownFeed, UnknownSubject
 from usecases.identity import PasswordsOff, WaitToSignIn
 from usecases.limits import LimiterAway, LimitsChanged
@@ -130,7 +132,16 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "CHANGE_REFUSED": Problem(409, CONFLICT, "目前不能这样调整", "It cannot be decided like that now",
         "details 说明了原因和可行的操作；没有任何更改", "The details say why, and what can be done; nothing was changed"),
     "EXPORT_TOO_LONG": Problem(409, CONFLICT, "行数过多，无法导出为 XLSX", "There are too many rows for an XLSX file",
-        "请使用 format=csv，或缩小范围", "Take format=csv, or export less"),
+        "请使用 format=csv，或通过 /api/v1/export-tasks 在后台导出，或缩小范围",
+        "Take format=csv, have it made by a worker at /api/v1/export-tasks, or export less"),
+    "EXPORT_NOT_READY": Problem(409, CONFLICT, "导出文件目前不可用", "The file cannot be had like that now",
+        "details 给出了它的状态；进行中的请稍后再取", "The details say how it stands; one that is being made comes later"),
+    "EXPORT_GONE": Problem(410, NOT_FOUND, "导出文件已过保留期", "The file is not kept any longer",
+        "请重新导出", "Export it again"),
+    "EXPORTS_MANY": Problem(409, CONFLICT, "您正在进行的导出过多", "You have as many files being made as one may have",
+        "请等待其中之一完成，或取消它", "Wait until one is done, or cancel one"),
+    "RECOUNT_ENDED": Problem(409, CONFLICT, "这次重算已经结束", "The recount has ended already",
+        "没有任何更改；details 说明了它的状态", "Nothing was changed; the details say how it ended"),
     "FEED_REFUSED": Problem(409, CONFLICT, "无法再建立订阅", "No feed can be made like that",
         "请按 details 处理", "Do what the details say"),
     "SETTING_REFUSED": Problem(422, VALIDATION, "该设置不能取此值", "The setting cannot have this value",
@@ -290,6 +301,8 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (Refused, _refused),
     (Busy, _busy),
     (NotAsked, lambda _: ApiError("CHECKOUT_NOT_ASKED")),
+    (recounts.UnknownRecount, lambda _: ApiError("NOT_FOUND")),
+    (recounts.NotWorking, _told("RECOUNT_ENDED")),
     (teacher_windows.UnknownClass, lambda _: ApiError("NOT_FOUND")),
     (teacher_windows.ClassOver, _told("CLASS_OVER")),
     (marks.UnknownStudents, _told("NOT_ON_ROSTER", "marks")),
@@ -334,7 +347,8 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (freshness.UnknownPerson, lambda _: ApiError("NOT_FOUND")),
     (PeriodsRefused, lambda e: ApiError("ROWS_REFUSED", Detail("periods", str(e), e.remedy))),
     (UnknownSession, lambda _: ApiError("NOT_FOUND")),
-    (TooLong, lambda _: ApiError("EXPORT_TOO_LONG")),
+    (TooLong, lambda e: ApiError("EXPORT_TOO_LONG", Detail("rows", str(e)))),
+    (TooMany, lambda _: ApiError("EXPORTS_MANY")),
     (UnknownFeed, lambda _: ApiError("NOT_FOUND")),
     (UnknownSubject, lambda _: ApiError("NOT_FOUND")),
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),

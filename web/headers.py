@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import Response, request
@@ -22,6 +23,9 @@ _ALWAYS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_NOT_STATIC: Final = {**_ALWAYS, "Cache-Control": "no-store"}
+_VARY: Final = "Accept, Accept-Language, Authorization, Origin"
+_PAGES: Final = ("text/html", "text/css", "text/javascript", "image/svg+xml")
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE"
 _ASKED: Final = (
     "Authorization, Content-Type, Accept-Language, Idempotency-Key, If-Match, X-API-Key, X-Request-ID, X-Tenant-ID, "
@@ -33,16 +37,26 @@ _SHOWN: Final = (
 )
 
 
-def secure(response: Response) -> None:
-    """Set the headers that every answer has. What is not a static file is not kept by anybody
-    unless its route says otherwise."""
-    for name, value in _ALWAYS.items():
-        response.headers.setdefault(name, value)
-    is_page = response.mimetype in ("text/html", "text/css", "text/javascript", "image/svg+xml")
-    response.headers["Content-Security-Policy"] = PAGE_CSP if is_page else API_CSP
-    if not is_static():
-        response.headers.setdefault("Cache-Control", "no-store")
-    response.vary.update(("Accept", "Accept-Language", "Authorization"))
+def secure(response: Response, more: Mapping[str, str]) -> None:
+    """Set the headers that every answer has, and `more`. What is not a static file is not kept by anybody unless its route says
+    otherwise."""
+    is_page = (response.content_type or "").partition(";")[0] in _PAGES
+    said = {"Content-Security-Policy": PAGE_CSP if is_page else API_CSP, **more}
+    if "Vary" in response.headers:
+        response.vary.update(_VARY.split(", "))
+    else:
+        said["Vary"] = _VARY
+    _put(response, said, _ALWAYS if is_static() else _NOT_STATIC)
+
+
+def _put(response: Response, said: Mapping[str, str], unless_there: Mapping[str, str]) -> None:
+    """All at once: each by itself would be looked for among all others."""
+    there = {name.lower() for name, _ in response.headers}
+    if not there.isdisjoint(map(str.lower, said)):
+        for name in said:
+            response.headers.pop(name, None)
+    response.headers.extend(said)
+    response.headers.extend({name: value for name, value in unless_there.items() if name.lower() not in there})
 
 
 def is_static() -> bool:
@@ -52,7 +66,6 @@ def is_static() -> bool:
 
 def allow_origins(response: Response, origins: frozenset[str]) -> None:
     """Let the sites of an exact list read the answer; nobody else, and never with cookies."""
-    response.vary.add("Origin")
     origin = request.headers.get("Origin")
     if origin is None or origin not in origins:
         return

@@ -29,6 +29,9 @@ log = get_logger("web.policy")
 Finder = Callable[[Connection, Scope, Mapping[str, Any]], Thing | None]
 """Finds what a request is about, from its path, query and body; None: there is no such thing."""
 
+AtOnce = Callable[[Scope, Mapping[str, Any]], Thing | None]
+"""Knows what a request is about without the database; None: it has to be looked up."""
+
 Holder = Callable[[Deps, Mapping[str, Any]], Any]
 """Who holds the address of a request, from its path; None: nobody does."""
 
@@ -39,8 +42,8 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 class Policy:
     """`action` None: any signed-in caller, or anybody at all where `public` says why. `at_door`: the request names a school
     all the same; `unready`: also somebody who has to choose a new password first; `holder`: whoever knows the address;
-    `oneself`: the thing is the caller, whom nobody has to look up; `while_away`: a token that stood a
-    moment ago is enough while the database cannot be asked."""
+    `at_once`: often `find` need not be asked; `oneself`: the thing is the caller, whom nobody has to look up; `while_away`: a
+    token that stood a moment ago is enough while the database cannot be asked."""
 
     action: str | None = None
     find: Finder | None = None
@@ -50,6 +53,7 @@ class Policy:
     holder: Holder | None = None
     oneself: bool = False
     while_away: bool = False
+    at_once: AtOnce | None = None
 
     @property
     def needs_caller(self) -> bool:
@@ -57,10 +61,10 @@ class Policy:
         return self.public is None
 
 
-def needs(action: str, find: Finder) -> Policy:
-    """The caller may do `action` to the thing that `find` finds."""
+def needs(action: str, find: Finder, *, at_once: AtOnce | None = None) -> Policy:
+    """The caller may do `action` to the thing that `at_once` knows, or else `find` finds."""
     check_action(action)
-    return Policy(action, find)
+    return Policy(action, find, at_once=at_once)
 
 
 def needs_own(action: str, *, while_away: bool = False) -> Policy:
@@ -120,8 +124,10 @@ def check_thing_of(policy: Policy, scope: Scope, deps: Deps, said: Mapping[str, 
     """When the request is read and is well formed. Raises `ApiError` 403 or 404."""
     if policy.action is None or policy.find is None:
         return
-    with reading(deps.engine) as tx:
-        thing = policy.find(tx, scope, said)
+    thing = None if policy.at_once is None else policy.at_once(scope, said)
+    if thing is None:
+        with reading(deps.engine) as tx:
+            thing = policy.find(tx, scope, said)
     decision = None if thing is None else may(scope, policy.action, thing)
     if not decision:
         # A finder reads one school: what it does not find may be another's, and is noted as if it were.

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -27,7 +27,7 @@ from bootstrap.settings import Settings
 from bootstrap.version import version
 from bootstrap.wiring import new_id
 from db import check_in_dead_letters
-from db.check_in_stream import CheckInStream, Entry
+from db.check_in_stream import ALL, CheckInStream, Entry
 from db.check_ins import OpenPlace, plain_place
 from db.engine import check, in_unit, make_engine
 from db.live_events import Publish, publisher
@@ -39,6 +39,8 @@ from usecases import check_in_batch
 from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
 from usecases.places import opener
+from workers.bisecting import write_parts
+from workers.interpreter import share_the_interpreter
 from workers.roster_tender import RosterTender
 
 log = get_logger("checkins")
@@ -47,7 +49,7 @@ BATCH = 500
 WAIT_MS = 200
 IDLE_MS = 8_000  # longer than a commit takes, short enough to be back to work within 15 s of a kill
 TAKE_OVER_S = 2.0
-_HALVINGS = 64  # attempts on one batch before what is left of it goes record by record
+WRITERS = 2  # one prepares its batch while the server writes that of the other
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 2.0
 
 
@@ -65,7 +67,8 @@ class Counts:
 
 
 class Batcher:
-    """One writer. `publish` is told the counters that a batch changed; what it raises is logged and changes nothing."""
+    """One writer, of the sessions in `shards`. `publish` is told the counters that a batch changed; what it raises is logged and
+    changes nothing."""
 
     def __init__(
         self,
@@ -78,10 +81,11 @@ class Batcher:
         idle_ms: int = IDLE_MS,
         consumer: str | None = None,
         open_place: OpenPlace = plain_place,
+        shards: Collection[int] = ALL,
     ) -> None:
         self._engine, self._stream, self._tenant, self._new_id = engine, stream, tenant, new_id
-        self._publish = publish
-        self._idle_ms, self._open_place = idle_ms, open_place
+        self._publish, self._open_place = publish, open_place
+        self._idle_ms, self._shards = idle_ms, shards
         self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counts = Counts()
         self._taken_s = 0.0
@@ -113,7 +117,7 @@ class Batcher:
     def _begin(self) -> None:
         """Groups, and what this consumer was given before it lost a server."""
         self._stream.make_groups()
-        while entries := self._stream.read_again(self.consumer, most=BATCH):
+        while entries := self._stream.read_again(self.consumer, most=BATCH, shards=self._shards):
             for at in range(0, len(entries), BATCH):
                 self._write(entries[at : at + BATCH])
         self._ready = True
@@ -122,19 +126,20 @@ class Batcher:
         if time.monotonic() - self._taken_s < TAKE_OVER_S:
             return []
         self._taken_s = time.monotonic()
-        entries = self._stream.take_over(self.consumer, idle_ms=self._idle_ms, most=BATCH)
+        entries = self._stream.take_over(self.consumer, idle_ms=self._idle_ms, most=BATCH, shards=self._shards)
         self.counts.taken_over += len(entries)
         return entries
 
     def _gather(self) -> list[Entry]:
         """Up to a batch, or whatever came within 200 ms of the first."""
-        entries = self._stream.read(self.consumer, most=BATCH, wait_ms=WAIT_MS)
+        entries = self._stream.read(self.consumer, most=BATCH, wait_ms=WAIT_MS, shards=self._shards)
         give_up = time.monotonic() + WAIT_MS / 1000
         while 0 < len(entries) < BATCH:
             left_ms = round((give_up - time.monotonic()) * 1000)
             if left_ms <= 0:
                 break
-            entries += self._stream.read(self.consumer, most=BATCH - len(entries), wait_ms=left_ms)
+            left = BATCH - len(entries)
+            entries += self._stream.read(self.consumer, most=left, wait_ms=left_ms, shards=self._shards)
         return entries
 
     # --- one batch ----------------------------------------------------------------------------------------------------
@@ -154,25 +159,17 @@ class Batcher:
 
     def _write_parts(self, tenant: str, ours: Sequence[tuple[Entry, CheckIn]]) -> None:
         """The whole; where the database refuses the data, its halves, each in a transaction of its own."""
-        parts: deque[Sequence[tuple[Entry, CheckIn]]] = deque([ours])
-        attempts = 0
-        while parts:
-            part = parts.popleft()
-            attempts += 1
-            try:
-                written = self._commit(tenant, [one for _, one in part])
-            except Exception as error:
-                if not is_about_data(error):
-                    raise
-                if len(part) == 1:
-                    self._bury([(part[0][0], _reason(error))])
-                    continue
-                size = len(part) // 2 if attempts < _HALVINGS else 1
-                parts.extendleft(reversed([part[at : at + size] for at in range(0, len(part), size)]))
-                continue
+
+        def write(part: Sequence[tuple[Entry, CheckIn]]) -> None:
+            written = self._commit(tenant, [one for _, one in part])
             self.counts.written += len(part)
             CHECK_INS_WRITTEN.add(by=len(part))
             self._tell(tenant, written)
+
+        def bury(bad: tuple[Entry, CheckIn], error: Exception) -> None:
+            self._bury([(bad[0], _reason(error))])
+
+        write_parts(ours, write, bury, is_refusal=is_about_data)
 
     def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
         self.counts.attempts += 1
@@ -206,33 +203,80 @@ class Batcher:
             log.warning("checkins.not_told", reason=str(error))
 
 
+def writers(
+    engine: Engine,
+    stream: CheckInStream,
+    *,
+    tenant: str,
+    new_id: Callable[[], str],
+    publish: Publish | None = None,
+    open_place: OpenPlace = plain_place,
+) -> list[Batcher]:
+    """The writers of one process. Each has shards of its own, so that what happens in a session stays in its order and none of
+    them waits for the other's locks."""
+    return [
+        Batcher(
+            engine,
+            stream,
+            tenant=tenant,
+            new_id=new_id,
+            publish=publish,
+            open_place=open_place,
+            shards=ALL[number::WRITERS],
+        )
+        for number in range(WRITERS)
+    ]
+
+
+def run_all(these: Sequence[Batcher], stopping: threading.Event) -> None:
+    """Write until told to stop. What ends one of them, which servers that are away do not, ends all, and is raised."""
+    broken: list[BaseException] = []
+
+    def run(writer: Batcher) -> None:
+        try:
+            writer.run(stopping)
+        except BaseException as error:
+            broken.append(error)
+            stopping.set()
+
+    threads = [threading.Thread(target=run, args=(one,), name=one.consumer, daemon=True) for one in these]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if broken:
+        raise broken[0]
+
+
 def run_batcher(settings: Settings) -> None:
-    """The process: a writer, and the thread that looks after rosters. Returns after a clean stop (SIGTERM).
+    """The process: its writers, and the thread that looks after rosters. Returns after a clean stop (SIGTERM).
 
     Raises `DatabaseUnreachable` where there is no database to begin with.
     """
-    engine = make_engine(settings.database_url, pool_size=4)
+    engine = make_engine(settings.database_url, pool_size=WRITERS + 3)
     check(engine)
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
     opens = opener(settings.encryption_keys)
-    told = publisher(cache_client(settings))
-    writer = Batcher(engine, stream, tenant=settings.tenant, new_id=new_id, publish=told, open_place=opens)
+    publish = publisher(cache_client(settings))
+    these = writers(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publish, open_place=opens)
     tender = RosterTender(
         engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping, open_place=opens
     )
     _say_what_is_not_kept(settings, stream)
     heartbeat = Heartbeat(engine, kind="checkins", version=version(), new_id=new_id, drain=stopping.set)
+    share_the_interpreter()
     tender.start()
     heartbeat.start()
-    log.info("worker.started", process="checkins", consumer=writer.consumer, pid=os.getpid())
-    writer.run(stopping)
+    log.info("worker.started", process="checkins", consumers=[one.consumer for one in these], pid=os.getpid())
+    run_all(these, stopping)
     heartbeat.draining()
     tender.join(timeout=5)
     heartbeat.stop()
-    log.info("worker.stopped", process="checkins", written=writer.counts.written, dead=writer.counts.dead)
+    written, dead = (sum(getattr(one.counts, name) for one in these) for name in ("written", "dead"))
+    log.info("worker.stopped", process="checkins", written=written, dead=dead)
 
 
 def _say_what_is_not_kept(settings: Settings, stream: CheckInStream) -> None:

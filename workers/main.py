@@ -3,10 +3,8 @@
 One process, no children: what is killed is exactly what was working, and `obsync up` or a supervisor starts it again.
 """
 
-import gc
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -25,21 +23,19 @@ from usecases.lanes import Holdings
 from usecases.queues import PausedQueues
 from usecases.schedules import recovered
 from usecases.sync.draining import choosing_threads
+from workers.interpreter import share_the_interpreter
 
 log = get_logger("worker")
 
 _POLL_MS = 100  # longest a doorbell waits to be heard
 _STUCK_S = 60.0
 _CONSUMER_DIED = 70
-# Threads here work in bursts of less than a millisecond between waits. One that comes back from a statement inside a unit,
-# with the writer's lock in its hands, must not wait five of them (the default) for another one to end its burst.
-_SWITCH_S = 0.001
 
 
 def run_worker(name: str, settings: Settings) -> None:
     """Serve the queues of process `name` ("lanes" or "jobs"); returns after a clean stop."""
     broker = make_broker(settings)
-    from actors import attendance, context, dispatch, identity, lanes, plans, schedules, sync  # noqa: F401 (after the broker)
+    from actors import attendance, context, dispatch, exports, identity, lanes, plans, schedules, sync  # noqa: F401 (after the broker)
     from actors.queues import BY_PROCESS
     from workers.keeper import ActiveCap, Keeper
 
@@ -83,8 +79,7 @@ def run_worker(name: str, settings: Settings) -> None:
             "keeper_ms": round((time.monotonic() - keeper.last_beat) * 1000),
         },
     )
-    _spare_the_collector()
-    sys.setswitchinterval(_SWITCH_S)
+    share_the_interpreter()
     worker.start()
     keeper.start()
     heartbeat.start()
@@ -99,13 +94,6 @@ def run_worker(name: str, settings: Settings) -> None:
     deps.remote.transport.close()
     heartbeat.stop()
     log.info("worker.stopped", process=name)
-
-
-def _spare_the_collector() -> None:
-    """What is loaded now stays: going through all of it again stops every thread for a tenth of a second."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _watch(worker: dramatiq.Worker, keeper: threading.Thread, stopping: threading.Event) -> None:

@@ -1,5 +1,5 @@
-"""The thread beside a batch writer that looks after rosters: made ahead, loaded ahead, under way, closed at the end, counted
-at night.
+"""The thread beside a batch writer that looks after rosters: made ahead, loaded ahead, under way, closed at the end; where
+people were is forgotten at night.
 
 Every writer has one, and one of them works: the others look each second whether it still does. Doing a thing twice is doing
 it once, so that it does not matter who thinks he is the one.
@@ -22,7 +22,7 @@ from db.check_ins import OpenPlace, plain_place
 from db.clock import now_ms
 from db.engine import reading
 from observability.log import get_logger
-from usecases import check_in_keys, retention, rosters, switches
+from usecases import check_in_keys, exports, retention, rosters, switches
 
 log = get_logger("rosters")
 
@@ -57,7 +57,7 @@ class RosterTender(threading.Thread):
         self._me = secrets.token_hex(8)
         self._made: tuple[int | None, int] | None = None
         self._loaded_s = float("-inf")
-        self._counted = ""
+        self._forgotten = ""
 
     def run(self) -> None:
         while not self._stopping.wait(_TURN_S * random.uniform(0.8, 1.2)):  # noqa: S311 (jitter)
@@ -86,7 +86,7 @@ class RosterTender(threading.Thread):
         rosters.begin(self._engine, tenant=self._tenant, now=now)
         rosters.sweep(self._engine, self._stream, tenant=self._tenant, now=now, open_place=self._open_place)
         switches.pay_statistics(self._engine, tenant=self._tenant)
-        self._count(now)
+        self._forget(now)
 
     def _make(self, newest: int | None, now: int) -> None:
         """After each import, and every six hours for the day that begins then."""
@@ -101,11 +101,11 @@ class RosterTender(threading.Thread):
         self._made = due
         log.info("rosters.made", **done)
 
-    def _count(self, now: int) -> None:
-        """Once a night: count the last week again, and forget where people were."""
+    def _forget(self, now: int) -> None:
+        """Once a night: forget where people were, and files that nobody may fetch any more."""
         local = datetime.fromtimestamp(now / 1000, self._zone)
-        if local.hour != _NIGHT or local.date().isoformat() == self._counted:
+        if local.hour != _NIGHT or local.date().isoformat() == self._forgotten:
             return
-        self._counted = local.date().isoformat()
-        rosters.recount(self._engine, tenant=self._tenant, from_ms=now - 7 * 24 * HOUR_MS, until_ms=now)
+        self._forgotten = local.date().isoformat()
+        exports.forget(self._engine, tenant=self._tenant)
         retention.forget(self._engine, tenant=self._tenant, now=now)

@@ -5,12 +5,12 @@ from db.tables.attendance import (
     attendance_facts,
     attendance_roster,
     attendance_roster_detail,
-    attendance_stats,
     checkin_records,
     geofences,
 )
 from db.tables.base import AnyRow, metadata
 from db.tables.cluster import paused_queues, processes
+from db.tables.exports import export_parts, exports
 from db.tables.feeds import calendar_feeds
 from db.tables.history import audit, failure_families, failures
 from db.tables.identity import (
@@ -34,6 +34,7 @@ from db.tables.promises import throughput, tier_syncs
 from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.sources import alarms, import_sources, opt_outs, sources
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
+from db.tables.statistics import attendance_drift, attendance_recounts, attendance_roster_teachers, attendance_stats
 from db.tables.switches import stats_owed, switches
 from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
@@ -46,9 +47,12 @@ __all__ = [
     "alarms",
     "answers",
     "api_keys",
+    "attendance_drift",
     "attendance_facts",
+    "attendance_recounts",
     "attendance_roster",
     "attendance_roster_detail",
+    "attendance_roster_teachers",
     "attendance_stats",
     "audit",
     "calendar_feeds",
@@ -58,6 +62,8 @@ __all__ = [
     "config_history",
     "discrepancies",
     "enrolments",
+    "export_parts",
+    "exports",
     "failure_families",
     "failures",
     "geofences",

@@ -41,10 +41,12 @@ attendance_roster = table(
     instant("extended_ms"),
     instant("ended_ms"),
     instant("swept_ms"),  # the end: who has not come is absent from then on
+    Column("college", NAME),  # what it counts for in the statistics, with its teachers; NULL: nothing yet
     instant("made_ms", nullable=False),
     Index(None, "tenant_id", "start_ms"),
     Index(None, "tenant_id", "status", "end_ms"),
     Index(None, "tenant_id", "marks"),
+    Index(None, "tenant_id", "term", "course_id"),
 )
 
 # A row is added and never taken away: who leaves the course before the class gets an `until_ms`.
@@ -109,20 +111,4 @@ attendance_facts = table(
     Column("about", String(64), nullable=False),
     Column("actor", String(120), nullable=False),
     Column("note", Text),
-)
-
-# Of sessions that are over. A blank user stands for all of a course, a blank course for all of a user.
-attendance_stats = table(
-    "attendance_stats",
-    Column("tenant_id", TENANT, primary_key=True),
-    Column("xnxq", TERM, primary_key=True),
-    Column("user_id", NAME, primary_key=True),
-    Column("course_id", HASH, primary_key=True),
-    Column("total_classes", Integer, nullable=False),
-    Column("attended_classes", Integer, nullable=False),
-    Column("absence_classes", Integer, nullable=False),
-    Column("leave_classes", Integer, nullable=False),
-    Column("review_classes", Integer, nullable=False),
-    Column("late_classes", Integer, nullable=False),
-    Column("early_leave_classes", Integer, nullable=False),
 )

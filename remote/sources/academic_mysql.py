@@ -199,6 +199,7 @@ class AcademicMysql:
                 isolation_level="AUTOCOMMIT",
                 hide_parameters=True,
                 connect_args={
+                    "ssl_disabled": _on_a_file(self._url),
                     "connect_timeout": _CONNECT_S,
                     "read_timeout": _READ_S,
                     "init_command": "SET SESSION TRANSACTION READ ONLY",
@@ -361,6 +362,11 @@ class _Reader:
 
     def _select(self, *columns: Any) -> sa.Select[Any]:
         return sa.select(*columns).select_from(self._described.source).where(*self._described.where)
+
+
+def _on_a_file(url: sa.URL) -> bool:
+    """Whether it is about a socket file, and says nothing of TLS: preparing that takes 25 ms of each connection."""
+    return "unix_socket" in url.query and not any(option.startswith("ssl") for option in url.query)
 
 
 def _parsed(address: str, name: str) -> tuple[sa.URL, dict[str, str]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httpcore
 import httpx
 
+from remote.authorities import authorities
 from remote.wps.deadlines import BoundedBackend, Deadline, bounded
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Exchange:
         # The pool by itself: it gets sockets that obey the call's deadline, and what httpx does for each request (cookies,
         # redirects, authentication, proxies) is all that must not happen here. It takes longer than the request, too.
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=authorities(trust_env=True),
             max_connections=max_connections,
             max_keepalive_connections=max_connections,
             keepalive_expiry=_KEEPALIVE_S,

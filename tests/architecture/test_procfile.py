@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from actors import queues
 from tests.architecture import sources
 from workers import procfile
+from workers.cli import main
 
 PROCFILES = ("Procfile", "Procfile.dev")
 WITHOUT_QUEUE = {"scheduler", "web", "checkins"}  # two only send, one reads a stream
@@ -31,12 +33,14 @@ def test_every_line_is_a_command_that_exists(name: str, line: str, project: Path
     """A renamed command would be found out at the next deployment."""
     argv = lines_of(name)[line]
     if argv[0] == "obsync":
-        command = [sys.executable, "-c", "from workers.cli import main; main()", *argv[1:], "--help"]
+        said = CliRunner().invoke(main, [*argv[1:], "--help"])
+        assert said.exit_code == 0, said.output
+        assert f"Usage: main {' '.join(argv[1:])} [OPTIONS]" in said.output
     else:
         assert argv[0] == "python"
         command = [sys.executable, *argv[1:], "--help"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", PROCFILES)

@@ -1,6 +1,6 @@
-"""What a storm rages over: the processes of the Procfile, a second worker for lanes, the broker, and a MariaDB server.
+"""What a storm rages over: the processes of the Procfile, a second worker for lanes and one for check-ins, Valkey, MariaDB.
 
-The second worker matters: only where another process can take a lane over does a frozen one come back as a zombie.
+The second worker for lanes matters: only where another process can take a lane over does a frozen one come back as a zombie.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import redis
 from sqlalchemy.exc import DBAPIError
 
+from bench.bell_world import TENANT
 from bench.mariadb import MariaDb, private_mariadb
 from bootstrap import addresses
 from tests.system.product import OBSYNC, Product
 
-LANES_AGAIN_S = 0.3
+AGAIN_S = 0.3
+SECOND: Final[Mapping[str, Mapping[str, str]]] = {"lanes": {}, "checkins": {"OBSYNC_TENANT": TENANT}}
+"""Processes of which there are two, and in which settings the second one differs: that of the check-ins looks after the
+rosters of the school of the crowd."""
 
 
 @dataclass
@@ -33,15 +37,22 @@ class Arena:
     mariadb: MariaDb
     frozen: dict[int, float] = field(default_factory=dict)  # process → when it goes on
     database_back_at: float | None = None
-    _extra: subprocess.Popen[bytes] | None = None
-    _extra_at: float = 0.0
+    _second: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _second_at: dict[str, float] = field(default_factory=dict)
     _environ: dict[str, str] | None = None
 
     def lanes_workers(self) -> list[int]:
         """Processes that drain lanes and are not frozen."""
-        own = self.product.children().get("lanes")
-        extra = self._extra.pid if self._extra is not None and self._extra.poll() is None else None
-        return [pid for pid in (own, extra) if pid is not None and pid not in self.frozen]
+        return [pid for pid in self._both("lanes") if pid not in self.frozen]
+
+    def writers(self) -> list[int]:
+        """Processes that write check-ins."""
+        return self._both("checkins")
+
+    def _both(self, name: str) -> list[int]:
+        own, second = self.product.children().get(name), self._second.get(name)
+        other = second.pid if second is not None and second.poll() is None else None
+        return [pid for pid in (own, other) if pid is not None]
 
     def tend(self, now: float) -> None:
         """What is due: frozen processes go on, the database starts again, the second worker is started again."""
@@ -51,8 +62,9 @@ class Arena:
         if self.database_back_at is not None and self.database_back_at <= now:
             self.database_back_at = None
             self.mariadb.start()
-        if self._extra is None or self._extra.poll() is not None:
-            self._start_extra(now)
+        for name, different in SECOND.items():
+            if (second := self._second.get(name)) is None or second.poll() is not None:
+                self._start_second(name, different, now)
 
     def calm(self) -> None:
         """Everything runs again."""
@@ -66,9 +78,9 @@ class Arena:
     def stop(self) -> None:
         """Nothing of it runs afterwards."""
         self.calm()
-        if self._extra is not None:
-            self._extra.kill()
-            self._extra.wait()
+        for second in self._second.values():
+            second.kill()
+            second.wait()
         self.product.stop()
 
     def flush_broker(self) -> bool:
@@ -88,20 +100,24 @@ class Arena:
         except DBAPIError:
             return None
 
-    def _start_extra(self, now: float) -> None:
-        own = self.product.children().get("lanes")
-        if self._environ is None and own is not None:
-            # What `obsync up` gave its own worker, the simulator's address above all.
+    def environ(self) -> dict[str, str] | None:
+        """What `obsync up` gave its own worker, the simulator's address and the keys above all; None before it runs."""
+        own = self.product.children().get("lanes") if self._environ is None else None
+        if own is not None:
             with contextlib.suppress(OSError):
                 raw = Path(f"/proc/{own}/environ").read_bytes().decode()
                 self._environ = dict(line.split("=", 1) for line in raw.split("\0") if "=" in line)
-        if self._environ is None or now < self._extra_at:
+        return self._environ
+
+    def _start_second(self, name: str, different: Mapping[str, str], now: float) -> None:
+        environ = self.environ()
+        if environ is None or now < self._second_at.get(name, 0.0):
             return
-        self._extra_at = now + LANES_AGAIN_S
-        with (self.product.home / "second-lanes.log").open("ab") as said:
-            self._extra = subprocess.Popen(
-                [str(OBSYNC), "worker", "lanes"],
-                env=self._environ,
+        self._second_at[name] = now + AGAIN_S
+        with (self.product.home / f"second-{name}.log").open("ab") as said:
+            self._second[name] = subprocess.Popen(
+                [str(OBSYNC), "worker", name],
+                env={**environ, **different},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.figures import CheckIns, percentile
 from tests.chaos.storm import Storm
 from tests.system import checker
 from tests.system.expectations import by_lane, doubles
@@ -40,6 +40,7 @@ class Account:
     recoveries: int
     recovery_p95_s: float | None
     recovery_bound_s: float
+    check_ins: CheckIns
     differences: list[str]
 
     def as_json(self) -> dict[str, Any]:
@@ -47,7 +48,7 @@ class Account:
         return asdict(self)
 
 
-def judge(product: Product, campus: Path, storm: Storm, *, healed: int, bound_s: float) -> Account:
+def judge(product: Product, campus: Path, storm: Storm, *, healed: int, bound_s: float, check_ins: CheckIns) -> Account:
     """Look at the quiet product from outside."""
     dump, calls = product.dump(), product.calls()
     twice = doubles(dump)
@@ -71,6 +72,7 @@ def judge(product: Product, campus: Path, storm: Storm, *, healed: int, bound_s:
         recoveries=len(seconds),
         recovery_p95_s=percentile(seconds, 0.95),
         recovery_bound_s=bound_s,
+        check_ins=check_ins,
         differences=[*differences, *twice, *left][:50],
     )
 
@@ -85,10 +87,3 @@ def recoveries(calls: Sequence[dict[str, Any]], storm: Storm) -> list[float]:
             if after is not None and not any(orphans.at < trouble < after for trouble in storm.troubles):
                 found.append(after - orphans.at)
     return found
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The least value that `share` of all do not exceed; None without values."""
-    if not values:
-        return None
-    return round(sorted(values)[math.ceil(share * len(values)) - 1], 3)

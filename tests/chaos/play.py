@@ -10,21 +10,27 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from tests.chaos.arena import Arena, now_s, open_arena
+from tests.chaos.crowd import RATE_PER_S, Crowd
+from tests.chaos.figures import CheckIns
 from tests.chaos.folders import other_state
 from tests.chaos.judge import Account, judge
-from tests.chaos.storm import Storm
+from tests.chaos.storm import SURE, Storm
+from tests.system.at_the_door import printed
 from tests.system.product import ENDED, OBSYNC, QUICK
 
 CAMPUS: Final = ("--colleges", "8", "--offerings", "200", "--students", "600", "--latency-ms", "60", "--rate", "5000")
 LATE_S: Final = 0.4  # within OBSYNC_WPS_LATE_S of QUICK
 _TICK_S = 0.05
 _CALM_S = 150.0
+_BACK_S = 15.0  # within which check-ins are taken and written again
 _AMBIGUOUS_SHARES: Final = {
     "applied_reply_lost": 0.05,
     "error_500_applied": 0.04,
@@ -50,10 +56,10 @@ class Outcome:
 
     @property
     def is_clean(self) -> bool:
-        """Nothing lost, nothing doubled, and lanes came back in time."""
+        """Nothing lost, nothing doubled, and lanes and check-ins came back in time."""
         account = self.account
         late = account.recovery_p95_s is not None and account.recovery_p95_s > account.recovery_bound_s
-        return account.lost == 0 and account.doubled == 0 and not late
+        return account.lost == 0 and account.doubled == 0 and not late and account.check_ins.is_clean
 
     @property
     def last_line(self) -> str:
@@ -65,7 +71,7 @@ class Outcome:
             f"lost: {one.lost} doubled: {one.doubled} healed: {one.healed} · seed {self.seed} · "
             f"{sum(self.disasters.values())} disasters in {self.seconds:.0f} s · {one.calls} calls, "
             f"{one.ambiguous_calls} ambiguous ({share:.0f} % of creates) · "
-            f"recovery p95 {p95} of {one.recovery_bound_s:.1f} s ({one.recoveries} measured)"
+            f"recovery p95 {p95} of {one.recovery_bound_s:.1f} s ({one.recoveries} measured) · {one.check_ins.line}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -107,8 +113,11 @@ class _Play:
         product.until_stage("calendars", 90)
         self._states = [product.campus, other_state(product.campus, self._folder / "other", seed=self._seed)]
         product.simulator("faults", _ambiguous())
+        crowd = self._crowd()
+        crowd.start()
         self._rage()
         self._arena.calm()
+        crowd.go_home()
         self._say("calm; waiting for the last run")
         product.simulator("settings", {"latency_ms": 5})
         self._until_idle()
@@ -117,18 +126,42 @@ class _Play:
         healed = self._scan()
         self._until_idle()
         product.until(self._is_at_rest, 30, "lanes to come to rest")
-        account = judge(product, campus, self._storm, healed=healed, bound_s=_bound_s())
+        check_ins = self._check_ins(crowd)
+        account = judge(product, campus, self._storm, healed=healed, bound_s=_bound_s(), check_ins=check_ins)
         disasters = dict(sorted(self._storm.done.items()))
         runs = product.query("SELECT count(*) AS n FROM runs")[0]["n"]
         return Outcome(self._seed, self._seconds, disasters, int(runs), account)
 
+    def _crowd(self) -> Crowd:
+        environ = self._arena.product.until(self._arena.environ, 30, "a worker whose settings can be read")
+        bind = urlsplit(printed(self._arena.product)[0])
+        assert bind.hostname is not None and bind.port is not None
+        many = round(RATE_PER_S * (self._seconds + 5))
+        return Crowd(environ, (bind.hostname, bind.port), self._folder, students=many, seed=self._seed)
+
+    def _check_ins(self, crowd: Crowd) -> CheckIns:
+        """What became of those who checked in, once all is written."""
+        self._arena.product.until(lambda: self._tended(not crowd.is_alive()), _CALM_S, "everybody to have a receipt")
+        self._arena.product.until(lambda: self._tended(crowd.is_written()), 60, "all check-ins to be written")
+        try:
+            return crowd.account(self._storm.check_in_troubles, bound_s=_BACK_S)
+        finally:
+            crowd.close()
+
+    def _tended(self, true: bool) -> bool:
+        self._arena.tend(now_s())
+        return true
+
     def _rage(self) -> None:
         began = time.monotonic()
         told = 0.0
+        sure = deque((self._seconds * share / 4, name) for share, name in enumerate(SURE, start=1))
         while (elapsed := time.monotonic() - began) < self._seconds:
             now = now_s()
             self._arena.tend(now)
             self._storm.rage(self._arena, now)
+            if sure and elapsed >= sure[0][0]:
+                self._storm.strike(sure.popleft()[1], self._arena, now)
             self._keep_busy()
             if elapsed - told >= 10:
                 told = elapsed

@@ -20,8 +20,13 @@ _SHARES: Final = {
     "kill broker": 10,
     "flush broker": 18,
     "kill database": 6,
+    "kill checkins": 8,
+    "kill stream": 5,
 }
-"""Disaster → how often in a hundred."""
+"""Disaster → how often, of all these together."""
+SURE: Final = ("kill checkins", "kill stream", "kill database")
+"""What no storm is without: at a quarter, a half and three quarters of it."""
+_OF_CHECK_INS: Final = frozenset(SURE)
 
 _DELAYING: Final = {"kill lanes", "freeze lanes", "kill broker", "kill database"}
 """Disasters that put off the return of a lane that was hurt before; the others must not."""
@@ -49,6 +54,7 @@ class Storm:
     done: Counter[str] = field(default_factory=Counter)
     orphans: list[Orphans] = field(default_factory=list)
     troubles: list[float] = field(default_factory=list)  # when something that delays the return of a lane was done
+    check_in_troubles: list[float] = field(default_factory=list)  # when something of the check-ins' was killed
     next_at: float = 0.0
     _seen: dict[str, tuple[str, int]] = field(default_factory=dict)
     _seen_at: float = 0.0
@@ -61,8 +67,14 @@ class Storm:
             return
         self.next_at = now + self.rng.uniform(_LEAST_PAUSE_S, _MOST_PAUSE_S)
         name = self.rng.choices(list(_SHARES), weights=list(_SHARES.values()))[0]
+        self.strike(name, arena, now)
+
+    def strike(self, name: str, arena: Arena, now: float) -> None:
+        """This disaster, now; nothing where there is nothing to hurt."""
         if self._do(name, arena, now):
             self.done[name] += 1
+            if name in _OF_CHECK_INS:
+                self.check_in_troubles.append(now)
             if name in _DELAYING:
                 self.troubles.append(now)
 
@@ -71,12 +83,20 @@ class Storm:
             return self._kill_lanes(arena, now)
         if name == "freeze lanes":
             return self._freeze_lanes(arena, now)
+        if name == "kill checkins":
+            return self._kill_writers(arena)
         if name == "flush broker":
             return arena.flush_broker()
         if name == "kill database":
             return self._kill_database(arena, now)
         pid = arena.product.children().get(name.removeprefix("kill "))
         return pid is not None and _hurt(pid, signal.SIGKILL)
+
+    def _kill_writers(self, arena: Arena) -> bool:
+        pids = arena.writers()
+        chosen = pids if self.rng.random() < 0.5 else pids[:1]
+        hurt = [_hurt(pid, signal.SIGKILL) for pid in chosen]
+        return any(hurt)
 
     def _kill_lanes(self, arena: Arena, now: float) -> bool:
         pids = arena.lanes_workers()

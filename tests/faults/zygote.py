@@ -18,6 +18,9 @@ from sqlalchemy.pool import Pool
 
 import usecases.sso
 import usecases.wps_login  # noqa: F401 (the actors import both, and those can be imported only by the worker itself)
+import workers.batcher
+import workers.main
+import workers.scheduler  # noqa: F401 (the command reads each when it is asked for)
 from observability import failpoints
 from workers.cli import main as obsync
 

@@ -10,10 +10,12 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import hypothesis
 import schemathesis
+from flask_openapi import OpenAPI
 from hypothesis import HealthCheck, Phase
 from hypothesis.errors import Flaky
 from schemathesis import GenerationMode
@@ -70,6 +72,12 @@ class Tally:
         }
 
 
+@lru_cache(maxsize=1)
+def _schema(app: OpenAPI) -> Any:
+    """The document, once for all roles: it keeps what it has worked out for each parameter."""
+    return schemathesis.openapi.from_wsgi("/openapi/openapi.json", app)
+
+
 def checks() -> list[Any]:
     """Every check there is, but what the module says."""
     load_all_checks()
@@ -80,7 +88,7 @@ class Sender:
     """Sends what was generated as somebody, and keeps the tally."""
 
     def __init__(self, api: Api, name: str | None, tally: Tally, seed: int) -> None:
-        self.schema: Any = schemathesis.openapi.from_wsgi("/openapi/openapi.json", api.app)
+        self.schema = _schema(api.app)
         self._api = api
         self.headers = {} if name is None else {"Authorization": f"Bearer {token_of(name)}"}
         self.tally = tally

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select
 
 import actors.attendance
+import actors.exports
 import actors.identity
 import actors.lanes
 import actors.plans
@@ -39,7 +40,9 @@ ACTORS: Final = {
 """Every actor, and what it takes from a message. An actor that is not here does as it is told by whoever reaches Redis."""
 
 KINDS: Final = {
+    "attendance.recount": "the recount that the row names, of its school",
     "checkin": "the check-in of the row, in its school",
+    "export.make": "the file that the row names, of its school",
     "run.advance": "the run that the row names, of its school",
     "schedule.slot": "the slot that the row names, of its school",
     "login.wps": "the state that the row names, of its school",

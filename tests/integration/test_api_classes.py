@@ -16,8 +16,9 @@ from db.tables import attendance_roster, attendance_roster_detail, audit
 from domain.attendance import COUNTERS, count
 from domain.ids import key_of
 from tests.integration.api_bell_rig import HOUR_MS, MINUTE_MS, Bell, bell
-from tests.integration.api_rig import HOME, MATHS, TERM, Api
+from tests.integration.api_rig import HOME, MATHS, PHYSICS, TERM, Api
 from usecases import rosters
+from usecases.check_in import Asked
 
 pytestmark = pytest.mark.integration
 
@@ -160,3 +161,38 @@ def test_a_list_goes_on_where_it_ended(here: Bell) -> None:
             break
         address = f"/api/v1/checkins?size=1&cursor={answer['meta']['page']['next']}"
     assert seen == [(session, code) for session in reversed(here.session_ids) for code in ("mei", "s2", "s3")]
+
+
+def test_the_exceptions_of_a_day_are_listed_counted_and_taken_away(here: Bell) -> None:
+    """What waits, what a person did not believe, and what is suspicious and stands; by college, with the reasons."""
+    desk = here.desks.of(HOME)
+    for number, code in enumerate(("mei", "s2", "s3")):
+        desk.accept(Asked(here.session_ids[0], code, f"k{number}", lat=39.9, lon=116.4, accuracy_m=900))
+    here.drain()
+    marked(here, marks=[{"student": "s2", "status": "ABSENT"}, {"student": "s3", "status": "CONFIRM"}], reason="looked")
+    day = datetime.fromtimestamp(here.now_ms / 1000, here.api.deps.zone).date().isoformat()
+    seen = {
+        who: [
+            (one["student"], one["kind"], one["college"])
+            for one in listed(here, who, f"attendance/exceptions?date={day}")
+        ]
+        for who in ("mei", "bao", "sun", "ada")
+    }
+    everybody = [("mei", "review", MATHS), ("s2", "refused", MATHS), ("s3", "suspicious", MATHS)]
+    assert seen == {"mei": [], "bao": everybody, "sun": everybody, "ada": everybody}
+    (one,) = listed(here, "sun", f"attendance/exceptions?date={day}&college={MATHS}&size=1")
+    assert [why["code"] for why in one["reasons"]] == ["inaccurate"]
+    assert listed(here, "sun", f"attendance/exceptions?date={day}&college={PHYSICS}") == []
+    assert listed(here, "ada", "attendance/exceptions?date=2020-01-01") == []
+    counted = listed(here, "ada", f"attendance/exceptions/counts?date={day}")
+    assert counted == [{"college": MATHS, "review": 1, "refused": 1, "suspicious": 1}]
+    file = here.api.person("sun").get(f"/api/v1/exports/exceptions?date={day}&college={MATHS}").get_data(as_text=True)
+    assert [line.split(",")[1:3] for line in file.splitlines()[1:]] == [
+        ["待核实", "mei"], ["未予认可", "s2"], ["可疑", "s3"],
+    ]  # fmt: skip
+    assert here.api.person("sun").get(f"/api/v1/exports/exceptions?date={day}").status_code == 404
+
+
+def listed(here: Bell, who: str, address: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = here.api.person(who).get(f"/api/v1/{address}").get_json()["data"]["items"]
+    return items

@@ -15,9 +15,11 @@ from sqlalchemy import insert
 
 from db.engine import in_unit
 from db.tables import offerings, rolls, rooms, sessions, users
+from domain.configs import Level
 from domain.ids import key_of
 from tests.integration.api_rig import ABROAD, CANARY, HOME, MATHS, PHYSICS, TERM, Api
-from usecases import sheets
+from usecases import configs
+from usecases.configs import Place
 
 pytestmark = pytest.mark.integration
 DAY = "2024-09-02"
@@ -177,9 +179,9 @@ def test_a_workbook_has_the_same_rows_and_no_formula(taught: Api) -> None:
     assert not list(sheet.iter(f"{name}f"))
 
 
-def test_a_workbook_that_would_be_too_long_is_refused(taught: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workbook_that_would_be_too_long_is_refused(taught: Api) -> None:
     """With what to take instead."""
-    monkeypatch.setattr(sheets, "MOST_ROWS", 5)
+    configs.change(taught.deps, Place(Level.TENANT, HOME), {"export.direct_rows": 5}, actor="user:ada")
     refused = taught.person("ada").get(f"/api/v1/exports/terms/{TERM}?format=xlsx")
     assert (refused.status_code, refused.get_json()["error"]["code"]) == (409, "EXPORT_TOO_LONG")
     assert taught.person("ada").get("/api/v1/exports/rooms?room=102&format=xlsx").mimetype != "text/csv"

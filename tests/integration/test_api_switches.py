@@ -47,7 +47,8 @@ def stats(api: Api) -> dict[tuple[str, str], tuple[int, int, int]]:
         return {
             (row.user_id, row.course_id): (row.total_classes, row.attended_classes, row.absence_classes)
             for row in rows
-            if row.total_classes
+            if row.total_classes and (row.user_id or row.course_id)
+            if (row.teacher_id, row.college, row.period) == ("", "", "")
         }
 
 

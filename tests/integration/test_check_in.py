@@ -10,6 +10,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, create_engine, delete
 
+from bench.valkey import connect
 from db.check_in_stream import CheckInStream
 from db.engine import unit
 from db.tables import attendance_roster, attendance_roster_detail
@@ -54,6 +55,21 @@ def test_a_repeat_gets_the_receipt_of_then_byte_for_byte(here: School) -> None:
     again.append(here.desk().accept(here.phone("u00001")))
     assert {one.receipt for one in again} == {first.receipt} and not any(one.first for one in again)
     assert len(here.records()) == 1
+
+
+def test_a_repeat_gets_what_was_committed_also_where_the_stream_was_given_something_else(here: School) -> None:
+    """The stream took a check-in and died before it answered; the student pressed again, and the database answered. Then it is
+    back, with what it took."""
+    desk = here.desk()
+    unheard = desk.accept(here.phone("u00001"))
+    here.now_ms += 60_000
+    before_it_came_back = here.desk(stream=CheckInStream(connect(Path("/nowhere"))))
+    heard = before_it_came_back.accept(here.phone("u00001"))
+    assert heard.receipt != unheard.receipt
+    assert desk.accept(here.phone("u00001")).receipt == heard.receipt
+    here.drain()
+    assert desk.accept(here.phone("u00001")).receipt == heard.receipt
+    assert [row.receipt for row in here.records().values()] == [heard.receipt]
 
 
 def test_many_at_once_are_one(here: School) -> None:
@@ -224,8 +240,9 @@ def test_with_nothing_left_to_write_to_nobody_is_told_it_worked(here: School, tm
     desk = here.desk(stream=CheckInStream(Away()))
     desk.accept(here.phone("u00000"))  # the rules are known now
     desk._engine = create_engine(f"sqlite:///{tmp_path}/no/such/folder.db")
-    with pytest.raises(Busy):
+    with pytest.raises(Busy) as busy:
         desk.accept(here.phone("u00001"))
+    assert busy.value.retry_after_s > 0
 
 
 def test_check_ins_go_on_while_the_database_is_away(here: School, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -71,6 +72,34 @@ def test_whoever_was_accepted_is_on_the_roster(here: School) -> None:
     here.assert_counters_are_a_recount()
 
 
+FACTS = {"a leave": (ON_LEAVE, LEAVE), "a check-out": (CHECK_OUT, EARLY), "a correction": (CORRECTION, "ABSENT")}
+
+
+@pytest.mark.parametrize("odd", [*FACTS, "not on the roster", "over", "nothing"])
+def test_a_batch_ends_as_its_records_one_by_one(here: School, odd: str) -> None:
+    """Whatever is known of one of them before, and whatever the others are: some on time, late, or to be looked at."""
+    for session in (0, 1):
+        said = {"status": "LATE"}, {"status": "ABNORMAL"}, {}, {}
+        records = [
+            replace(one, device=None, point=None, **some)
+            for one, some in zip(records_for(here, 4, session=session), said, strict=True)
+        ]
+        if odd in FACTS:
+            fact = Fact("one", FACTS[odd][0], here.now_ms, FACTS[odd][1])
+            rosters.add_facts(
+                here.engine, here.session_ids[session], [("u00002", fact)], tenant=TENANT, term=TERM, actor="t"
+            )
+        elif odd == "not on the roster":
+            records[2] = replace(records[2], code="late-comer")
+        elif odd == "over":
+            rosters.close(here.engine, here.roster(session))
+        for batch in ([records], [[one] for one in records])[session]:
+            check_in_batch.write(here.engine, batch, tenant=TENANT)
+            here.assert_counters_are_a_recount()
+    assert here.statuses(0) == here.statuses(1) and here.counters(0) == here.counters(1)
+    assert Counter(here.statuses(0).values()) >= Counter({"LATE": 1, "REVIEW": 1, "ATTENDED": 1})
+
+
 POISON = {
     "a lone surrogate": {"client_id": "\ud800"},
     "a number that no column holds": {"client_ms": 2**70},
@@ -80,7 +109,15 @@ POISON = {
 
 
 @pytest.mark.parametrize(
-    ("what", "at"), [("a lone surrogate", 0), ("a number that no column holds", 499), *((what, 250) for what in POISON)]
+    ("what", "at"),
+    [
+        ("a lone surrogate", 0),
+        ("a text that is too long", 1),
+        ("a number that no column holds", 249),
+        *((what, 250) for what in POISON),
+        ("a lone surrogate", 498),
+        ("a number that no column holds", 499),
+    ],
 )
 def test_one_bad_record_of_five_hundred_becomes_one_dead_letter(lecture: School, what: str, at: int) -> None:
     """Whatever is wrong with it and wherever it stands; the other 499 are stored, in few attempts."""

@@ -40,6 +40,10 @@ class Typed:
 
 
 SCHOOL: Final[Mapping[str, Typed]] = {
+    "attendance": Typed(),
+    "attendance cancel": Typed("{session}", 2),
+    "attendance drift": Typed(),
+    "attendance recount": Typed("--dry-run"),
     "audit": Typed(),
     "changes": Typed(),
     "changes list": Typed(),

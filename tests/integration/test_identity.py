@@ -14,7 +14,7 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import Engine, event
 
-from db.engine import make_engine
+from db.engine import make_engine, reading
 from db.logins import Grant
 from domain.tenancy import Role, Scope, Thing, may
 from domain.tokens import ACCESS_MS, FAMILY_MS, REFRESH_MS, TokenKind
@@ -155,7 +155,8 @@ def test_tokens_that_are_asked_about_together_get_the_answers_they_would_get_alo
     logins.set_roles(here.deps, tenant="main", name="ada", roles=[Grant("student")], actor="test")
     access = [pair.access for pair in (good, ended, one, gone, more, stale)]
     asked = [identity.claims_of(here.deps, token, now_ms=now()) for token in access]
-    found = identity.scopes_of(here.deps, [*asked, asked[0]], now_ms=now())
+    with reading(here.deps.engine) as tx:
+        found = identity.scopes_in(tx, "main", [*asked, asked[0]], now())
     assert found[0] == found[-1] == scope(here, good.access) and found[4] == scope(here, more.access)
     assert [str(found[at]) for at in (1, 2, 3, 5)] == [
         refused(lambda t=access[at]: scope(here, t)) for at in (1, 2, 3, 5)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from db import lanes, plans, processes, teaching_changes
+from db import exports, lanes, plans, processes, recounts, teaching_changes
 from db.engine import in_unit
 from db.processes import Process
 from db.tables import discrepancies, failure_families, failures, jobs, quarantine, rolls, sessions, users
@@ -87,6 +87,8 @@ def _makers(api: Api, whose: str) -> dict[str, Callable[[], str]]:
         "plan_id": lambda: plan(api, whose),
         "change_id": lambda: change(api, whose),
         "batch": lambda: change(api, whose, type="exchange_day", day="2099-10-01"),
+        "export_id": lambda: export(api, whose),
+        "recount_id": lambda: recount(api, whose),
         "session_id": lambda: class_at_the_bell(api, whose),
         "receipt": lambda: json.dumps(receipt(api, whose))[1:-1],
     }
@@ -97,6 +99,29 @@ def process(api: Api) -> str:
     one = Process(api.deps.new_id(), "jobs", "host-1", 4711, "0.1.0", ("sync", "tick"), 1_725_000_000_000)
     in_unit(api.engine, lambda tx: processes.beat(tx, one, state="running", doing={}, counts={}))
     return one.id
+
+
+def export(api: Api, whose: str) -> str:
+    """A file that Ada has asked for, of her own school, and somebody of that name of the other."""
+    export_id, tenant = api.deps.new_id(), tenant_of(whose)
+    said = {"kind": "statistics.colleges", "wanted": {}, "form": "csv", "asked_by": "ada"}
+
+    def work(tx: Any) -> None:
+        exports.add(tx, export_id, tenant=tenant, **said)
+        body = (CANARY if whose == "abroad" else "x").encode()
+        exports.put_part(tx, export_id, 0, body, tenant=tenant)
+        exports.end(tx, export_id, tenant=tenant, state=exports.DONE, keep_ms=10**9, written=1, size=len(body))
+
+    in_unit(api.engine, work)
+    return export_id
+
+
+def recount(api: Api, whose: str) -> str:
+    """A recount that goes on; nobody works on it."""
+    recount_id, tenant = api.deps.new_id(), tenant_of(whose)
+    said = {"actor": CANARY if whose == "abroad" else "user:ada", "terms": [TERM], "mends": True, "expected": 1}
+    in_unit(api.engine, lambda tx: recounts.add(tx, recount_id, tenant=tenant, **said))
+    return recount_id
 
 
 def class_at_the_bell(api: Api, whose: str) -> str:

@@ -46,6 +46,7 @@ _PROCESSES = {
     "lanes": re.compile(r"worker lanes$"),
     "jobs": re.compile(r"worker jobs$"),
     "scheduler": re.compile(r"worker scheduler$"),
+    "checkins": re.compile(r"worker checkins$"),
     "web": re.compile(r"worker web$"),
     "simulator": re.compile(r"-m simulator "),
     "broker": re.compile(r"valkey-server .*broker\.sock|redis-server .*broker\.sock"),

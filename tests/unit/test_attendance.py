@@ -29,6 +29,7 @@ from domain.attendance import (
     Standing,
     change,
     count,
+    of_check_in,
     standing,
 )  # fmt: skip
 
@@ -124,3 +125,10 @@ def test_a_change_is_the_difference_of_two_counts(before: str, after: str) -> No
     change(found, before, after)
     was, became = count([before]), count([after])
     assert {name: found[name] for name in COUNTERS} == {name: became[name] - was[name] for name in COUNTERS}
+
+
+@pytest.mark.parametrize("says", [NORMAL, LATE, EARLY, ABNORMAL])
+def test_a_check_in_alone_means_the_same_under_any_policy(says: str) -> None:
+    """So that the many at the bell need neither be compared with anything nor have their course's settings read."""
+    policies = [Policy(over_leave, checkout) for over_leave in (False, True) for checkout in (False, True)]
+    assert {standing([came(says)], policy) for policy in policies} == {of_check_in(says)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Sequence
 
 from flask import Response
 from sqlalchemy import Connection
@@ -14,29 +12,24 @@ from db.attendance import Which
 from db.courses import Within
 from db.engine import reading
 from db.tables import AnyRow
-from domain import csv_cells
 from domain.attendance import COUNTERS
 from domain.plans import course_title
 from domain.tenancy import Reach
+from usecases.export_tables import standings
 from web import site
 from web.envelope import Answer
 from web.paging import page_meta
 from web.policy import needs, needs_some
 from web.rest.classes import after_of, counts_of, cursor_for, entry_of
 from web.rest.courses import code_of, course_of, course_row, person_of
+from web.rest.exports import TABLES, file_of
+from web.rest.statistics import SHORT, rates_of
 from web.routes import Feature
 from web.schemas import attendance as shapes
 from web.schemas import courses as course_shapes
 from web.schemas.base import instant
 
 feature = Feature("attendance", "考勤记录与统计 records and statistics of attendance")
-_CSV: Final = "text/csv"
-_PAGE: Final = 1_000
-_HEAD: Final = ("学号", "姓名", "课程", "日期", "开始", "状态", "签到时间", "方式", "来源")
-_SHORT: Final = {
-    "total": "total_classes", "attended": "attended_classes", "absent": "absence_classes", "leave": "leave_classes",
-    "review": "review_classes", "late": "late_classes", "early": "early_leave_classes",
-}  # fmt: skip
 
 
 @feature.get("/checkins", needs_some("check_in.read"), items=shapes.RollEntry)
@@ -68,6 +61,7 @@ def show_course_attendance(path: course_shapes.CoursePath) -> Answer:
     with reading(site.deps().engine) as tx:
         classes = attendance.rosters_of(tx, course, tenant=tenant)
         stats = _stats(tx, attendance.stats_of(tx, tenant=tenant, term=course.term, course=course.id), tenant)
+        of = rates_of(tx, tenant)
     sums = {_name(one): sum(getattr(row, one) for row in classes) for one in COUNTERS}
     listed = [
         shapes.ClassCounts(
@@ -76,11 +70,10 @@ def show_course_attendance(path: course_shapes.CoursePath) -> Answer:
         )
         for row in classes
     ]  # fmt: skip
-    closed = sum(one.total - one.leave for one in stats)
     shape = shapes.CourseAttendance(
         course_id=course.id,
         counts=shapes.RosterCounts(**sums),
-        rate=_rate(sum(one.attended for one in stats), closed),
+        rate=of(*(sum(getattr(one, name) for one in stats) for name in ("attended", "total", "leave"))),
         classes=listed,
         students=stats,
     )
@@ -100,15 +93,16 @@ def list_attendance_of(path: course_shapes.PersonPath, query: shapes.ReportQuery
 def _stats(tx: Connection, rows: Sequence[AnyRow], tenant: str) -> list[shapes.StudentStats]:
     titles = attendance.titles(tx, [row.course_id for row in rows], tenant=tenant)
     names = attendance.names_of(tx, [row.user_id for row in rows], tenant=tenant)
+    of = rates_of(tx, tenant)
     found = []
     for row in rows:
         course = titles.get((row.xnxq, row.course_id))
-        counts = {name: getattr(row, column) for name, column in _SHORT.items()}
+        counts = {name: getattr(row, column) for name, column in SHORT.items()}
         title = None if course is None else course_title(name=course.name, kcbh=course.kcbh, kkh=course.kkh)
         found.append(
             shapes.StudentStats(
                 student=row.user_id, name=names.get(row.user_id), course_id=row.course_id, course_name=title, term=row.xnxq,
-                rate=_rate(counts["attended"], counts["total"] - counts["leave"]), **counts,
+                rate=of(counts["attended"], counts["total"], counts["leave"]), **counts,
             )
         )  # fmt: skip
     return found
@@ -118,50 +112,18 @@ def _name(counter: str) -> str:
     return counter.removesuffix("_count").removesuffix("_students")
 
 
-def _rate(attended: int, of: int) -> float | None:
-    return round(attended / of, 4) if of > 0 else None
-
-
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-@feature.get("/exports/courses/<course_id>/attendance", needs("export.create", course_of), raw=_CSV)
-def export_course_attendance(path: course_shapes.CoursePath) -> Response:
+@feature.get("/exports/courses/<course_id>/attendance", needs("export.create", course_of), raw=TABLES, errors=(409,))
+def export_course_attendance(path: course_shapes.CoursePath, query: course_shapes.TableExport) -> Response:
     """What became of each student in each class of a course."""
-    return _file(Which(course=course_row(path.course_id).id))
+    which = Which(course=course_row(path.course_id).id)
+    return file_of(standings(site.deps(), which), query.format)
 
 
-@feature.get("/exports/users/<code>/attendance", needs("export.read", person_of), raw=_CSV)
-def export_attendance_of(path: course_shapes.PersonPath) -> Response:
+@feature.get("/exports/users/<code>/attendance", needs("export.read", person_of), raw=TABLES, errors=(409,))
+def export_attendance_of(path: course_shapes.PersonPath, query: course_shapes.TableExport) -> Response:
     """What became of a student in each class; ``self``: of oneself."""
-    return _file(Which(user=code_of(path.code, site.scope())))
-
-
-def _file(which: Which) -> Response:
-    engine, tenant, zone = site.deps().engine, site.scope().tenant, site.deps().zone
-
-    def text() -> Iterator[str]:
-        yield csv_cells.BOM + csv_cells.lines([_HEAD])
-        after: tuple[int, str, str] | None = None
-        while True:
-            # A transaction for each page: whoever reads slowly holds none.
-            with reading(engine) as tx:
-                page = attendance.page(tx, which, tenant=tenant, within=Within(), own=None, limit=_PAGE, after=after)
-                names = attendance.names_of(tx, [row.code for row in page], tenant=tenant)
-            yield csv_cells.lines(_line(row, names, zone) for row in page)
-            if len(page) < _PAGE:
-                return
-            after = (page[-1].start_ms, page[-1].session_id, page[-1].code)
-
-    sent = {"Content-Disposition": 'attachment; filename="attendance.csv"'}
-    return Response(text(), content_type=f"{_CSV}; charset=utf-8", headers=sent)
-
-
-def _line(row: AnyRow, names: Mapping[str, str], zone: Any) -> tuple[object, ...]:
-    start, came = (_clock(ms, zone) for ms in (row.start_ms, row.at_ms))
-    title = course_title(name=row.name or "", kcbh=row.kcbh or "", kkh=row.kkh or "")
-    return (row.code, names.get(row.code), title, row.course_date, start, row.status, came, row.way, row.produced_by)
-
-
-def _clock(ms: int | None, zone: Any) -> str | None:
-    return None if ms is None else f"{datetime.fromtimestamp(ms / 1000, zone):%H:%M:%S}"
+    which = Which(user=code_of(path.code, site.scope()))
+    return file_of(standings(site.deps(), which), query.format)

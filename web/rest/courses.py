@@ -16,7 +16,7 @@ from db.tables import AnyRow
 from domain.tenancy import Reach, Scope, Thing, reaches
 from domain.timetable import local_ms
 from web import site
-from web.envelope import Answer
+from web.envelope import Answer, Written, written
 from web.errors import ApiError, Detail
 from web.paging import cursor_of, page_meta, read_cursor
 from web.policy import needs, needs_some
@@ -55,11 +55,15 @@ def thing_of_course(tx: Connection, scope: Scope, course_id: str) -> Thing | Non
 
 def person_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing | None:
     """The person that the address names; ``self`` is the caller, whether he is on a list or not."""
+    return oneself(scope, said) or thing_of_person(tx, scope, code_of(said["path"].code, scope))
+
+
+def oneself(scope: Scope, said: Mapping[str, Any]) -> Thing | None:
+    """The caller, where the address names him: by far the most ask for themselves, and their college makes no difference."""
     code = code_of(said["path"].code, scope)
     if code == scope.user and Reach.OWN in reaches(scope, "timetable.read"):
-        # By far the most ask for themselves, and what college that is makes no difference.
         return Thing(scope.tenant, frozenset(), people=frozenset({code}))
-    return thing_of_person(tx, scope, code)
+    return None
 
 
 def thing_of_person(tx: Connection, scope: Scope, code: str) -> Thing | None:
@@ -184,19 +188,18 @@ def _courses(said: str, kinds: tuple[str, ...], term: str | None) -> Answer:
     return Answer({"items": [shapes.Course.of(row).as_json() for row in rows]})
 
 
-@feature.get("/users/<code>/timetable", needs("timetable.read", person_of), items=shapes.Session)
+@feature.get("/users/<code>/timetable", needs("timetable.read", person_of, at_once=oneself), items=shapes.Session)
 def list_classes_of(path: shapes.PersonPath, query: shapes.DaysQuery) -> Answer:
     """What somebody has today, or on the days that are named; ``self``: oneself."""
     since, until = _days(query)
     scope = site.scope()
     code, tenant = code_of(path.code, scope), scope.tenant
 
-    def made(tx: Connection) -> list[dict[str, Any]]:
+    def made(tx: Connection) -> Written:
         found = courses.classes_of_person(tx, code, tenant=tenant, since=since, until=until)
-        return [shapes.Session.of(one).as_json() for one in found]
+        return Written(written({"items": [shapes.Session.of(one).as_json() for one in found]}))
 
-    items = site.site().timetables.get(site.deps().engine, ("days", code, since, until), made, tenant=tenant)
-    return Answer({"items": items})
+    return Answer(site.site().timetables.get(site.deps().engine, ("days", code, since, until), made, tenant=tenant))
 
 
 def _days(query: shapes.DaysQuery) -> tuple[str, str]:

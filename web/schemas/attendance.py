@@ -198,6 +198,7 @@ class StudentStats(Out):
     attended: int
     absent: int
     leave: int
+    pending: int
     review: int
     late: int
     early: int

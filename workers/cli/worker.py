@@ -1,15 +1,11 @@
-"""`obsync worker`: one process of the Procfile."""
+"""`obsync worker`: one process of the Procfile. What a process consists of is read by itself alone."""
 
 import click
 
 from bootstrap.observing import observe
 from bootstrap.settings import Settings
 from observability.log import configure
-from workers.batcher import run_batcher
 from workers.cli.console import command
-from workers.main import run_worker
-from workers.scheduler import run_scheduler
-from workers.web import run_web
 
 
 @click.group()
@@ -19,6 +15,8 @@ def worker() -> None:
 
 @command
 def _serve(name: str) -> None:
+    from workers.main import run_worker
+
     settings = Settings.from_env()
     observe(settings, name)
     run_worker(name, settings)
@@ -40,6 +38,8 @@ def jobs() -> None:
 @command
 def checkins() -> None:
     """Write check-ins from the stream into the database, and look after rosters."""
+    from workers.batcher import run_batcher
+
     settings = Settings.from_env()
     observe(settings, "checkins")
     run_batcher(settings)
@@ -49,6 +49,8 @@ def checkins() -> None:
 @command
 def scheduler() -> None:
     """Send the tick of each minute. One is enough; two do no harm."""
+    from workers.scheduler import run_scheduler
+
     settings = Settings.from_env()
     observe(settings, "scheduler")
     run_scheduler(settings)
@@ -58,6 +60,8 @@ def scheduler() -> None:
 @command
 def web() -> None:
     """Serve the API. Any number of them, behind any load balancer."""
+    from workers.web import run_web
+
     settings = Settings.from_env()
     configure(settings.log_level, service="web")  # its servers are processes of their own, and told for themselves
     run_web(settings)

@@ -1,0 +1,67 @@
+"""How often somebody has asked, counted by the cache's Redis for all processes: one round trip, however many windows there are.
+
+A window begins with the first request in it and is forgotten at its end. A request that is one too many in a window is not
+counted in those after it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import redis
+
+_PREFIX: Final = "obsync-asked:"
+# KEYS windows; ARGV how many each takes, and for how long it is open, milliseconds.
+_SCRIPT: Final = """
+local said = {}
+for at, key in ipairs(KEYS) do
+  local count = redis.call('INCR', key)
+  local left = redis.call('PTTL', key)
+  if left < 0 then
+    left = tonumber(ARGV[2 * at])
+    redis.call('PEXPIRE', key, left)
+  end
+  said[2 * at - 1] = count
+  said[2 * at] = left
+  if count > tonumber(ARGV[2 * at - 1]) then break end
+end
+return said
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`most` requests by whoever `key` names within `length_ms`."""
+
+    key: str
+    most: int
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A window with this request: the how manieth it is, and when the window ends, milliseconds from now."""
+
+    window: Window
+    count: int
+    left_ms: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is one too many."""
+        return self.count > self.window.most
+
+
+class RequestCounts:
+    """The counts of all processes; safe to share between threads."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._script = client.register_script(_SCRIPT)
+
+    def count(self, windows: Sequence[Window]) -> list[Counted]:
+        """One more in each, until one is full. Raises `redis.RedisError`."""
+        keys = [_PREFIX + one.key for one in windows]
+        said = self._script(keys, [number for one in windows for number in (one.most, one.length_ms)])
+        return [
+            Counted(one, *found) for one, found in zip(windows, zip(said[::2], said[1::2], strict=True), strict=False)
+        ]
