@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema. The only way in which tables come into being."""
+"""Bring a database to the newest schema. The only way in which tables come into being that stay."""
 
 from functools import cache
 from pathlib import Path
@@ -8,6 +8,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
+
+from db.tables import metadata
 
 _HERE = Path(__file__).parent
 
@@ -25,6 +27,11 @@ def upgrade(engine: Engine, *, to: str = "head") -> None:
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, to)
+
+
+def make_for_a_while(engine: Engine) -> None:
+    """All tables at once, in an empty database that nobody migrates again because it goes away."""
+    metadata.create_all(engine)
 
 
 def current(engine: Engine) -> str | None:

@@ -19,7 +19,7 @@ from db import accounts, discrepancies, guards, import_bases, imports, scopes
 from db import sources as source_parts
 from db.copying import copy_timetable
 from db.engine import in_unit, make_engine, reading
-from db.migrate import upgrade
+from db.migrate import make_for_a_while
 from db.planning import Chosen
 from domain.guards import LaneLoss, Question, ask_about_deletes, ask_about_repairs, ask_about_rows
 from domain.scopes import EVERYTHING, Scope
@@ -135,7 +135,7 @@ def _copy(deps: Deps, say: Callable[[str], None]) -> Iterator[Deps]:
     with tempfile.TemporaryDirectory(prefix="dry-run-", dir=deps.data_dir) as folder:
         engine = make_engine(f"sqlite:///{Path(folder).resolve() / 'copy.db'}", pool_size=2)
         try:
-            upgrade(engine)
+            make_for_a_while(engine)
             say("copying the timetable 复制课表")
             with reading(deps.engine) as tx:
                 copy_timetable(tx, engine, tenant=deps.tenant)

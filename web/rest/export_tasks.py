@@ -30,7 +30,7 @@ _TYPES: Final = {exports.CSV: f"{CSV}; charset=utf-8", exports.XLSX: XLSX}
 
 
 @feature.post(
-    "/export-tasks", needs_some("export.read"), data=shapes.ExportTask, status=202, errors=(409,), limit="20/minute"
+    "/export-tasks", needs_some("export.read"), data=shapes.ExportTask, status=202, errors=(409,)
 )  # fmt: skip
 def begin_export(body: shapes.BeginExport) -> Answer:
     """Have a file made; follow it at /export-tasks/{id}, and fetch it there once it is done."""

@@ -33,7 +33,7 @@ def recount_of(tx: Connection, scope: Scope, said: Mapping[str, Any]) -> Thing |
 
 
 @feature.post(
-    "/attendance/recounts", needs("consistency.repair", whole_school), data=shapes.Recount, status=202, limit="10/minute"
+    "/attendance/recounts", needs("consistency.repair", whole_school), data=shapes.Recount, status=202
 )  # fmt: skip
 def begin_recount(body: shapes.BeginRecount) -> Answer:
     """Have counters and statistics counted again by a worker; follow it at /attendance/recounts. One goes on at a time."""
