@@ -73,6 +73,7 @@ class Settings:
     user_limit_per_min: int = 600
     ip_limit_per_min: int = 300
     checkin_durability: str = "fsync"
+    token_grace_s: float = 300.0  # how long after it stood a token checks in while the database is away
     sentry_dsn: str = ""
     metrics_token: str = ""  # blank: /metrics answers this machine alone
     log_level: str = "INFO"
@@ -417,6 +418,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "user_limit_per_min": _whole(1, 1_000_000),
     "ip_limit_per_min": _whole(1, 1_000_000),
     "checkin_durability": _one_of(*DURABILITIES),
+    "token_grace_s": _number(0, 900),
     "sentry_dsn": _sentry,
     "metrics_token": _metrics_token,
     "log_level": _one_of(*LOG_LEVELS),

@@ -84,7 +84,8 @@ def page(
         _detail.term, _detail.session_id, _detail.code, _detail.status, _detail.leave_noted, _detail.produced_by, _detail.why,
         _roster.course_id, _roster.course_date, _roster.start_ms, _roster.end_ms, offerings.c.name, offerings.c.kkh,
         offerings.c.kcbh, _record.at_ms, _record.way, _record.reasons, _record.doubts, _record.outside_m, _record.accuracy_m,
-        _record.rule_version, _record.receipt, _record.client_ms, _record.timing, offerings.c.college,
+        _record.rule_version, _record.receipt, _record.client_ms, _record.timing, _record.code_step,
+        offerings.c.college,
     )  # fmt: skip
     order = (_roster.start_ms.desc(), _detail.session_id, _detail.code)
     return list(

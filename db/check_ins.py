@@ -1,9 +1,9 @@
 """Check-ins as they were committed: the first of each student in each session, and what others show about it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, distinct, func, or_, select, true, update
 
 from db import key_ranges
 from db.key_ranges import Keys
@@ -15,6 +15,7 @@ from domain.check_ins import CheckIn
 _OF_CHECK_IN: Final = (
     "term", "session_id", "code", "client_id", "receipt", "at_ms", "client_ms", "status", "timing", "reasons", "way",
     "outside_m", "accuracy_m", "rule_version", "device", "point", "lat_e2", "lon_e2",
+    "code_step", "place",
 )  # fmt: skip
 _AT_ONCE: Final = 250  # a row has 40 KB at most, with all of it quoted
 _COLUMNS: Final = (*_OF_CHECK_IN, "doubts")
@@ -63,10 +64,23 @@ def of_sessions(connection: Connection, session_ids: Sequence[str], *, tenant: s
     return list(connection.execute(select(table).where(*where).order_by(table.c.at_ms, table.c.code)))
 
 
-_TRACED: Final = "session_id, code, at_ms, device, point, lat_e2, lon_e2, doubts"
+_TRACED: Final = "term, session_id, code, at_ms, device, point, lat_e2, lon_e2, place, doubts"
+
+Place = tuple[int, int]
+"""Latitude and longitude in hundredths of a degree."""
+
+OpenPlace = Callable[[str, Any], Place | None]
+"""Says where a check-in of a school was, given its row; None: nowhere that is kept."""
 
 
-def near(connection: Connection, traces: Iterable[Trace], *, tenant: str, term: str) -> dict[Trace, str]:
+def plain_place(_tenant: str, row: Any) -> Place | None:
+    """The place of a check-in that was never sealed."""
+    return None if row.lat_e2 is None or row.lon_e2 is None else (row.lat_e2, row.lon_e2)
+
+
+def near(
+    connection: Connection, traces: Iterable[Trace], *, tenant: str, term: str, open_place: OpenPlace = plain_place
+) -> dict[Trace, str]:
     """Check-ins that share a device, a student or a point with these, at a time that matters, with the doubts they have."""
     known = list(traces)
     if not known:
@@ -88,12 +102,11 @@ def near(connection: Connection, traces: Iterable[Trace], *, tenant: str, term: 
             parts.append(f"SELECT {_TRACED} FROM checkin_records WHERE {where}")  # noqa: S608 (places for values)
             values += (*whose, *listed, first - span_ms, last + span_ms)
     rows = connection.exec_driver_sql(" UNION ALL ".join(parts), tuple(values)) if parts else ()
-    return {trace_of(row): row.doubts for row in rows}
+    return {trace_of(row, open_place(tenant, row)): row.doubts for row in rows}
 
 
-def trace_of(row: Any) -> Trace:
+def trace_of(row: Any, place: Place | None) -> Trace:
     """What is kept of a check-in to compare it with others."""
-    place = None if row.lat_e2 is None or row.lon_e2 is None else (row.lat_e2, row.lon_e2)
     return Trace(row.at_ms, row.session_id, row.code, row.device or "", row.point or "", place)
 
 
@@ -107,10 +120,40 @@ def doubt(connection: Connection, doubts: Mapping[tuple[str, str], str], *, tena
         connection.execute(update(checkin_records).where(*where).values(doubts=text))
 
 
-def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str, points: bool) -> int:
-    """Drop the places (and `points` too) of these sessions' check-ins. Returns how many had any."""
+_NOWHERE: Final[Mapping[str, None]] = {"place": None, "lat_e2": None, "lon_e2": None}
+
+
+def with_points_before(
+    connection: Connection, before_ms: int, *, tenant: str, term: str, limit: int
+) -> dict[str, list[str]]:
+    """Session → students, of some check-ins before then that have the fingerprint of a point still."""
+    c = checkin_records.c
+    where = (c.tenant_id == tenant, c.term == term, c.point.is_not(None), c.at_ms < before_ms)
+    found: dict[str, list[str]] = {}
+    for session_id, code in connection.execute(select(c.session_id, c.code).where(*where).limit(limit)):
+        found.setdefault(session_id, []).append(code)
+    return found
+
+
+def forget_points(connection: Connection, keys: Keys, *, tenant: str, term: str) -> int:
+    """Drop places and points of these students' check-ins. Returns how many."""
+    where = (checkin_records.c.tenant_id == tenant, checkin_records.c.term == term, of_keys(checkin_records, keys))
+    gone = update(checkin_records).where(*where).values(point=None, **_NOWHERE)
+    return int(connection.execute(gone).rowcount)
+
+
+def forget_places(connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str) -> int:
+    """Drop the places of these sessions' check-ins. Returns how many had any."""
     table = checkin_records
     where = (table.c.tenant_id == tenant, table.c.term == term, table.c.session_id.in_(session_ids))
-    kept = or_(table.c.lat_e2.is_not(None), table.c.point.is_not(None)) if points else table.c.lat_e2.is_not(None)
-    values: dict[str, None] = {"lat_e2": None, "lon_e2": None} | ({"point": None} if points else {})
-    return int(connection.execute(update(table).where(*where, kept).values(**values)).rowcount)
+    somewhere = or_(table.c.place.is_not(None), table.c.lat_e2.is_not(None))
+    gone = update(table).where(*where, somewhere).values(**_NOWHERE)
+    return int(connection.execute(gone).rowcount)
+
+
+def codes_used(connection: Connection, session_id: str, *, tenant: str, term: str) -> dict[int, tuple[int, int]]:
+    """Step of the screen's code → how many students came in by it, and from how many devices."""
+    c = checkin_records.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id == session_id, c.code_step.is_not(None))
+    counted = select(c.code_step, func.count(), func.count(distinct(c.device))).where(*where).group_by(c.code_step)
+    return {int(step): (int(students), int(devices)) for step, students, devices in connection.execute(counted)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, select, tuple_, update
 
-from db.tables import runs, tenants
+from db.tables import checkin_records, runs, tenants
 from db.tables.identity import identity_providers, login_states
 
 _PAGE = 500
@@ -14,12 +14,13 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A column with sealed texts; with `within`, JSON objects that hold one under that name."""
+    """A column with sealed texts; with `within`, JSON objects that hold one under that name. `row` are the columns that find it
+    within its tenant."""
 
     table: Table
     column: str
     tenant: str
-    row: str
+    row: tuple[str, ...]
     within: str | None = None
 
 
@@ -29,32 +30,36 @@ class Found:
 
     where: Where
     tenant: str
-    row: str
+    row: tuple[str, ...]
     sealed: str
     value: str
     place: str | None
 
 
 EVERYWHERE = (
-    Where(tenants, "wps_app_key", "id", "id"),
-    Where(identity_providers, "client_secret", "tenant_id", "name"),
-    Where(login_states, "verifier", "tenant_id", "id"),
-    Where(login_states, "code", "tenant_id", "id"),
-    Where(tenants, "settings", "id", "id", within="source_sealed"),
-    Where(runs, "scope", "tenant_id", "id", within="sealed"),
+    Where(tenants, "wps_app_key", "id", ("id",)),
+    Where(identity_providers, "client_secret", "tenant_id", ("name",)),
+    Where(login_states, "verifier", "tenant_id", ("id",)),
+    Where(login_states, "code", "tenant_id", ("id",)),
+    Where(checkin_records, "place", "tenant_id", ("term", "session_id", "code")),
+    Where(tenants, "settings", "id", ("id",), within="source_sealed"),
+    Where(runs, "scope", "tenant_id", ("id",), within="sealed"),
 )
 """Every column that holds secrets of others. One that is not here keeps its key for ever; answers of the API go after a day."""
 
 
 def walk(connection: Connection, where: Where) -> Iterator[Found]:
     """All sealed texts of a column, of every tenant: keys belong to the installation."""
-    tenant, row, column = (where.table.c[name] for name in (where.tenant, where.row, where.column))
-    after = ("", "")
+    tenant, column = where.table.c[where.tenant], where.table.c[where.column]
+    row = [where.table.c[name] for name in where.row]
+    after = ("",) * (1 + len(row))
     while True:
         page = connection.execute(
-            select(tenant.label("tenant"), row.label("row"), column.label("value"))
-            .where(column.is_not(None), column != "", tuple_(tenant, row) > after)
-            .order_by(tenant, row)
+            select(
+                tenant.label("tenant"), column.label("value"), *(one.label(f"key_{at}") for at, one in enumerate(row))
+            )
+            .where(column.is_not(None), column != "", tuple_(tenant, *row) > after)
+            .order_by(tenant, *row)
             .limit(_PAGE)
         ).all()
         for one in page:
@@ -62,10 +67,10 @@ def walk(connection: Connection, where: Where) -> Iterator[Found]:
             if sealed:
                 # A source's address goes from a run to the tenant and back: it is bound to the tenant only.
                 place = None if where.within is None else f"{one.tenant}/source"
-                yield Found(where, one.tenant, one.row, sealed, one.value, place)
+                yield Found(where, one.tenant, tuple(one[2:]), sealed, one.value, place)
         if len(page) < _PAGE:
             return
-        after = (page[-1].tenant, page[-1].row)
+        after = (page[-1].tenant, *page[-1][2:])
 
 
 def replace(connection: Connection, found: Found, value: str) -> bool:
@@ -73,7 +78,8 @@ def replace(connection: Connection, found: Found, value: str) -> bool:
     where = found.where
     hit = connection.execute(
         update(where.table)
-        .where(where.table.c[where.tenant] == found.tenant, where.table.c[where.row] == found.row)
+        .where(where.table.c[where.tenant] == found.tenant)
+        .where(*(where.table.c[name] == value for name, value in zip(where.row, found.row, strict=True)))
         .where(where.table.c[where.column] == found.value)
         .values({where.column: value})
     )

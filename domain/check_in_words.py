@@ -37,5 +37,9 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     verdicts.CONTRADICTS: ("课堂码正确,但位置在别处", "the code was right, the location elsewhere"),
     verdicts.SHARED_DEVICE: ("这台设备也被别的同学使用", "this device was also used by another student"),
     verdicts.TRAVELLED: ("两次签到之间的路程不可能走完", "the way from the last check-in was too long for the time"),
+    verdicts.SIMPLIFIED: (
+        "当时为简化签到,没有核对位置",
+        "check-ins were simplified then: nobody was asked for a place",
+    ),
     verdicts.SAME_POINT: ("与之前的位置完全相同", "exactly the same point was given before"),
 }

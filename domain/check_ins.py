@@ -13,7 +13,7 @@ STATUSES: Final = (NORMAL, LATE, EARLY, ABNORMAL)
 
 _LONGEST: Final = {
     "tenant": IDENTIFIER_CHARS, "term": 20, "session_id": 40, "code": IDENTIFIER_CHARS, "client_id": 64, "receipt": 4_000,
-    "reasons": 200, "device": 64, "point": 24,
+    "reasons": 200, "device": 64, "point": 24, "place": 200,
 }  # fmt: skip
 _NEEDED: Final = ("tenant", "term", "session_id", "code")
 
@@ -24,7 +24,9 @@ class BadCheckIn(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CheckIn:
-    """`reasons` are joined by commas; `lat_e2` and `lon_e2` are hundredths of a degree; metres and ms UTC elsewhere."""
+    """`reasons` are joined by commas; `place` is sealed; `lat_e2` and `lon_e2` are
+    hundredths of a degree, where there is no key to seal with; `code_step` says which code of
+    the screen it was; metres and ms UTC elsewhere."""
 
     tenant: str
     term: str
@@ -45,6 +47,8 @@ class CheckIn:
     point: str | None = None
     lat_e2: int | None = None
     lon_e2: int | None = None
+    code_step: int | None = None
+    place: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -53,10 +57,14 @@ class CheckIn:
 
 
 _NAMES: Final = frozenset(field.name for field in fields(CheckIn))
-_NUMBERS: Final = frozenset({"at_ms", "rule_version", "client_ms", "outside_m", "accuracy_m", "lat_e2", "lon_e2"})
+_NUMBERS: Final = frozenset(
+    {"at_ms", "rule_version", "client_ms", "outside_m", "accuracy_m", "lat_e2", "lon_e2", "code_step"}
+)
 _TYPES: Final[Mapping[str, type]] = {name: int if name in _NUMBERS else str for name in _NAMES}
 _MOST_CHARS: Final[Mapping[str, int]] = {name: _LONGEST.get(name, 12) for name in _NAMES - _NUMBERS}
-_MAY_MISS: Final = frozenset({"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2"})
+_MAY_MISS: Final = frozenset(
+    {"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2", "code_step", "place"}
+)
 
 
 _IN_STREAM: Final = tuple(field.name for field in fields(CheckIn) if field.name != "receipt")

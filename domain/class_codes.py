@@ -26,13 +26,23 @@ def left_ms(at_ms: int) -> int:
     return STEP_MS - at_ms % STEP_MS
 
 
-def is_good(secret: bytes, code: str, *, tenant: str, session_id: str, now_ms: int, captured_ms: int | None) -> bool:
-    """Whether the code was on this session's screen when it was captured, in this step or the one before.
+def step_of(
+    secret: bytes, code: str, *, tenant: str, session_id: str, now_ms: int, captured_ms: int | None
+) -> int | None:
+    """The step whose code it is, if that was on this session's screen when it was captured, or just before; None: it was not.
 
     `captured_ms` is what the phone says and believed for a minute; None, the future, or longer ago counts as now.
     """
     at_ms = now_ms if captured_ms is None or not now_ms - LATE_MS <= captured_ms <= now_ms else captured_ms
-    said = code.lower().translate(_TYPED)
-    steps = [code_at(secret, tenant=tenant, session_id=session_id, at_ms=at_ms - back) for back in (0, STEP_MS)]
+    said = code.lower().translate(_TYPED).encode()
+    times = (at_ms, at_ms - STEP_MS)
+    shown = [code_at(secret, tenant=tenant, session_id=session_id, at_ms=one).encode() for one in times]
     # All are compared, so that the time tells nothing.
-    return sum(hmac.compare_digest(step.encode(), said.encode()) for step in steps) > 0
+    good = [hmac.compare_digest(one, said) for one in shown]
+    return next((one // STEP_MS for one, is_it in zip(times, good, strict=True) if is_it), None)
+
+
+def is_good(secret: bytes, code: str, *, tenant: str, session_id: str, now_ms: int, captured_ms: int | None) -> bool:
+    """Whether there is such a step."""
+    of = {"tenant": tenant, "session_id": session_id, "now_ms": now_ms, "captured_ms": captured_ms}
+    return step_of(secret, code, **of) is not None  # type: ignore[arg-type]

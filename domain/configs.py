@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from domain.peaks import DEFAULT_ARRIVALS
+
 
 class Level(StrEnum):
     """Where a value holds, the nearest first."""
@@ -101,6 +103,16 @@ _LIST = (
     Config("checkin.offline_minutes", int, 10, _COURSE, "离线补交分钟数", "an offline phone is believed so long", 0, 240),
     Config("checkin.check_in_over_leave", bool, False, _COURSE, "请假后到课算出勤", "who comes in spite of a leave is present"),
     Config("checkin.checkout_required", bool, False, _COURSE, "是否检查早退", "leaving without a check-out is early"),
+    Config("checkin.checkout_minutes", int, 10, _COURSE, "下课前几分钟起可签退", "checked out so late is stayed", 0, 240),
+    Config("checkin.checkout_close_minutes", int, 15, _COURSE, "下课后几分钟停止签退", "check-out closes after the end", 0, 240),
+    Config("peak.arrivals", list, [*DEFAULT_ARRIVALS], _SCHOOL, "到课曲线(分钟:百分比)", "who comes when, minute:percent", 1, 60),
+    Config("peak.came_percent", int, 100, _SCHOOL, "到课比例(%)", "how many of those expected come, in percent", 0, 100),
+    Config("peak.web_per_s", float, 200.0, _SCHOOL, "每个 web 进程每秒签到数", "check-ins a second of a web process", 1, 100_000),
+    Config("peak.writer_per_s", float, 1000.0, _SCHOOL, "每个写入进程每秒签到数", "check-ins a second of one writer", 1, 100_000),
+    Config("peak.lane_per_s", float, 45.0, _SCHOOL, "每个通道进程每秒调用数", "calls a second of one lanes process", 1, 10_000),
+    Config("peak.lane_threads", int, 8, _SCHOOL, "每个通道进程的线程数", "threads of one lanes process", 1, 1_000),
+    Config("peak.burst", float, 2.0, _SCHOOL, "最忙一秒与一分钟均值之比", "the busiest second against its minute", 1, 60),
+    Config("peak.headroom_percent", int, 30, _SCHOOL, "预留比例(%)", "what is kept free, in percent", 0, 1_000),
     Config("attendance.leave_counts", bool, False, _SCHOOL, "请假计入出勤率分母", "leave counts among the classes of a rate"),
     Config("sign_in.password", bool, True, _SCHOOL, "允许密码登录", "whether passwords are accepted"),
     Config("sign_in.wps", bool, True, _SCHOOL, "允许 WPS 登录", "whether WPS accounts are accepted"),

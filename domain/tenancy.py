@@ -75,6 +75,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "setting": ("read", "write"),
     "sign_in": ("read", "revoke"),
     "source": ("read",),
+    "switch": ("read", "write"),
     "tenant": ("read", "manage"),
     "term": ("read", "manage"),
     "timetable": ("read",),

@@ -25,7 +25,7 @@ OUTSIDE, INACCURATE, MOCKED, CONTRADICTS = "outside", "inaccurate", "mock_locati
 SHARED_DEVICE, TRAVELLED, SAME_POINT = "shared_device", "impossible_travel", "repeated_point"
 REVIEW_REASONS: Final = (OUTSIDE, INACCURATE, MOCKED, CONTRADICTS, SHARED_DEVICE, TRAVELLED, SAME_POINT)
 # Notes: worth telling, no reason for anything.
-OFFLINE, NO_FENCE, BY_CODE = "offline", "no_fence", "by_code"
+OFFLINE, NO_FENCE, BY_CODE, SIMPLIFIED = "offline", "no_fence", "by_code", "simplified"
 
 _REFUSED_AT_ACCURACIES: Final = 5  # refused only when that many times the accuracy away: no honest fix is
 _SECURE: Final = 1.0  # accepted within that many times the accuracy: two deviations of the error
@@ -45,12 +45,19 @@ class Rules:
     offline_minutes: int = 10  # a phone without network may say so long afterwards when it was
     check_in_over_leave: bool = False
     checkout_required: bool = False
+    checkout_minutes: int = 10  # before the end: who leaves then has stayed
+    checkout_close_minutes: int = 15  # after the end: no check-out any more
     version: int = 0  # stands for all of these values: the same for the same
+    place_asked: bool = True  # False while check-ins are simplified, whatever the course says
 
     def overlaid(self, said: dict[str, object]) -> "Rules":
         """These rules with what is said (not None) in place of what stood there. A 0 or False is said."""
         names = {field.name for field in fields(self)}
         return replace(self, **{name: value for name, value in said.items() if name in names and value is not None})  # type: ignore[arg-type]
+
+    def without_place(self) -> "Rules":
+        """The same, but nobody is asked where he is. They are other rules, and so of another version."""
+        return replace(self, place_asked=False, location_required=False, version=self.version ^ 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,7 @@ def judge(attempt: Attempt, rules: Rules, open_: Window, fence: Fence | None, *,
     late_min = max(0, at_ms - start_ms) // MINUTE_MS if timing == LATE else 0
     verdict = replace(verdict, decision=ACCEPTED, timing=timing, late_min=late_min)
     verdict = _placed(verdict, attempt, rules, fence)
-    return verdict.doubted(MOCKED) if attempt.mocked else verdict
+    return verdict.doubted(MOCKED) if attempt.mocked and rules.place_asked else verdict
 
 
 def _time_of(attempt: Attempt, rules: Rules) -> tuple[int, tuple[str, ...]]:
@@ -160,6 +167,8 @@ def _time_of(attempt: Attempt, rules: Rules) -> tuple[int, tuple[str, ...]]:
 
 def _placed(verdict: Verdict, attempt: Attempt, rules: Rules, fence: Fence | None) -> Verdict:
     by_code = (BY_CODE,) if attempt.code else ()
+    if not rules.place_asked:
+        return replace(verdict, notes=(*verdict.notes, *by_code, SIMPLIFIED))
     if fence is None:
         return replace(verdict, notes=(*verdict.notes, *by_code, NO_FENCE))
     if attempt.at is None:

@@ -163,6 +163,9 @@ LANE_JOBS = Counter(
 ADMISSIONS = Counter("obsync_limiter_admissions_total", "What the limiter answered.", "answer")
 ADMISSION_WAIT = Histogram("obsync_limiter_wait_seconds", "How long the limiter let admitted calls wait.")
 CHECK_INS = Counter("obsync_checkins_total", "Check-ins at the desk, and what they were told.", "outcome")
+TOKENS_BELIEVED = Counter(
+    "obsync_tokens_believed_total", "Check-ins by a token that stood a moment ago, while the database was away."
+)
 CHECK_INS_WRITTEN = Counter("obsync_checkins_written_total", "Check-ins that writers brought into the database.")
 CHECK_INS_DEAD = Counter("obsync_checkins_dead_total", "Check-ins that the database refused.")
 CHECK_IN_COMMIT = Histogram("obsync_checkin_commit_seconds", "How long a batch of check-ins took to commit.")
@@ -209,6 +212,12 @@ STREAM_LENGTH = _gauge("obsync_checkin_stream_length", "Check-ins that are not c
 STREAM_OLDEST = _gauge(
     "obsync_checkin_stream_oldest_seconds", "How long the oldest check-in has waited for its commit."
 )
+CHECK_INS_EXPECTED = _gauge(
+    "obsync_checkins_expected_per_minute", "Check-ins of the busiest minute of the next three hours, of all schools."
+)
+WORKERS_SUGGESTED = _gauge("obsync_workers_suggested", "How many processes the next three hours take.", "process")
+SWITCHES_ON = _gauge("obsync_switches_on", "Schools in which a switch is on.", "switch")
+STATS_OWED = _gauge("obsync_stats_owed_sessions", "Closed sessions that the statistics do not know all of.")
 RUNS = _gauge("obsync_runs", "Runs that have not ended, by state.", "state")
 QUESTIONS = _gauge("obsync_questions_open", "Runs that wait for a person's answer.")
 QUESTIONS_OLDEST = _gauge("obsync_questions_oldest_seconds", "How long the oldest of them has waited.")

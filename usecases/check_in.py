@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db import check_ins, rosters
 from db.check_in_stream import Answer, CheckInStream, NotDurable
+from db.check_ins import Place
 from db.engine import in_unit, reading
 from domain import class_codes, receipts, verdicts
 from domain.check_in_traces import place_of
@@ -25,11 +26,13 @@ from domain.check_ins import CheckIn
 from domain.geofence import WGS84, BadPosition, Position, position
 from domain.ids import secret_key
 from domain.receipts import BadReceipt, Receipt
-from domain.verdicts import Attempt, Verdict, Window
+from domain.switches import SIMPLE_CHECK_IN
+from domain.verdicts import Attempt, Rules, Verdict, Window
 from observability.log import get_logger
 from observability.metrics import CHECK_INS
-from usecases import check_in_batch, check_in_keys
+from usecases import check_in_batch, check_in_keys, places
 from usecases.check_in_book import Book, Known, Unreadable
+from usecases.switches import Switchboard
 from usecases.together import Together
 
 log = get_logger("check_in")
@@ -86,6 +89,16 @@ class Busy(Exception):
         self.full = full
 
 
+def _position(asked: Asked) -> Position | None:
+    """Where the phone says it is; None: nowhere, or nowhere there is."""
+    if asked.lat is None or asked.lon is None:
+        return None
+    try:
+        return position(asked.lat, asked.lon, asked.system)
+    except BadPosition:
+        return None
+
+
 class Desk:
     """Takes check-ins in one process, from any of its threads. `clock` gives ms UTC."""
 
@@ -98,10 +111,14 @@ class Desk:
         secret: bytes,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         direct: int = 8,
+        switches: Switchboard | None = None,
+        encryption_keys: str = "",
     ) -> None:
         self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
         self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
         self.book = Book(engine, tenant=tenant)
+        self._switches = switches or Switchboard(engine)
+        self._keys = encryption_keys
         self._accepting = Together(stream.accept_all)
         self._away_until_s = 0.0
         self._in_doubt = False
@@ -166,34 +183,39 @@ class Desk:
 
     # --- the verdict --------------------------------------------------------------------------------------------------
 
-    def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
-        try:
-            at = None if asked.lat is None or asked.lon is None else position(asked.lat, asked.lon, asked.system)
-        except BadPosition:
-            at = None
+    def judge(self, asked: Asked, session: Known, open_: Window) -> Verdict:
+        """What comes of it by time, code and place. Raises Refused."""
         now = self._clock()
         attempt = Attempt(
             now_ms=now,
-            at=at,
+            at=_position(asked),
             accuracy_m=asked.accuracy_m,
             client_ms=asked.client_ms,
             offline=asked.offline,
-            code=self._code(asked, now),
+            code=self._step(asked, now) is not None if asked.class_code else None,
             mocked=asked.mocked,
         )
-        verdict = verdicts.judge(attempt, session.rules, session.window, session.fence, start_ms=session.row.start_ms)
+        verdict = verdicts.judge(attempt, self.rules_now(session), open_, session.fence, start_ms=session.row.start_ms)
         if verdict.decision == verdicts.REFUSED:
-            raise Refused(verdict.cause, verdict, session.window)
+            raise Refused(verdict.cause, verdict, open_)
+        return verdict
+
+    def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
+        verdict, at = self.judge(asked, session, session.window), _position(asked)
         accepted = self._check_in(asked, session, verdict, at)
         if not asked.device:
             return accepted, accepted
         return accepted, self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at)
 
-    def _code(self, asked: Asked, now: int) -> bool | None:
-        if not asked.class_code:
-            return None
+    def rules_now(self, session: Known) -> Rules:
+        """The rules of a session, without those about the place while check-ins are simplified."""
+        simple = SIMPLE_CHECK_IN in self._switches.on(self._tenant)
+        return session.rules.without_place() if simple else session.rules
+
+    def _step(self, asked: Asked, now: int) -> int | None:
+        """Which code of the screen it was; None: none, or no good one."""
         of = {"tenant": self._tenant, "session_id": asked.session_id}
-        return class_codes.is_good(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
+        return class_codes.step_of(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
 
     def _check_in(self, asked: Asked, session: Known, verdict: Verdict, at: Position | None) -> CheckIn:
         of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
@@ -228,10 +250,19 @@ class Desk:
             accuracy_m=None if asked.accuracy_m is None else round(max(-1.0, min(asked.accuracy_m, 1e6))),
             device=self._mark("device", asked.device)[:_DEVICE_CHARS] if asked.device else None,
             point=None if at is None else self._point(asked),
-            lat_e2=None if place is None else place[0],
-            lon_e2=None if place is None else place[1],
+            lat_e2=None if place is None or self._keys else place[0],
+            lon_e2=None if place is None or self._keys else place[1],
+            place=self._sealed(place, session.row.term, asked),
+            code_step=self._step(asked, self._clock()) if asked.class_code else None,
             **of,
         )
+
+    def _sealed(self, place: Place | None, term: str, asked: Asked) -> str | None:
+        """The place as a check-in has it, where there is a key: every process of the product has one."""
+        if place is None or not self._keys:
+            return None
+        at = places.bound_to(self._tenant, term, asked.session_id, asked.code)
+        return places.sealed(place, encryption_keys=self._keys, at=at)
 
     def _mark(self, kind: str, said: str) -> str:
         """Stands for something that is compared and never shown."""
@@ -330,6 +361,6 @@ class Desk:
             raise Refused(verdicts.NOT_ENROLLED)
         shared = accepted.device and any(row.device == accepted.device for row in here)
         one = review if shared else accepted
-        check_in_batch.write_in(tx, [one], tenant=self._tenant)
+        check_in_batch.write_in(tx, [one], tenant=self._tenant, open_place=places.opener(self._keys))
         rosters.mark(tx, one.session_id, **key)
         return Accepted(one.receipt, first=True)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from db import check_ins, tasks
 from db.check_in_dead_letters import KIND
+from db.check_ins import OpenPlace
 from db.clock import now_ms
 from db.engine import asks_for_retry, in_unit, unit
 from domain.attendance import ABNORMAL
@@ -22,6 +23,7 @@ from domain.check_ins import CheckIn, decode
 from observability.failpoints import failpoint
 from usecases import standings
 from usecases.deps import Deps
+from usecases.places import opener
 from usecases.tasks import VISIBILITY_MS, Task
 
 __all__ = ["KIND", "Written", "doubt", "put_again", "write", "write_in"]
@@ -36,31 +38,38 @@ class Written:
     counters: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
 
 
-def write(engine: Engine, batch: Sequence[CheckIn], *, tenant: str) -> Written:
-    """Write a batch of one tenant in one transaction. Raises what the database says; nothing is written then."""
+def write(
+    engine: Engine, batch: Sequence[CheckIn], *, tenant: str, open_place: OpenPlace = check_ins.plain_place
+) -> Written:
+    """Write a batch of one tenant in one transaction; `open_place` opens what was sealed.
+
+    Raises what the database says; nothing is written then.
+    """
     try:
         with unit(engine) as tx:
-            return _write(tx, batch, tenant=tenant, careful=False)
+            return _write(tx, batch, open_place, tenant=tenant, careful=False)
     except DBAPIError as error:
         # Some are there already: a replay, or a student who was written past the stream.
         if not isinstance(error, IntegrityError) and not asks_for_retry(error):
             raise
-    return in_unit(engine, lambda tx: write_in(tx, batch, tenant=tenant))
+    return in_unit(engine, lambda tx: write_in(tx, batch, tenant=tenant, open_place=open_place))
 
 
-def write_in(tx: Connection, batch: Sequence[CheckIn], *, tenant: str) -> Written:
+def write_in(
+    tx: Connection, batch: Sequence[CheckIn], *, tenant: str, open_place: OpenPlace = check_ins.plain_place
+) -> Written:
     """The same inside a unit of the caller's, which may have to be done again."""
-    return _write(tx, batch, tenant=tenant, careful=True)
+    return _write(tx, batch, open_place, tenant=tenant, careful=True)
 
 
-def _write(tx: Connection, batch: Sequence[CheckIn], *, tenant: str, careful: bool) -> Written:
+def _write(tx: Connection, batch: Sequence[CheckIn], open_place: OpenPlace, *, tenant: str, careful: bool) -> Written:
     written = Written()
     now = now_ms(tx)
     by_term: dict[str, list[CheckIn]] = {}
     for one in _first_of_each(batch):
         by_term.setdefault(one.term, []).append(one)
     for term, ours in sorted(by_term.items()):
-        _write_term(tx, ours, written, tenant=tenant, term=term, careful=careful, now=now)
+        _write_term(tx, ours, written, open_place, tenant=tenant, term=term, careful=careful, now=now)
     failpoint("checkins.before_commit")
     return written
 
@@ -74,14 +83,23 @@ def _first_of_each(batch: Iterable[CheckIn]) -> list[CheckIn]:
 
 
 def _write_term(
-    tx: Connection, ours: list[CheckIn], written: Written, *, tenant: str, term: str, careful: bool, now: int
+    tx: Connection,
+    ours: list[CheckIn],
+    written: Written,
+    open_place: OpenPlace,
+    *,
+    tenant: str,
+    term: str,
+    careful: bool,
+    now: int,
 ) -> None:
     keys = _keys((one.session_id, one.code) for one in ours)
     there = check_ins.find(tx, keys, tenant=tenant, term=term) if careful else {}
     new = {key: one for one in ours if (key := (one.session_id, one.code)) not in there}
     # Before they are there themselves: mostly nobody is near, and then nothing is read.
-    traces = [check_ins.trace_of(one) for one in new.values()]
-    doubted = _doubted(traces, check_ins.near(tx, traces, tenant=tenant, term=term))
+    traces = [check_ins.trace_of(one, open_place(tenant, one)) for one in new.values()]
+    near = check_ins.near(tx, traces, tenant=tenant, term=term, open_place=open_place)
+    doubted = _doubted(traces, near)
     check_ins.insert(tx, [*new.values()], tenant=tenant, now_ms=now, doubts=doubted)
     failpoint("checkins.between_statements")
     others = {key: text for key, text in doubted.items() if key not in new}
@@ -125,16 +143,23 @@ def put_again(deps: Deps, task: Task) -> None:
 
     def work(tx: Connection) -> None:
         tasks.keep_task(tx, task, visibility_ms=VISIBILITY_MS)
-        write_in(tx, [one], tenant=task.tenant)
+        write_in(tx, [one], tenant=task.tenant, open_place=opener(deps.encryption_keys))
         tasks.finish_task(tx, task)
 
     in_unit(deps.engine, work)
 
 
-def doubt(tx: Connection, traces: Sequence[Trace], *, tenant: str, term: str) -> dict[Key, str]:
+def doubt(
+    tx: Connection,
+    traces: Sequence[Trace],
+    *,
+    tenant: str,
+    term: str,
+    open_place: OpenPlace = check_ins.plain_place,
+) -> dict[Key, str]:
     """Compare these check-ins with all others near them, both ways, and write what is doubtful about either. Returns the
     check-ins whose doubts changed."""
-    changed = _doubted(traces, check_ins.near(tx, traces, tenant=tenant, term=term))
+    changed = _doubted(traces, check_ins.near(tx, traces, tenant=tenant, term=term, open_place=open_place))
     check_ins.doubt(tx, changed, tenant=tenant, term=term)
     return changed
 

@@ -10,14 +10,24 @@ from sqlalchemy import Engine
 from db.check_in_stream import CheckInStream
 from usecases.check_in import Desk
 from usecases.check_in_book import Reader
+from usecases.switches import Switchboard
 
 
 class Desks:
     """`of` may be asked by any thread. The first desk starts the thread that keeps the books of all."""
 
-    def __init__(self, engine: Engine, stream: CheckInStream, *, secret: bytes, stopping: threading.Event) -> None:
-        self._engine, self._secret, self._stopping = engine, secret, stopping
-        self.stream = stream
+    def __init__(
+        self,
+        engine: Engine,
+        stream: CheckInStream,
+        *,
+        secret: bytes,
+        stopping: threading.Event,
+        switches: Switchboard | None = None,
+        encryption_keys: str = "",
+    ) -> None:
+        self._engine, self._secret, self._stopping, self._switches = engine, secret, stopping, switches
+        self.stream, self._keys = stream, encryption_keys
         self._made: dict[str, Desk] = {}
         self._lock = threading.Lock()
 
@@ -32,7 +42,14 @@ class Desks:
                 books = self._made
                 Reader(lambda: [one.book for one in [*books.values()]], clock=_now_ms, stopping=self._stopping).start()
             if tenant not in self._made:
-                self._made[tenant] = Desk(self._engine, self.stream, tenant=tenant, secret=self._secret)
+                self._made[tenant] = Desk(
+                    self._engine,
+                    self.stream,
+                    tenant=tenant,
+                    secret=self._secret,
+                    switches=self._switches,
+                    encryption_keys=self._keys,
+                )
             return self._made[tenant]
 
 

@@ -15,16 +15,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import figures as counts
-from db import lag, lanes, paused_queues, processes
+from db import lag, lanes, paused_queues, processes, switches
 from db.check_in_stream import CheckInStream
 from db.clock import now_ms
 from db.engine import reading
 from domain import cluster
+from domain.peaks import Capacity, Load, suggested
+from domain.switches import WORDS
 from observability import metrics
 from observability.exposition import Figures
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway
-from usecases import health, tenants
+from usecases import health, peaks, tenants
 from usecases.deps import Deps
 from usecases.health import Server
 
@@ -95,6 +97,11 @@ class Scrapes:
             _sync(tx, found, schools, now)
             for standing, count in counts.standings(tx, schools, since_ms=now - _DAY_MS, until_ms=now).items():
                 found.set(metrics.ATTENDANCE, count, standing)
+            _ahead(tx, found, self._deps, schools, now)
+            on = switches.schools_where_on(tx, schools)
+            for name in WORDS:
+                found.set(metrics.SWITCHES_ON, on.get(name, 0), name)
+            found.set(metrics.STATS_OWED, switches.count_owed(tx, schools))
             found.counts = counted  # in place of those of this process alone
 
 
@@ -159,6 +166,18 @@ def _sync(tx: Connection, found: Figures, schools: Sequence[str], now: int) -> N
     total, good = counts.verified(tx, schools)
     if total:
         found.set(metrics.CONSISTENT, good / total)
+
+
+def _ahead(tx: Connection, found: Figures, deps: Deps, schools: Sequence[str], now: int) -> None:
+    """The busiest minute to come of each school, added up as if they were the same one."""
+    highest, capacity = 0.0, Capacity()
+    for school in schools:
+        many, capacity = peaks.highest(tx, tenant=school, now=now)
+        highest += many
+    found.set(metrics.CHECK_INS_EXPECTED, highest)
+    load = Load(highest, lanes_due=len(lanes.due(tx)), wps_rate_per_s=peaks.wps_rate(deps))
+    for kind, many in suggested(load, capacity).items():
+        found.set(metrics.WORKERS_SUGGESTED, many, kind)
 
 
 def _limiter(deps: Deps, found: Figures) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from db import check_ins, rosters, statistics
 from db.check_in_stream import CheckInStream
+from db.check_ins import OpenPlace
 from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.tables import AnyRow
@@ -179,7 +180,15 @@ def begin(engine: Engine, *, tenant: str, limit: int = 500, now: int | None = No
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def sweep(engine: Engine, stream: CheckInStream, *, tenant: str, limit: int = 200, now: int | None = None) -> int:
+def sweep(
+    engine: Engine,
+    stream: CheckInStream,
+    *,
+    tenant: str,
+    limit: int = 200,
+    now: int | None = None,
+    open_place: OpenPlace = check_ins.plain_place,
+) -> int:
     """Close the rosters of sessions that are over: whoever has not come is absent. Returns how many were closed.
 
     A session stays open while its stream still holds a record from before its end. Raises RedisError: what cannot be asked is
@@ -191,33 +200,33 @@ def sweep(engine: Engine, stream: CheckInStream, *, tenant: str, limit: int = 20
     for row in found:
         oldest = stream.oldest_ms(row.session_id)
         if oldest is None or oldest > row.end_ms:
-            close(engine, row)
+            close(engine, row, open_place=open_place)
             closed += 1
     return closed
 
 
-def close(engine: Engine, row: AnyRow) -> None:
+def close(engine: Engine, row: AnyRow, *, open_place: OpenPlace = check_ins.plain_place) -> None:
     """Write the end into the roster, then work out its students by pages; done again from the start after a crash."""
     key = {"tenant": row.tenant_id, "term": row.term}
     if row.college is None:
         in_unit(engine, lambda tx: statistics.count_from_now(tx, row, status=rosters.RUNNING))
     after = ""
     while True:
-        after = in_unit(engine, lambda tx, a=after: _close_page(tx, row.session_id, a, **key))  # type: ignore[misc]
+        after = in_unit(engine, lambda tx, a=after: _close_page(tx, row.session_id, a, open_place, **key))  # type: ignore[misc]
         if not after:
             break
     in_unit(engine, lambda tx: rosters.change(tx, row.session_id, **key, status=rosters.COMPLETED))
 
 
-def _close_page(tx: Connection, session_id: str, after: str, *, tenant: str, term: str) -> str:
+def _close_page(tx: Connection, session_id: str, after: str, open_place: OpenPlace, *, tenant: str, term: str) -> str:
     codes = rosters.codes_after(tx, session_id, tenant=tenant, term=term, after=after, limit=CHUNK)
     if not codes:
         return ""
     keys = {session_id: codes}
     # Two writers at the same time may each have missed what the other's check-in shows.
     records = check_ins.find(tx, keys, tenant=tenant, term=term)
-    traces = [check_ins.trace_of(record) for record in records.values()]
-    for other, code in check_in_batch.doubt(tx, traces, tenant=tenant, term=term):
+    traces = [check_ins.trace_of(record, open_place(tenant, record)) for record in records.values()]
+    for other, code in check_in_batch.doubt(tx, traces, tenant=tenant, term=term, open_place=open_place):
         keys = {**keys, other: sorted({*keys.get(other, ()), code})}
     standings.work_out(tx, keys, tenant=tenant, term=term)
     return codes[-1]
@@ -260,34 +269,3 @@ def recount_page(tx: Connection, ids: Sequence[str], *, tenant: str, term: str, 
     if mend:
         rosters.set_counters(tx, {one["session_id"]: one["is"] for one in drift}, tenant=tenant, term=term)
     return drift
-
-
-_PLACES_MS = 24 * 3_600_000
-_POINTS_MS = 31 * 24 * 3_600_000
-
-
-def forget_places(engine: Engine, *, tenant: str, now: int, days: int = 7) -> int:
-    """Drop where people were: to a kilometre after a day, the fingerprint of the point after a month. Returns how many.
-
-    `days` is how far back is looked, for nights that were missed.
-    """
-    dropped = 0
-    for kept_ms, points in ((_PLACES_MS, False), (_POINTS_MS, True)):
-        with reading(engine) as tx:
-            found = rosters.between(tx, now - kept_ms - days * _PLACES_MS, now - kept_ms, tenant=tenant)
-        by_term: dict[str, list[str]] = {}
-        for row in found:
-            by_term.setdefault(row.term, []).append(row.session_id)
-        for term, ids in by_term.items():
-            for at in range(0, len(ids), _FEW):
-                part = ids[at : at + _FEW]
-                dropped += in_unit(
-                    engine,
-                    lambda tx, p=part, t=term, all_=points: check_ins.forget_places(  # type: ignore[misc]
-                        tx, p, tenant=tenant, term=t, points=all_
-                    ),
-                )
-    return dropped
-
-
-_FEW = 5  # sessions, each of some hundred check-ins

@@ -86,7 +86,7 @@ def rotate(deps: Deps) -> dict[str, int]:
 
 
 def _reseal(deps: Deps, found: rows.Found) -> str:
-    at = found.place or place_of(found.tenant, found.where.table.name, found.where.column, found.row)
+    at = found.place or place_of(found.tenant, found.where.table.name, found.where.column, "/".join(found.row))
     try:
         text = unseal(found.sealed, encryption_keys=deps.encryption_keys, place=at)
     except CannotDecrypt:

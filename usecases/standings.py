@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import check_ins, rosters, statistics
+from db import check_ins, rosters, statistics, switches
 from db.key_ranges import Keys
 from db.tables import AnyRow
 from domain.attendance import (
@@ -24,6 +24,7 @@ from domain.attendance import (
     standing,
 )  # fmt: skip
 from domain.statistics import Key, add, keys_of
+from domain.switches import STATISTICS_OFF
 from domain.verdicts import Rules
 from usecases import check_in_rules
 
@@ -60,12 +61,14 @@ def work_out(
     known = {row.session_id: row for row in rosters.of_sessions(tx, keys, tenant=tenant, term=term, lock=False)}
     rules = check_in_rules.of_courses(tx, {row.course_id for row in known.values()}, tenant=tenant)
     found: dict[tuple[str, str], tuple[Standing, str]] = {}
+    over = {one for one, row in known.items() if row.college is not None}
+    told = over if over and not switches.is_on(tx, STATISTICS_OFF, tenant=tenant) else ()
     for key, row in sorted(details.items()):
         of = known.get(key[0])
         if of is None:
             continue
         now = _standing(row, of, rules[of.course_id], records.get(key), facts.get(key, ()))
-        counted = now.status if of.college is not None else row.counted
+        counted = now.status if key[0] in told else row.counted
         if (now.status, now.leave_noted, now.by, counted) != (
             row.status,
             row.leave_noted,
@@ -75,6 +78,8 @@ def work_out(
             found[key] = now, counted
     rosters.set_standings(tx, found, tenant=tenant, term=term)
     _add_stats(tx, found, details, known, tenant=tenant, term=term)
+    owed = {key[0] for key, (now, counted) in found.items() if key[0] in over and counted != now.status}
+    switches.owe(tx, owed, tenant=tenant, term=term)
     return _add_counters(tx, found, details, tenant=tenant, term=term)
 
 

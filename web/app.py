@@ -22,12 +22,15 @@ from bootstrap.broker import broker_client, cache_client, stream_client
 from bootstrap.settings import Settings
 from db.check_in_stream import CheckInStream
 from db.engine import reading
+from db.live_events import publisher
 from observability import tracing
 from observability.log import get_logger
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from usecases.desks import Desks
-from web import auth, bodies, documents, headers, limits, policy
+from usecases.lately import Lately
+from usecases.switches import Switchboard
+from web import auth, bodies, documents, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
@@ -65,8 +68,15 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
-    desks = Desks(deps.engine, stream, secret=deps.secret, stopping=deps.stopping)
-    app.extensions[NAME] = Site(deps, settings, authenticator, desks, _servers(settings))
+    switches = Switchboard(deps.engine)
+    desks = Desks(
+        deps.engine, stream, secret=deps.secret, stopping=deps.stopping, switches=switches,
+        encryption_keys=deps.encryption_keys,
+    )  # fmt: skip
+    lately = Lately(within_s=settings.token_grace_s)
+    servers = _servers(settings)
+    told = publisher(servers["cache"])
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, told, servers)
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -110,6 +120,7 @@ def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -
     app.before_request(lambda: _who_asks(routes))
     app.after_request(finished)  # the last to run: hooks after the answer go backwards
     limits.install(app, settings, routes)
+    app.before_request(lambda: gate.pass_through(routes.get(request.endpoint or "")))
     app.before_request(lambda: _permit(routes))
     app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
     app.register_error_handler(Exception, _failed)
@@ -136,8 +147,8 @@ def _who_asks(routes: dict[str, Route]) -> None:
     if not route.policy.needs_caller:
         return
     try:
-        g.scope = g.caller = here.authenticator.scope_of(
-            request.headers.get("Authorization"), request.headers.get("X-API-Key")
+        g.scope = g.caller = standing.scope_of(
+            here, route.policy, request.headers.get("Authorization"), request.headers.get("X-API-Key")
         )
     except NotAuthenticated as error:
         g.refused = error
@@ -184,6 +195,8 @@ def _invalid(error: ValidationError) -> Response:
 
 def _failed(error: Exception) -> Response:
     """Any exception as an answer of the table; what nobody expected is logged with its traceback, and not told."""
+    if isinstance(error, gate.Closed):
+        return gate.closed(error)
     if isinstance(error, NotAuthenticated):
         log.info("request.not_authenticated", reason=error.reason)
         return failure(of_exception(error) or ApiError("NOT_AUTHENTICATED"))
@@ -192,6 +205,8 @@ def _failed(error: Exception) -> Response:
             return error.response  # type: ignore[return-value]
         return _of_framework(error)
     known = of_exception(error)
+    if known is not None and known.code == "UNAVAILABLE" and (switch := gate.maintenance()) is not None:
+        return gate.closed(gate.Closed(switch))
     if known is not None and known.code != "INTERNAL":
         if known.problem.status >= 500:
             log.warning("request.unavailable", reason=type(error).__name__)

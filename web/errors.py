@@ -36,6 +36,7 @@ from usecases import (
 )  # fmt: skip
 from usecases.change_checks import ChangeRefused, InTheWay
 from usecases.check_in import Busy, Refused
+from usecases.check_out import NotAsked
 from usecases.configs import ConfigChanged, NoWayIn
 from usecases.cron import BadCron
 from usecases.explain import UnknownSession
@@ -47,6 +48,7 @@ from usecases.named_sources import UnknownSource
 from usecases.schedules import ScheduleChanged, UnknownSchedule
 from usecases.sealing import CannotDecrypt
 from usecases.sheets import TooLong
+from usecases.switches import UnknownSwitch
 from usecases.sync import run_commands, starting
 from usecases.tenants import UnknownTenant
 from usecases.terms import PeriodsRefused, TermRefused, UnknownTerm
@@ -206,6 +208,10 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "CHECKIN_BUSY": Problem(429, RATE_LIMITED, "现在人太多，本次没有签到", "Too many people right now; this one was not taken",
         "请在 Retry-After 所示的秒数之后用同一 clientId 重试",
         "Send the same clientId again after the seconds in Retry-After"),
+    "CHECKOUT_NOT_ASKED": Problem(409, CONFLICT, "这门课不需要签退", "This course does not ask for a check-out",
+        "直接离开即可", "Just go"),
+    "CHECKOUT_CLOSED": Problem(409, CONFLICT, "现在不能签退", "Check-out is not open now",
+        "请在 details 所示的时间内签退，如有原因请提出申诉", "Check out within the times in the details, or appeal"),
     "CLASS_OVER": Problem(409, CONFLICT, "这节课已经结束或取消", "The class is over or cancelled",
         "可以手动登记考勤：/api/v1/checkin/manual", "Mark students by hand at /api/v1/checkin/manual"),
     "NOT_ON_ROSTER": Problem(422, VALIDATION, "有学生不在这节课的名单上，未作任何更改",
@@ -213,6 +219,11 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请核对 details 中的学号", "Look at the numbers in the details"),
     "ROLL_REFUSED": Problem(422, VALIDATION, "点名表无法读取，未作任何更改", "The roll cannot be read; nothing was changed",
         "请按 details 逐行修改：每行为学号和状态", "Mend the lines in the details: each is a number and a status"),
+    "READ_ONLY": Problem(503, SERVICE_UNAVAILABLE, "系统暂时只读，没有任何更改",
+        "Nothing can be changed at the moment; nothing was",
+        "请在 Retry-After 所示的秒数之后重试；查询不受影响", "Try again after the seconds in Retry-After; reading goes on"),
+    "MAINTENANCE": Problem(503, SERVICE_UNAVAILABLE, "系统维护中", "Closed for maintenance",
+        "请在 Retry-After 所示的秒数之后重试", "Try again after the seconds in Retry-After"),
     "UNAVAILABLE": Problem(503, SERVICE_UNAVAILABLE, "服务暂时不可用", "The service is not available at the moment",
         "请在 Retry-After 所示的秒数之后重试；没有任何更改",
         "Try again after the seconds in Retry-After; nothing was changed"),
@@ -289,6 +300,7 @@ def _busy(error: Busy) -> ApiError:
 _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (Refused, _refused),
     (Busy, _busy),
+    (NotAsked, lambda _: ApiError("CHECKOUT_NOT_ASKED")),
     (recounts.UnknownRecount, lambda _: ApiError("NOT_FOUND")),
     (recounts.NotWorking, _told("RECOUNT_ENDED")),
     (teacher_windows.UnknownClass, lambda _: ApiError("NOT_FOUND")),
@@ -342,6 +354,7 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (FeedRefused, lambda e: ApiError("FEED_REFUSED", Detail(message=str(e), remedy=e.remedy))),
     (UnknownConfig, lambda _: ApiError("NOT_FOUND")),
     (BadConfig, _told("SETTING_REFUSED")),
+    (UnknownSwitch, lambda _: ApiError("NOT_FOUND")),
     (NoWayIn, lambda e: ApiError("NO_WAY_IN", Detail(message=str(e)))),
     (ConfigChanged, lambda e: ApiError("VERSION_CHANGED", Detail(message=f"version {e.version}"))),
     (failures.UnknownFamily, lambda _: ApiError("NOT_FOUND")),
@@ -357,7 +370,7 @@ _OURS: Final[tuple[tuple[type[Exception], Callable[[Any], ApiError]], ...]] = (
     (UnknownTenant, lambda _: ApiError("TENANT_UNKNOWN")),
     (CannotDecrypt, _unavailable),
     (DatabaseUnreachable, _unavailable),
-    (DBAPIError, lambda e: _unavailable(e) if _is_away(e) else ApiError("INTERNAL")),
+    (DBAPIError, lambda e: _unavailable(e) if is_away(e) else ApiError("INTERNAL")),
 )  # fmt: skip
 
 
@@ -368,7 +381,7 @@ def of_exception(error: Exception) -> ApiError | None:
     return next((make(error) for kind, make in _OURS if isinstance(error, kind)), None)
 
 
-def _is_away(error: DBAPIError) -> bool:
+def is_away(error: DBAPIError) -> bool:
     """Whether the database could not be asked, in contrast to a statement that it refused."""
     return error.connection_invalidated or type(error).__name__ in (
         "OperationalError",

@@ -42,7 +42,8 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 class Policy:
     """`action` None: any signed-in caller, or anybody at all where `public` says why. `at_door`: the request names a school
     all the same; `unready`: also somebody who has to choose a new password first; `holder`: whoever knows the address;
-    `at_once`: often `find` need not be asked; `oneself`: the thing is the caller, whom nobody has to look up."""
+    `at_once`: often `find` need not be asked; `oneself`: the thing is the caller, whom nobody has to look up; `while_away`: a
+    token that stood a moment ago is enough while the database cannot be asked."""
 
     action: str | None = None
     find: Finder | None = None
@@ -51,6 +52,7 @@ class Policy:
     unready: bool = False
     holder: Holder | None = None
     oneself: bool = False
+    while_away: bool = False
     at_once: AtOnce | None = None
 
     @property
@@ -65,10 +67,11 @@ def needs(action: str, find: Finder, *, at_once: AtOnce | None = None) -> Policy
     return Policy(action, find, at_once=at_once)
 
 
-def needs_own(action: str) -> Policy:
-    """The caller may do `action` to what is his own, in his own school: asked without the database."""
+def needs_own(action: str, *, while_away: bool = False) -> Policy:
+    """The caller may do `action` to what is his own, in his own school: asked without the database. `while_away`: his token is
+    taken for what it was while the database is away."""
     check_action(action)
-    return Policy(action, oneself=True)
+    return Policy(action, oneself=True, while_away=while_away)
 
 
 def needs_some(action: str) -> Policy:

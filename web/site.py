@@ -10,11 +10,14 @@ import redis
 from flask import Flask, current_app, g, has_request_context
 
 from bootstrap.settings import Settings
+from db.live_events import Publish
 from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.check_in import Desk
 from usecases.deps import Deps
 from usecases.desks import Desks
+from usecases.lately import Lately
 from usecases.search import Names
+from usecases.switches import Switchboard
 from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated, Zones
 
@@ -30,6 +33,9 @@ class Site:
     settings: Settings
     authenticator: Authenticator
     desks: Desks
+    switches: Switchboard
+    lately: Lately
+    publish: Publish
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)

@@ -8,7 +8,6 @@ Any number of these may run. What a dead one was given is taken over once it has
 batch twice is writing it once.
 """
 
-import json
 import os
 import secrets
 import signal
@@ -29,7 +28,9 @@ from bootstrap.version import version
 from bootstrap.wiring import new_id
 from db import check_in_dead_letters
 from db.check_in_stream import ALL, CheckInStream, Entry
+from db.check_ins import OpenPlace, plain_place
 from db.engine import check, in_unit, make_engine
+from db.live_events import Publish, publisher
 from domain.check_ins import CheckIn
 from observability.failpoints import failpoint
 from observability.log import get_logger
@@ -37,6 +38,7 @@ from observability.metrics import CHECK_IN_COMMIT, CHECK_INS_DEAD, CHECK_INS_WRI
 from usecases import check_in_batch
 from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
+from usecases.places import opener
 from workers.bisecting import write_parts
 from workers.interpreter import share_the_interpreter
 from workers.roster_tender import RosterTender
@@ -49,8 +51,6 @@ IDLE_MS = 8_000  # longer than a commit takes, short enough to be back to work w
 TAKE_OVER_S = 2.0
 WRITERS = 2  # one prepares its batch while the server writes that of the other
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.1, 2.0
-
-Publish = Callable[[str, dict[tuple[str, str], dict[str, int]]], None]
 
 
 @dataclass
@@ -80,10 +80,11 @@ class Batcher:
         publish: Publish | None = None,
         idle_ms: int = IDLE_MS,
         consumer: str | None = None,
+        open_place: OpenPlace = plain_place,
         shards: Collection[int] = ALL,
     ) -> None:
         self._engine, self._stream, self._tenant, self._new_id = engine, stream, tenant, new_id
-        self._publish = publish
+        self._publish, self._open_place = publish, open_place
         self._idle_ms, self._shards = idle_ms, shards
         self.consumer = consumer or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.counts = Counts()
@@ -173,7 +174,7 @@ class Batcher:
     def _commit(self, tenant: str, batch: list[CheckIn]) -> Written:
         self.counts.attempts += 1
         began = time.monotonic()
-        written = check_in_batch.write(self._engine, batch, tenant=tenant)
+        written = check_in_batch.write(self._engine, batch, tenant=tenant, open_place=self._open_place)
         took_s = time.monotonic() - began
         self.counts.commit_ms.append(took_s * 1000)
         CHECK_IN_COMMIT.observe(took_s)
@@ -203,12 +204,26 @@ class Batcher:
 
 
 def writers(
-    engine: Engine, stream: CheckInStream, *, tenant: str, new_id: Callable[[], str], publish: Publish | None = None
+    engine: Engine,
+    stream: CheckInStream,
+    *,
+    tenant: str,
+    new_id: Callable[[], str],
+    publish: Publish | None = None,
+    open_place: OpenPlace = plain_place,
 ) -> list[Batcher]:
     """The writers of one process. Each has shards of its own, so that what happens in a session stays in its order and none of
     them waits for the other's locks."""
     return [
-        Batcher(engine, stream, tenant=tenant, new_id=new_id, publish=publish, shards=ALL[number::WRITERS])
+        Batcher(
+            engine,
+            stream,
+            tenant=tenant,
+            new_id=new_id,
+            publish=publish,
+            open_place=open_place,
+            shards=ALL[number::WRITERS],
+        )
         for number in range(WRITERS)
     ]
 
@@ -244,9 +259,12 @@ def run_batcher(settings: Settings) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stopping.set())
+    opens = opener(settings.encryption_keys)
     publish = publisher(cache_client(settings))
-    these = writers(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publish)
-    tender = RosterTender(engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping)
+    these = writers(engine, stream, tenant=settings.tenant, new_id=new_id, publish=publish, open_place=opens)
+    tender = RosterTender(
+        engine, stream, tenant=settings.tenant, zone=settings.zone, stopping=stopping, open_place=opens
+    )
     _say_what_is_not_kept(settings, stream)
     heartbeat = Heartbeat(engine, kind="checkins", version=version(), new_id=new_id, drain=stopping.set)
     share_the_interpreter()
@@ -296,22 +314,3 @@ def _code(error: Exception) -> int | None:
 def _reason(error: Exception) -> str:
     origin = getattr(error, "orig", None)
     return f"{type(origin or error).__name__}: {origin or error}"[:300]
-
-
-def live_key(tenant: str) -> str:
-    """The capped stream of what a tenant's screens are told; its ids are the sequence."""
-    return f"live:{tenant}"
-
-
-def publisher(client: redis.Redis, *, kept: int = 10_000) -> Publish:
-    """Appends counters to the tenant's stream of live events, and wakes whoever listens."""
-
-    def publish(tenant: str, counters: dict[tuple[str, str], dict[str, int]]) -> None:
-        asked = client.pipeline(transaction=False)
-        for (term, session_id), counts in counters.items():
-            said = json.dumps({"kind": "roster", "term": term, "session_id": session_id, "counters": counts})
-            asked.xadd(live_key(tenant), {"e": said}, maxlen=kept, approximate=True)
-        asked.publish(live_key(tenant), b"")
-        asked.execute()
-
-    return publish

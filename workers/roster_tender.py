@@ -18,10 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db import imports
 from db.check_in_stream import CheckInStream
+from db.check_ins import OpenPlace, plain_place
 from db.clock import now_ms
 from db.engine import reading
 from observability.log import get_logger
-from usecases import check_in_keys, exports, rosters
+from usecases import check_in_keys, exports, retention, rosters, switches
 
 log = get_logger("rosters")
 
@@ -41,10 +42,18 @@ class RosterTender(threading.Thread):
     """Runs until told to stop. What fails is logged and done again a second later; nothing ends the thread."""
 
     def __init__(
-        self, engine: Engine, stream: CheckInStream, *, tenant: str, zone: ZoneInfo, stopping: threading.Event
+        self,
+        engine: Engine,
+        stream: CheckInStream,
+        *,
+        tenant: str,
+        zone: ZoneInfo,
+        stopping: threading.Event,
+        open_place: OpenPlace = plain_place,
     ) -> None:
         super().__init__(name="roster-tender", daemon=True)
         self._engine, self._stream, self._tenant, self._zone, self._stopping = engine, stream, tenant, zone, stopping
+        self._open_place = open_place
         self._me = secrets.token_hex(8)
         self._made: tuple[int | None, int] | None = None
         self._loaded_s = float("-inf")
@@ -75,7 +84,8 @@ class RosterTender(threading.Thread):
             self._stream.tidy(idle_ms=_GONE_MS)
             self._loaded_s = time.monotonic()
         rosters.begin(self._engine, tenant=self._tenant, now=now)
-        rosters.sweep(self._engine, self._stream, tenant=self._tenant, now=now)
+        rosters.sweep(self._engine, self._stream, tenant=self._tenant, now=now, open_place=self._open_place)
+        switches.pay_statistics(self._engine, tenant=self._tenant)
         self._forget(now)
 
     def _make(self, newest: int | None, now: int) -> None:
@@ -98,4 +108,4 @@ class RosterTender(threading.Thread):
             return
         self._forgotten = local.date().isoformat()
         exports.forget(self._engine, tenant=self._tenant)
-        rosters.forget_places(self._engine, tenant=self._tenant, now=now)
+        retention.forget(self._engine, tenant=self._tenant, now=now)

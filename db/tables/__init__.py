@@ -35,6 +35,7 @@ from db.tables.school import periods, rooms, tenants, terms, users
 from db.tables.sources import alarms, import_sources, opt_outs, sources
 from db.tables.staging import change_buffer, enrolments, imports, meetings, quarantine, touched
 from db.tables.statistics import attendance_drift, attendance_recounts, attendance_roster_teachers, attendance_stats
+from db.tables.switches import stats_owed, switches
 from db.tables.timetable import offerings, rolls, sessions, teaching_changes
 from db.tables.timing import schedule_slots, schedules, ticks
 from db.tables.verification import discrepancies, verifications
@@ -102,6 +103,8 @@ __all__ = [
     "schedules",
     "sessions",
     "sources",
+    "stats_owed",
+    "switches",
     "system_configs",
     "teaching_changes",
     "tenants",

@@ -87,8 +87,10 @@ checkin_records = table(
     Column("rule_version", Integer, nullable=False),
     Column("device", String(64)),
     Column("point", String(24)),  # stands for the exact fix and cannot be turned back into it
-    Column("lat_e2", Integer),  # the place to a kilometre, for a day
+    Column("lat_e2", Integer),  # the place to a kilometre, for a day, of check-ins from before it was sealed
     Column("lon_e2", Integer),
+    Column("code_step", BigInteger),  # which code of the screen it was
+    Column("place", String(200)),  # the place to a kilometre, sealed, for a day
     instant("created_ms", nullable=False),
     Index(None, "tenant_id", "term", "code", "at_ms"),
     Index(None, "tenant_id", "term", "device", "at_ms"),

@@ -13,6 +13,7 @@ from db.tables import rolls, rooms, sessions
 from domain.ids import key_of
 from tests.integration.api_rig import HOME, MATHS, TERM, Api
 from usecases import rosters
+from usecases.places import opener
 from web.site import NAME
 from workers.batcher import Batcher
 
@@ -40,7 +41,8 @@ class Bell:
     def drain(self, tenant: str = HOME) -> None:
         """Write all that waits in the stream."""
         stream = self.desks.stream
-        writer = Batcher(self.api.engine, stream, tenant=tenant, new_id=self.api.deps.new_id)
+        opens = opener(self.api.deps.encryption_keys)
+        writer = Batcher(self.api.engine, stream, tenant=tenant, new_id=self.api.deps.new_id, open_place=opens)
         while stream.length():
             writer.step()
 

@@ -10,6 +10,9 @@ _OF_CLASSES = {"admin": "oc", "platform": "oc"}
 CHECK_INS: dict[str, dict[str, str]] = {
     "POST /api/v1/checkin": {},
     "GET /api/v1/checkin/<session_id>": dict.fromkeys(("student", "admin", "platform"), "oc"),
+    "POST /api/v1/checkout": {},
+    "GET /api/v1/courses/<course_id>/check-in-rules": _OF_CLASSES,
+    "PUT /api/v1/courses/<course_id>/check-in-rules": _OF_CLASSES,
     "POST /api/v1/receipts/verify": {"anyone": "*", **_MEMBERS},
     "GET /api/v1/sessions/<session_id>/class-code": _OF_CLASSES,
     "POST /api/v1/sessions/<session_id>/start": _OF_CLASSES,
@@ -39,6 +42,8 @@ CHECK_INS: dict[str, dict[str, str]] = {
     "GET /api/v1/export-tasks/<export_id>/file": {"admin": "ocs"},
     "POST /api/v1/export-tasks/<export_id>/cancel": {"admin": "ocs"},
     "GET /api/v1/exports/courses/<course_id>/attendance": {"secretary": "o", **_OF_CLASSES},
+    "GET /api/v1/users/<code>/attendance-data": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
+    "DELETE /api/v1/users/<code>/attendance-data": {"admin": "ocs", "platform": "ocs"},
     "GET /api/v1/exports/users/<code>/attendance": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
 }
 """What a student or teacher may do with what is his own is in the tests of the routes; nobody here takes or teaches a course."""
@@ -47,6 +52,8 @@ CHECK_IN_BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/export-tasks": {"kind": "timetable", "courseId": "{course_id}"},
     "POST /api/v1/attendance/recounts": {"mend": False},
     "POST /api/v1/checkin": {"scheduleId": "{session_id}", "clientId": "k"},
+    "POST /api/v1/checkout": {"scheduleId": "{session_id}", "clientId": "k"},
+    "PUT /api/v1/courses/<course_id>/check-in-rules": {"rules": {"late_minutes": 15}},
     "POST /api/v1/receipts/verify": {"receipt": "{receipt}"},
     "POST /api/v1/sessions/<session_id>/extend": {"minutes": 5},
     "POST /api/v1/checkin/manual": {

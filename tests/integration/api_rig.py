@@ -54,6 +54,9 @@ def token_of(name: str) -> str:
 class SignedNames:
     """An authenticator of a few known people: small, and not to be talked into anything."""
 
+    def check(self, token: str) -> None:
+        self.scope_of(f"Bearer {token}", None)
+
     def scope_of(self, authorization_header: str | None, api_key: str | None) -> Scope:
         scheme, _, token = (authorization_header or "").partition(" ")
         if scheme.lower() != "bearer":

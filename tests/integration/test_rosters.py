@@ -22,6 +22,7 @@ from db.check_in_rules import save_fence
 from db.check_in_stream import Entry
 from db.configs import Place, put
 from db.engine import reading, unit
+from db.live_events import live_key, publisher
 from db.tables import attendance_roster, attendance_stats, checkin_records, rolls, sessions, tenants
 from domain.attendance import CORRECTION, LEAVE, ON_LEAVE, Fact
 from domain.configs import Level
@@ -39,10 +40,10 @@ from tests.integration.bell_rig import (
     school,
     until,
 )  # fmt: skip
-from usecases import check_in_batch, check_in_keys, check_in_rules, rosters
+from usecases import check_in_batch, check_in_keys, check_in_rules, retention, rosters
 from usecases.check_in import Refused
 from usecases.deps import Deps
-from workers.batcher import Batcher, live_key, publisher
+from workers.batcher import Batcher
 from workers.cli import main
 from workers.roster_tender import RosterTender
 
@@ -212,11 +213,11 @@ def test_where_people_were_is_forgotten(here: School) -> None:
     assert (record.lat_e2, record.lon_e2, record.outside_m) == (3990, 11640, -200)
     assert str(LAT) not in repr(record) and str(LON) not in repr(record)
     day = 24 * HOUR_MS
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + day - 1) == 0
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + day + 1) == 1
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + day - 1) == 0
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + day + 1) == 1
     record = here.records()["session0000", "u00000"]
     assert record.lat_e2 is None and record.point is not None
-    assert rosters.forget_places(here.engine, tenant=TENANT, now=here.start_ms + 31 * day + 1) == 1
+    assert retention.forget(here.engine, tenant=TENANT, now=here.start_ms + 30 * day + 60_000 + 1) == 1
     assert here.records()["session0000", "u00000"].point is None
 
 
@@ -290,7 +291,7 @@ def test_a_dead_letter_that_is_put_again_is_written(here: School) -> None:
         assert tasks.revive_task(tx, letter.id, tenant=TENANT) == 1
         task = tasks.claim_task(tx, tenant=TENANT, job_id=letter.id, claim="c", visibility_ms=15_000, max_attempts=5)
     assert task is not None
-    check_in_batch.put_again(cast(Deps, SimpleNamespace(engine=here.engine)), task)
+    check_in_batch.put_again(cast(Deps, SimpleNamespace(engine=here.engine, encryption_keys="")), task)
     assert here.records()["session0000", "u00000"].receipt == one.receipt and not here.dead_letters()
 
 

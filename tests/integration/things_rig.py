@@ -78,6 +78,7 @@ def _makers(api: Api, whose: str) -> dict[str, Callable[[], str]]:
         "code": lambda: person(api, whose),
         "process_id": lambda: process(api),
         "queue": lambda: "sync",
+        "switch": lambda: "statistics_off",
         "feed_id": lambda: given()["feed_id"],
         "school": lambda: given()["school"],
         "token": lambda: given()["token"],

@@ -11,6 +11,7 @@ from web.rest import (
     cluster,
     configs,
     consistency,
+    course_rules,
     courses,
     dead_letters,
     error_pages,
@@ -25,6 +26,8 @@ from web.rest import (
     lanes,
     logins,
     metrics,
+    peaks,
+    personal_data,
     plans,
     quarantine,
     recounts,
@@ -32,6 +35,7 @@ from web.rest import (
     schedules,
     sources,
     statistics,
+    switches,
 )
 from web.routes import Feature
 
@@ -48,6 +52,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     plans.feature,
     lanes.feature,
     cluster.feature,
+    peaks.feature,
     schedules.feature,
     sources.feature,
     courses.feature,
@@ -61,11 +66,14 @@ FEATURES: Final[tuple[Feature, ...]] = (
     statistics.feature,
     recounts.feature,
     exceptions.feature,
+    course_rules.feature,
+    personal_data.feature,
     exports.feature,
     export_tasks.feature,
     logins.feature,
     api_keys.feature,
     configs.feature,
+    switches.feature,
     error_pages.feature,
 )
 """All features of the product, in the order of the documentation."""

@@ -12,12 +12,15 @@ from typing import Any, Final
 from db import check_ins
 from db.engine import reading
 from domain import receipts, verdicts
-from domain.attendance import ABNORMAL, LATE, NORMAL
+from domain.attendance import ABNORMAL, EARLY, LATE, NORMAL
 from domain.check_in_words import REASONS
 from domain.receipts import Receipt
-from usecases.check_in import Asked
+from usecases import check_out as leaving
+from usecases import live
+from usecases.check_in import Asked, Refused
 from web import site
 from web.envelope import Answer, language, said
+from web.errors import ApiError, Detail
 from web.policy import anybody, needs_own
 from web.routes import Feature
 from web.schemas import check_ins as shapes
@@ -29,10 +32,19 @@ _WORDS: Final = {
     LATE: ("签到成功，记为迟到", "You are checked in, and late"),
     ABNORMAL: ("已收到，待老师核实", "Received; the teacher will look at it"),
 }
+_LEFT: Final = {
+    NORMAL: ("签退成功", "You have checked out"),
+    EARLY: ("已签退，记为早退；回到教室后可再次签退", "Checked out, and early; come back and check out again"),
+}
 
 
 @feature.post(
-    "/checkin", needs_own("check_in.create"), data=shapes.CheckedIn, status=201, errors=(403, 404, 409), keyed=True
+    "/checkin",
+    needs_own("check_in.create", while_away=True),
+    data=shapes.CheckedIn,
+    status=201,
+    errors=(403, 404, 409),
+    keyed=True,
 )
 def check_in(body: shapes.CheckInAsked) -> Answer:
     """Check in to a class: 201 with a signed receipt, which is kept by then; 200 with the same one for a repeat.
@@ -75,6 +87,38 @@ def _told(reasons: Any) -> list[dict[str, str]]:
     return [{"code": one, "message": REASONS[one][at] if one in REASONS else one} for one in reasons]
 
 
+@feature.post("/checkout", needs_own("check_in.create"), data=shapes.CheckedOut, errors=(403, 404, 409), keyed=True)
+def check_out(body: shapes.CheckOutAsked) -> Answer:
+    """Leave a class whose course asks for it: before the end is EARLY. The newest check-out counts."""
+    at = body.location
+    asked = Asked(
+        session_id=body.schedule_id, code=site.scope().user, client_id=body.client_id,
+        lat=None if at is None else at.latitude, lon=None if at is None else at.longitude,
+        accuracy_m=None if at is None else at.accuracy, system="WGS-84" if at is None else at.system,
+        client_ms=None if body.timestamp is None else to_ms(body.timestamp), offline=body.offline,
+        class_code=body.class_code, captured_ms=None if body.captured_at is None else to_ms(body.captured_at),
+        mocked=at is not None and at.mocked,
+    )  # fmt: skip
+    try:
+        left = leaving.check_out(site.deps(), site.desk(), asked)
+    except Refused as error:
+        if error.cause not in (verdicts.TOO_EARLY, verdicts.CLOSED) or error.window is None:
+            raise
+        opens, closes = instant(error.window.opens_ms) or "", instant(error.window.closes_ms) or ""
+        raise ApiError("CHECKOUT_CLOSED", Detail("opensAt", opens), Detail("closesAt", closes)) from None
+    live.tell(site.deps(), body.schedule_id, site.site().publish)
+    shape = shapes.CheckedOut(
+        schedule_id=body.schedule_id,
+        says=left.says,
+        checkout_time=instant(left.at_ms) or "",
+        stayed_from=instant(left.window.late_from_ms) or "",
+        closes_at=instant(left.window.closes_ms) or "",
+        status=left.status,
+        message=said(*_LEFT[left.says]),
+    )
+    return Answer(shape.as_json())
+
+
 @feature.get("/checkin/<session_id>", needs_own("check_in.create"), data=shapes.Door, errors=(409,))
 def show_door(path: shapes.DoorPath) -> Answer:
     """When a class takes check-ins and what it asks for, by the server's clock; and one's own receipt of it."""
@@ -87,9 +131,10 @@ def show_door(path: shapes.DoorPath) -> Answer:
         opens_at=instant(known.window.opens_ms) or "",
         late_from=instant(known.window.late_from_ms) or "",
         closes_at=instant(known.window.closes_ms) or "",
-        location_required=known.rules.location_required,
+        location_required=desk.rules_now(known).location_required,
         code_required=known.rules.code_required,
         has_fence=known.fence is not None,
+        checkout_required=known.rules.checkout_required,
         receipt=_receipt_of(path.session_id, known.row.term),
     )
     return Answer(shape.as_json())

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import attendance, courses, rosters
+from db import attendance, check_ins, courses, rosters
 from db.attendance import Which
 from db.courses import ALL
 from db.engine import reading
@@ -15,9 +15,10 @@ from db.people import TEACHER
 from db.tables import AnyRow
 from domain.attendance import COUNTERS
 from domain.check_in_words import REASONS
+from domain.class_codes import STEP_MS
 from domain.tenancy import Scope, Thing
 from domain.verdicts import MINUTE_MS, Window
-from usecases import marks, teacher_windows
+from usecases import live, marks, teacher_windows
 from web import site
 from web.envelope import Answer, language
 from web.errors import ApiError
@@ -124,6 +125,7 @@ def show_roll(path: shapes.ClassPath, query: shapes.RollQuery) -> Answer:
         )  # fmt: skip
         shown = found[: query.size]
         names = attendance.names_of(tx, [row.code for row in shown], tenant=tenant)
+        used = check_ins.codes_used(tx, path.session_id, tenant=tenant, term=known.row.term)
     if roster is None:
         raise ApiError("NOT_FOUND")
     page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=cursor_for(shown))
@@ -133,9 +135,17 @@ def show_roll(path: shapes.ClassPath, query: shapes.RollQuery) -> Answer:
         status=roster.status,
         window=_window(path.session_id, known.window),
         counts=counts_of(roster),
-        students=[entry_of(row, names) for row in shown],
+        by_code=_by_code(used),
+        students=[entry_of(row, names, used=used) for row in shown],
     )
     return Answer(shape.as_json(), page=page)
+
+
+def _by_code(used: Mapping[int, tuple[int, int]]) -> list[shapes.CodeUsed]:
+    return [
+        shapes.CodeUsed(shown_at=instant(step * STEP_MS) or "", students=students, devices=devices)
+        for step, (students, devices) in sorted(used.items())
+    ]
 
 
 def counts_of(row: AnyRow) -> shapes.RosterCounts:
@@ -145,8 +155,16 @@ def counts_of(row: AnyRow) -> shapes.RosterCounts:
     )
 
 
-def entry_of(row: AnyRow, names: Mapping[str, str], *, with_receipt: bool = False) -> shapes.RollEntry:
-    """A row of a roster as it is shown. Where somebody was is not in it; how far from the room is."""
+def entry_of(
+    row: AnyRow,
+    names: Mapping[str, str],
+    *,
+    with_receipt: bool = False,
+    used: Mapping[int, tuple[int, int]] | None = None,
+) -> shapes.RollEntry:
+    """A row of a roster as it is shown; `used` says how many came in by each code of the screen.
+
+    Where somebody was is not in it; how far from the room is."""
     reasons = [one for one in f"{row.reasons or ''},{row.doubts or ''}".split(",") if one in REASONS]
     at = 0 if language() == "zh" else 1
     late = row.at_ms is not None and row.timing == "LATE"
@@ -168,6 +186,7 @@ def entry_of(row: AnyRow, names: Mapping[str, str], *, with_receipt: bool = Fals
         outside_metres=row.outside_m,
         accuracy_metres=row.accuracy_m,
         rule_version=row.rule_version,
+        same_code=None if row.code_step is None or not used else used.get(row.code_step, (1, 0))[0] - 1,
         reasons=[ReasonTold(code=one, message=REASONS[one][at]) for one in sorted({*reasons})],
         receipt=row.receipt if with_receipt else None,
     )
@@ -199,10 +218,12 @@ def mark_students(body: shapes.ManualMarks) -> Answer:
     if body.marks is not None:
         wanted = {one.student: one.status for one in body.marks}
         changes = marks.mark(site.deps(), body.schedule_id, wanted, **of)
+        _tell_screens(body.schedule_id, changes)
         return _told(body.schedule_id, len(wanted), changes)
     count, changes = marks.mark_all(
         site.deps(), body.schedule_id, str(body.all_of), str(body.status), count=body.count, **of
     )
+    _tell_screens(body.schedule_id, changes)
     return _told(body.schedule_id, count, changes, done=body.count is not None)
 
 
@@ -211,7 +232,14 @@ def import_paper_roll(body: shapes.PaperRoll) -> Answer:
     """Mark students as a paper roll says. A line that cannot be read is named, and nothing is marked then."""
     wanted = marks.read_roll(body.csv)
     of: dict[str, Any] = {"actor": site.actor(), "reason": body.reason or "纸质点名表 paper roll", "about": "import"}
-    return _told(body.schedule_id, len(wanted), marks.mark(site.deps(), body.schedule_id, wanted, **of))
+    changes = marks.mark(site.deps(), body.schedule_id, wanted, **of)
+    _tell_screens(body.schedule_id, changes)
+    return _told(body.schedule_id, len(wanted), changes)
+
+
+def _tell_screens(session_id: str, changes: Sequence[marks.Change]) -> None:
+    if changes:
+        live.tell(site.deps(), session_id, site.site().publish)
 
 
 def _told(session_id: str, count: int, changes: Sequence[marks.Change], *, done: bool = True) -> Answer:

@@ -67,7 +67,8 @@ class RosterCounts(Out):
 
 
 class RollEntry(Out):
-    """A student in a class: the status, what it comes from, and the evidence of the check-in."""
+    """A student in a class: the status, what it comes from, and the evidence of the check-in. `sameCode`: how many others came in
+    by the very code of the screen, null where it is not known."""
 
     student: str
     name: str | None
@@ -86,6 +87,7 @@ class RollEntry(Out):
     outside_metres: int | None
     accuracy_metres: int | None
     rule_version: int | None
+    same_code: int | None = None
     reasons: list[ReasonTold]
     receipt: str | None = None
 
@@ -96,6 +98,14 @@ class RollQuery(PartQuery):
     status: DetailStatus | None = None
 
 
+class CodeUsed(Out):
+    """A code of the screen: when it was shown, how many students came in by it, and from how many devices that are known."""
+
+    shown_at: str
+    students: int
+    devices: int
+
+
 class ClassRoll(Out):
     """A class at the bell: how many, and who. `byCode` is how many came in by each step of the screen's code."""
 
@@ -104,6 +114,7 @@ class ClassRoll(Out):
     status: str
     window: ClassWindow
     counts: RosterCounts
+    by_code: list[CodeUsed]
     students: list[RollEntry]
 
 

@@ -67,6 +67,30 @@ class CheckedIn(Out):
     first: bool
 
 
+class CheckOutAsked(In):
+    """A check-out. `clientId` is made up by the phone, once for all tries of this one."""
+
+    schedule_id: ClassId
+    client_id: Annotated[Text, Field(max_length=58)] = ""
+    location: Location | None = None
+    timestamp: Instant | None = None
+    offline: Yes = False
+    class_code: Annotated[Text, Field(max_length=20)] = ""
+    captured_at: Instant | None = None
+
+
+class CheckedOut(Out):
+    """A check-out: EARLY or NORMAL, when one would have stayed, and what the student's standing is by now."""
+
+    schedule_id: str
+    says: str
+    checkout_time: str
+    stayed_from: str
+    closes_at: str
+    status: str
+    message: str
+
+
 class DoorPath(In):
     """Which class."""
 
@@ -85,6 +109,7 @@ class Door(Out):
     location_required: bool
     code_required: bool
     has_fence: bool
+    checkout_required: bool
     receipt: str | None
 
 

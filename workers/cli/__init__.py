@@ -14,8 +14,10 @@ _FILES: Final = {
     "attendance": ("checkins", "rosters"), "audit": ("audit",), "campus": ("campus",), "changes": ("changes",),
     "classes": ("classes",), "cluster": ("cluster",), "days": ("days",), "dead": ("dead",), "failures": ("failures",),
     "feeds": ("feeds",), "freshness": ("freshness",), "keys": ("keys", "secrets"), "lanes": ("lanes",), "limit": ("limit",),
-    "migrate": ("migrate",), "off_peak": ("offpeak",), "people": ("people",), "plan": ("plan",), "quarantine": ("quarantine",),
+    "migrate": ("migrate",), "off_peak": ("offpeak",), "peak": ("peak",), "people": ("people",), "plan": ("plan",),
+    "quarantine": ("quarantine",),
     "runs": ("import", "runs", "sync"), "schedules": ("schedules",), "sources": ("sources",), "statistics": ("attendance",),
+    "switches": ("switches",),
     "terms": ("terms",), "up": ("up",), "users": ("roles", "users"), "verify": ("repair", "verify"), "worker": ("worker",),
 }  # fmt: skip
 """The commands of each file."""

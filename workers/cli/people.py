@@ -1,12 +1,13 @@
-"""`obsync people`: who wants no calendar in a term."""
+"""`obsync people`: who wants no calendar in a term, and what is kept about somebody."""
 
 from typing import Any, NoReturn
 
 import click
 
 from usecases import opt_outs as cases
+from usecases import personal_data
 from usecases.opt_outs import OptOutRefused, UnknownPerson
-from workers.cli.console import USAGE, actor, answer, command, fail, json_option, open_product, out, table
+from workers.cli.console import USAGE, actor, answer, command, confirmed, fail, json_option, open_product, out, table
 
 _term = click.option("--term", required=True, help="The term (学年学期), such as 2024-2025-1.")
 
@@ -53,6 +54,38 @@ def opt_in(user: str, term: str, as_json: bool) -> None:
     except (UnknownPerson, OptOutRefused) as error:
         _refuse(error, as_json=as_json)
     answer(as_json, found, lambda: _told(found, "is back in"))
+
+
+@people.command()
+@click.argument("user")
+@json_option
+@command
+def export(user: str, as_json: bool) -> None:
+    """Give out all that is kept about the attendance of USER (学号): standings, check-ins with their evidence, facts, sums."""
+    _, wired = open_product()
+    found = {name: rows for name, rows in personal_data.export(wired.deps, user).items() if name != "student"}
+    if as_json:
+        answer(as_json, found, lambda: None)
+        return
+    rows = [(name, len(many)) for name, many in found.items()]
+    table(f"kept about {user}", ("what", "rows"), rows, empty="nothing")
+    out.print("--json gives out the rows themselves", soft_wrap=True)
+
+
+@people.command()
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@command
+def erase(user: str, yes: bool, as_json: bool) -> None:
+    """Erase where and with what USER (学号) checked in, and what was written about them; that they attended stays."""
+    _, wired = open_product()
+    kept = personal_data.export(wired.deps, user)
+    if not confirmed(f"evidence of {len(kept['check_ins'])} check-ins of {user}", yes=yes, as_json=as_json):
+        return
+    done = personal_data.erase(wired.deps, user, actor=actor())
+    words = f"{done['check_ins']} check-ins without evidence, {done['notes']} notes without words"
+    answer(as_json, done, lambda: out.print(words))
 
 
 def _told(found: dict[str, Any], words: str) -> None:
