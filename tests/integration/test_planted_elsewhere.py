@@ -211,6 +211,7 @@ CELLS: Final = {
     "rolls": "who is in a class, by number",
     "enrolments": "the same, as it came",
     "rooms": "the name of a room",
+    "periods": "which campus has these hours",
 }
 """Tables that hold cells as they came, each with its reason. Whoever writes a password into a course's name has it in every
 calendar; nobody else's eyes see it there than were meant to see the name."""
@@ -222,6 +223,8 @@ def plant(folder: Path, planter: Planter) -> None:
     good = {
         "meetings": MONDAY, "students": {"xh": "s0", "xm": "人"}, "teachers": {"gh": "t1", "xm": "甲"},
         "enrolments": {"xh": "s0", "kkh": "A-1", "xnxq": TERM}, "rooms": {"room": "101", "lq": "一教"},
+        "terms": {"xnxq": TERM, "first_monday": "2024-09-02", "weeks": "18"},
+        "periods": {"xnxq": TERM, "jc": "1", "st": "08:00", "ed": "08:45"},
     }  # fmt: skip
     for part, row in good.items():
         with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
