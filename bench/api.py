@@ -24,7 +24,8 @@ _A_MONDAY = "2024-09-09"
 _MY_DAY = f"/api/v1/users/self/timetable?from={_A_MONDAY}&to={_A_MONDAY}"
 _OTHERS_A_SECOND = 5
 _OTHERS_S = 6.0
-_ANSWERED = 200
+_ANSWERED, _TOO_MANY = 200, 429
+_CALM_A_SECOND, _BURST_A_SECOND, _BURST_S = 100, 200, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +112,31 @@ def feeds(at: School) -> dict[str, Figure]:
     return {**figures, "ics_not_answered": missed}
 
 
+def neighbours(at: School, seed: int) -> dict[str, Figure]:
+    """What others notice of one who asks all the time: he is soon refused, and they are not."""
+    rng = random.Random(seed)
+    wild, *students = at.students
+    alone = percentiles(fire(HOST, at.port, _asking(at, students, _CALM_A_SECOND, _BURST_S, rng)))
+    calm = _asking(at, students, _CALM_A_SECOND, _BURST_S, rng)
+    burst = _asking(at, [wild], _BURST_A_SECOND, _BURST_S, rng)
+    hits = fire(HOST, at.port, sorted((*calm, *burst), key=lambda shot: shot.at_s))
+    his = [hit for hit in hits if hit.shot.about == wild]
+    theirs = [hit for hit in hits if hit.shot.about != wild]
+    beside = percentiles(theirs)
+    return {
+        "neighbours_alone_p50_ms": alone.p50, "neighbours_alone_p99_ms": alone.p99,
+        "neighbours_beside_burst_p50_ms": beside.p50, "neighbours_beside_burst_p99_ms": beside.p99,
+        "neighbours_not_answered": sum(hit.status != _ANSWERED for hit in theirs),
+        "burst_refused": sum(hit.status == _TOO_MANY for hit in his), "burst_asked": len(his),
+    }  # fmt: skip
+
+
 def measure(shape: Shape, load: Load, given: argparse.Namespace) -> dict[str, Figure]:
     """All figures, on a school made for it."""
     with tempfile.TemporaryDirectory(prefix="obb-") as folder:
         ways = {"people": given.users, "processes": given.processes, "threads": given.threads}
         with school(Path(folder), shape, pool_mib=given.pool_mib, **ways) as at:
-            return my_day(at, load) | others(at) | feeds(at)
+            return my_day(at, load) | others(at) | feeds(at) | neighbours(at, load.seed)
 
 
 def main() -> None:
