@@ -32,8 +32,8 @@ up: $(RUNTIME) ## Run everything against the simulator; CAMPUS=DIR takes a folde
 .PHONY: test
 test: lint mariadb ## Lint, then every test on SQLite and MariaDB
 	$(BIN)/python -m pytest $(SUITE) -n 4 --dist worksteal $(PYTEST_ARGS)
-	@# Whole installations, two at a time, in this order: by default a long file of one test begins when all others end.
-	$(BIN)/python -m pytest $(WHOLE) -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@# Whole installations, three at a time, in this order: by default a long file of one test begins when all others end.
+	$(BIN)/python -m pytest $(WHOLE) -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: prove
 prove: $(TOOLS) mariadb ## Simulate HISTORIES (1000000) of crashes, then send CASES (100000) of requests; each ends with JSON

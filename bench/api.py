@@ -2,7 +2,8 @@
 
 A school of half a million classes and fifty thousand people in MariaDB, the API as it is deployed in front of it, and an open
 loop of requests: each at its time, whether the ones before are answered or not, each by one of thousands of signed-in
-students. Who asks for the first time is cold, whoever asks again is warm. Generator, API and database share the machine.
+students. It begins at half the rate, while most ask for the first time, and then goes on at the whole rate. Who asks for the
+first time is cold, whoever asks again is warm. Generator, API and database share the machine.
 """
 
 import argparse
@@ -30,7 +31,7 @@ _CALM_A_SECOND, _BURST_A_SECOND, _BURST_S = 100, 200, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many requests a second for so long, after half of that time at half the rate that is not counted."""
+    """So many requests a second for so long, after as long at half the rate, as a morning begins."""
 
     rate: int
     seconds: float
@@ -40,16 +41,19 @@ class Load:
 def my_day(at: School, load: Load) -> dict[str, Figure]:
     """The figures of the students' own day."""
     rng = random.Random(load.seed)
-    fire(HOST, at.port, _asking(at, at.students[:50], load.rate // 2, load.seconds / 2, rng))
+    before = fire(HOST, at.port, _asking(at, at.students, load.rate // 2, load.seconds, rng))
     hits = fire(HOST, at.port, _asking(at, at.students, load.rate, load.seconds, rng))
-    cold, warm = _apart(hits)
+    first, _ = _apart(before, set())
+    cold, warm = _apart(hits, {hit.shot.about for hit in before})
     statuses = Counter(hit.status for hit in hits)
-    of_warm, of_cold = percentiles(warm), percentiles(cold)
+    of_warm, of_cold, of_first = percentiles(warm), percentiles([*first, *cold]), percentiles(before)
     return {
         "asked_per_s": load.rate,
         "answered": statuses[_ANSWERED], "not_answered": len(hits) - statuses[_ANSWERED],
         "statuses": json.dumps(dict(sorted(statuses.items()))),
         "different_users": len({hit.shot.about for hit in hits}),
+        "before_asked_per_s": load.rate // 2, "before_cold_share": round(len(first) / len(before), 3),
+        "before_p50_ms": of_first.p50, "before_p99_ms": of_first.p99,
         "cold_share": round(len(cold) / len(hits), 3), "warm_share": round(len(warm) / len(hits), 3),
         "warm_p50_ms": of_warm.p50, "warm_p95_ms": of_warm.p95, "warm_p99_ms": of_warm.p99, "warm_max_ms": of_warm.most,
         "cold_p50_ms": of_cold.p50, "cold_p95_ms": of_cold.p95, "cold_p99_ms": of_cold.p99,
@@ -72,11 +76,10 @@ def _request(at: School, path: str, token: str) -> bytes:
     return get(path, f"{HOST}:{at.port}", f"Authorization: Bearer {token}")
 
 
-def _apart(hits: Sequence[Hit]) -> tuple[list[Hit], list[Hit]]:
-    """(first time asked, asked before), in the order of the times."""
+def _apart(hits: Sequence[Hit], seen: set[object]) -> tuple[list[Hit], list[Hit]]:
+    """(first time asked, asked before or `seen`), in the order of the times."""
     cold: list[Hit] = []
     warm: list[Hit] = []
-    seen: set[object] = set()
     for hit in sorted(hits, key=lambda one: one.shot.at_s):
         (warm if hit.shot.about in seen else cold).append(hit)
         seen.add(hit.shot.about)
@@ -146,8 +149,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=3_000, help="signed-in students who ask")
     parser.add_argument("--rate", type=int, default=500, help="requests a second")
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--processes", type=int, default=2, help="of the API")
-    parser.add_argument("--threads", type=int, default=4, help="of each")
+    parser.add_argument("--processes", type=int, default=1, help="of the API")
+    parser.add_argument("--threads", type=int, default=16, help="of each")
     parser.add_argument("--pool-mib", type=int, default=1024, help="MariaDB's memory for data")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="only the JSON object")
