@@ -32,7 +32,8 @@ class Spelled:
         if self._listed is not None:
             listed = given[self._listed]
             # The driver for MySQL writes a tuple as a list; the one for SQLite has nothing of the kind.
-            given[self._listed] = tuple(listed) if places is None else json.dumps(listed)
+            # Without any it writes nothing between the brackets, which the server does not read: NULL equals nothing either.
+            given[self._listed] = (tuple(listed) or (None,)) if places is None else json.dumps(listed)
         return connection.exec_driver_sql(text, given if places is None else tuple([given[name] for name in places]))
 
     def _spell(self, connection: Connection) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:

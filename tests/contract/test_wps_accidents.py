@@ -94,7 +94,8 @@ def test_a_guard_that_refuses_stops_the_call_on_an_open_connection(
 
     seen: list[int] = []
     with pytest.raises(GuardRefused):
-        client.create_events(replace(admitted(transport), guard=guard), "c1", [BODY])
+        on = replace(admitted(transport), guard=guard, sent=partial(seen.append, -1))
+        client.create_events(on, "c1", [BODY])
     assert seen == [server.connections] != [0]
     assert server.received == []
     server.script(created("e1"))
@@ -109,6 +110,22 @@ def test_a_guard_is_asked_once_and_passes(server: ScriptedServer, transport: Tra
         guard = partial(asked.append, number)
         client.create_events(replace(admitted(transport), guard=guard), "c1", [BODY])
     assert asked == [1, 2]
+    assert {request.connection for request in server.received} == {server.connections}
+
+
+def test_that_a_request_has_left_is_told_while_its_answer_is_waited_for(
+    server: ScriptedServer, transport: Transport, client: WpsClient
+) -> None:
+    """The server answers when we know that it has been asked: on a new connection, and on a kept one."""
+    for _ in range(2):
+        left = threading.Event()
+
+        def late(connection: socket.socket, closing: threading.Event, left: threading.Event = left) -> bool:
+            return left.wait(BUDGET_S) and created("e1")(connection, closing)
+
+        server.script(late)
+        made = client.create_events(replace(admitted(transport), sent=left.set), "c1", [BODY])
+        assert [each.id for each in made] == ["e1"]
     assert {request.connection for request in server.received} == {server.connections}
 
 
