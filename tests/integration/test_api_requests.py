@@ -99,6 +99,8 @@ def test_a_route_without_a_policy_makes_no_application(api: Api) -> None:
         (b"1", "INVALID"), (b"null", "INVALID"), (b'{"unknown":1}', "INVALID"), (b'{"confirmDeletes":"3"}', "INVALID"),
         (b'{"confirmDeletes":true}', "INVALID"), (b'{"confirmDeletes":1.5}', "INVALID"), (b'{"kind":"verify"}', "INVALID"),
         (b'{"scope":{"terms":"x"}}', "INVALID"), (b'{"scope":{"terms":["\\u0000"]}}', "INVALID"),
+        (b'{"scope":{"courses":[' + b'"c",' * 99_999 + b'"c"]}}', "INVALID"),
+        (b'{"scope":[' + b"1," * 99_999 + b"1]}", "INVALID"),
         (b'{"scope":{"colleges":["no such college"]}}', "BAD_SCOPE"), (b'{"tenant":"south"}', "INVALID"),
     ],
 )  # fmt: skip
