@@ -40,9 +40,3 @@ def step_of(
     # All are compared, so that the time tells nothing.
     good = [hmac.compare_digest(one, said) for one in shown]
     return next((one // STEP_MS for one, is_it in zip(times, good, strict=True) if is_it), None)
-
-
-def is_good(secret: bytes, code: str, *, tenant: str, session_id: str, now_ms: int, captured_ms: int | None) -> bool:
-    """Whether there is such a step."""
-    of = {"tenant": tenant, "session_id": session_id, "now_ms": now_ms, "captured_ms": captured_ms}
-    return step_of(secret, code, **of) is not None  # type: ignore[arg-type]

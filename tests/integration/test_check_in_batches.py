@@ -241,6 +241,7 @@ def test_a_lost_group_is_made_again(here: School) -> None:
     until(lambda: len(here.records()) == 2, "nothing is written")
     stopping.set()
     thread.join(20)
+    assert here.stream.length() == 0, "what was sent is not finished"
 
 
 def test_consumers_that_are_gone_are_removed(here: School) -> None:

@@ -103,14 +103,16 @@ def old_codes(chance: random.Random) -> Iterator[bool]:
         taken = START - chance.randint(120_000, 3_600_000)
         code = class_codes.code_at(SECRET, tenant="t", session_id="s", at_ms=taken)
         claims = chance.choice((None, taken, START - 60_000, START + 5_000))
-        good = class_codes.is_good(SECRET, code, tenant="t", session_id="s", now_ms=START, captured_ms=claims)
+        good = (
+            class_codes.step_of(SECRET, code, tenant="t", session_id="s", now_ms=START, captured_ms=claims) is not None
+        )
         yield judged(Attempt(START, code=good)).decision != ACCEPTED
 
 
 def codes_of_another_session(chance: random.Random) -> Iterator[bool]:
     for number in range(CHEATS):
         code = class_codes.code_at(SECRET, tenant="t", session_id=f"s{number}", at_ms=START)
-        good = class_codes.is_good(SECRET, code, tenant="t", session_id="s", now_ms=START, captured_ms=None)
+        good = class_codes.step_of(SECRET, code, tenant="t", session_id="s", now_ms=START, captured_ms=None) is not None
         yield judged(Attempt(START, code=good)).decision != ACCEPTED
 
 

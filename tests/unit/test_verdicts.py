@@ -144,11 +144,11 @@ def test_a_code_is_good_in_its_step_and_the_next_and_for_its_own_session() -> No
     """A photograph of it is worth nothing soon after."""
     code = class_codes.code_at(SECRET, at_ms=START, **OF)
     good = [
-        class_codes.is_good(SECRET, code, now_ms=START + ms, captured_ms=None, **OF)
+        class_codes.step_of(SECRET, code, now_ms=START + ms, captured_ms=None, **OF) is not None
         for ms in (0, 9_999, 10_000, 19_999, 20_000, -1)
     ]
     assert good == [True, True, True, True, False, False]
-    assert not class_codes.is_good(SECRET, code, now_ms=START, captured_ms=None, tenant="t", session_id="s2")
+    assert class_codes.step_of(SECRET, code, now_ms=START, captured_ms=None, tenant="t", session_id="s2") is None
     assert len({class_codes.code_at(SECRET, at_ms=START + step * 10_000, **OF) for step in range(200)}) == 200
 
 
@@ -156,9 +156,9 @@ def test_a_code_that_was_captured_in_time_may_arrive_a_minute_later() -> None:
     """The hall is full and the network slow."""
     code = class_codes.code_at(SECRET, at_ms=START, **OF)
     typed = f" {code[:3].upper()}-{code[3:]} "
-    assert class_codes.is_good(SECRET, typed, now_ms=START + 60_000, captured_ms=START, **OF)
-    assert not class_codes.is_good(SECRET, typed, now_ms=START + 60_001, captured_ms=START, **OF)
-    assert not class_codes.is_good(SECRET, "", now_ms=START, captured_ms=START, **OF)
+    assert class_codes.step_of(SECRET, typed, now_ms=START + 60_000, captured_ms=START, **OF) is not None
+    assert class_codes.step_of(SECRET, typed, now_ms=START + 60_001, captured_ms=START, **OF) is None
+    assert class_codes.step_of(SECRET, "", now_ms=START, captured_ms=START, **OF) is None
 
 
 def test_a_far_place_is_still_a_place() -> None:
