@@ -186,14 +186,9 @@ class ReportQuery(In):
     term: TermCode | None = None
 
 
-class StudentStats(Out):
-    """A student in a course, over the classes that are closed. `rate`: attended of those without leave; None: none yet."""
+class ClassesCounted(Out):
+    """What became of classes that are closed. `rate`: attended of those without leave, or of all by setting; None: none yet."""
 
-    student: str
-    name: str | None
-    course_id: str
-    course_name: str | None
-    term: str
     total: int
     attended: int
     absent: int
@@ -203,6 +198,16 @@ class StudentStats(Out):
     late: int
     early: int
     rate: float | None
+
+
+class StudentStats(ClassesCounted):
+    """A student in a course."""
+
+    student: str
+    name: str | None
+    course_id: str
+    course_name: str | None
+    term: str
 
 
 class ClassCounts(Out):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from web.paging import PartQuery
-from web.schemas.attendance import RollEntry
+from web.schemas.attendance import ClassesCounted, RollEntry
 from web.schemas.base import ID, In, Out, Yes
 from web.schemas.courses import Day, Short, TermCode
 
@@ -53,11 +53,8 @@ class OwnSumsQuery(In):
     course_id: Annotated[str, Field(pattern=ID)] | None = None
 
 
-class AttendanceSums(Out):
-    """What became of the classes of a student, a course, a teacher or a college, over those that are closed.
-
-    `week` is by ISO 8601, `teachingWeek` by the term. `rate`: attended of those without leave, or of all by setting; None: none.
-    """
+class AttendanceSums(ClassesCounted):
+    """The closed classes of a student, a course, a teacher or a college. `week` is by ISO 8601, `teachingWeek` by the term."""
 
     subject: str
     name: str | None
@@ -68,15 +65,6 @@ class AttendanceSums(Out):
     week: str | None
     teaching_week: int | None
     day: str | None
-    total: int
-    attended: int
-    absent: int
-    leave: int
-    pending: int
-    review: int
-    late: int
-    early: int
-    rate: float | None
 
 
 class ExceptionsQuery(PartQuery):
