@@ -122,11 +122,13 @@ class Limiter(Protocol):
         max_wait_ms: int = 250,
         cost: float = 1.0,
         release: str | None = None,
+        pass_on: str | None = None,
     ) -> Start | Park:
         """Spends `cost` and takes a slot for `hold_ms` if the call may start within `max_wait_ms`; never sleeps.
 
         `release` gives back the caller's previous slot first, whatever the answer is, so that an admission costs one
-        round trip. Raises `CostTooLarge`, and ValueError for a cost, hold or wait that makes no sense.
+        round trip. `pass_on` names the slot of a call of the caller that is still in flight and will be over before this
+        one starts: it does not count against this one, and is given back only if this one may start. Raises `CostTooLarge`, and ValueError for a cost, hold or wait that makes no sense.
         """
         ...
 

@@ -129,6 +129,7 @@ class MemoryLimiter:
         max_wait_ms: int = 250,
         cost: float = 1.0,
         release: str | None = None,
+        pass_on: str | None = None,
     ) -> Start | Park:
         check_request(cost=cost, hold_ms=hold_ms, max_wait_ms=max_wait_ms)
         with self._lock:
@@ -148,11 +149,12 @@ class MemoryLimiter:
             if wait_ms > max_wait_ms:
                 return Park(wait_ms, bucket.epoch, "blocked" if bucket.block_us > now_us else "rate")
             deadlines = bucket.live_deadlines(now_us)
-            if len(deadlines) >= bucket.limits.max_in_flight:
+            passed_on = bucket.slots.get(pass_on or "", 0) > now_us
+            if len(deadlines) - passed_on >= bucket.limits.max_in_flight:
                 return Park(max(wait_ms, _next_look_ms(deadlines, now_us)), bucket.epoch, "in_flight")
             slot = str(next(self._slot_numbers))
             bucket.tokens -= cost
-            bucket.slots = {name: at_us for name, at_us in bucket.slots.items() if at_us > now_us}
+            bucket.slots = {name: at_us for name, at_us in bucket.slots.items() if at_us > now_us and name != pass_on}
             bucket.slots[slot] = now_us + (wait_ms + hold_ms) * 1000
             self._buckets[key] = bucket
             breaker.started(slot, now_us)

@@ -66,10 +66,11 @@ class RedisLimiter:
         max_wait_ms: int = 250,
         cost: float = 1.0,
         release: str | None = None,
+        pass_on: str | None = None,
     ) -> Start | Park:
         check_request(cost=cost, hold_ms=hold_ms, max_wait_ms=max_wait_ms)
         slot = secrets.token_hex(8)  # random, so that a late release can never hit the slot of somebody else
-        answer = self._run(key, "acquire", self._limits, cost, hold_ms, max_wait_ms, slot, release or "")
+        answer = self._run(key, "acquire", self._limits, cost, hold_ms, max_wait_ms, slot, release or "", pass_on or "")
         code, wait_ms, epoch, burst = int(answer[0]), int(answer[1]), int(answer[2]), float(answer[3])
         if code == _STARTED:
             return Start(wait_ms, epoch, slot, trip=int(answer[4]), doubted=bool(answer[5]))

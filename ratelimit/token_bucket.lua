@@ -26,7 +26,7 @@ KEYS   (all carry the same hash tag)
 
 ARGV   [1] operation, [2] now in µs or '' (then TIME; the other is for tests), [3..5] max, burst, cap of the caller's settings
        (used only for a missing hash, and by `configure`), from [6] the operation's own:
-         acquire    cost, hold ms, longest wait ms, slot, slot to release or ''
+         acquire    cost, hold ms, longest wait ms, slot, slot to release or '', slot to pass on or ''
          throttled  epoch, block ms
          configure  -
          state      -
@@ -42,7 +42,8 @@ that grant's start: a cut, a block and a lower maximum only lower it, and a high
 paid, which is not before the last granted start. The tokens between two moments are the exact area under the rate curve, so
 it makes no difference how often anyone looks. The 1 covers rounding a wait up to whole milliseconds (up to 1,000 calls/s;
 above that rate/1000).
-Slots: at most cap of them have a deadline in the future. A holder that dies gives its slot back at the deadline.
+Slots: at most cap of them have a deadline in the future. A holder that dies gives its slot back at the deadline. A slot that
+is passed on stands for two calls that follow each other: the one in flight, and the one that starts when that one is over.
 
 A PARK LEAVES THE BUCKET AS IT IS, byte for byte: settled values are kept only by a start. Slots past their deadline are not
 counted, and deleted by the next start. Three things take effect all the same: a slot passed along to release; the birth of a
@@ -181,6 +182,11 @@ end
 
 local function live_slots() return redis.call('ZCOUNT', slots_key, '(' .. text(now), '+inf') end
 
+local function is_live(slot)
+  local until_us = slot ~= '' and redis.call('ZSCORE', slots_key, slot)
+  return until_us and tonumber(until_us) > now
+end
+
 local function next_look_ms()
   local first = redis.call('ZRANGEBYSCORE', slots_key, '(' .. text(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   return math.min(IN_FLIGHT_POLL_MS, math.max(1, math.ceil((tonumber(first[2]) - now) / 1000)))
@@ -188,7 +194,7 @@ end
 
 local function acquire()
   local cost, hold_ms, longest_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-  local slot, release = ARGV[9], ARGV[10]
+  local slot, release, pass_on = ARGV[9], ARGV[10], ARGV[11]
   local b = open()
   if release ~= '' then redis.call('ZREM', slots_key, release) end
   local breaker = breaker_of(breaker_key, now)
@@ -201,10 +207,12 @@ local function acquire()
   settle(b)
   local wait_ms = math.ceil((debt_paid_at(b, b.tok - cost) - now) / 1000)
   if wait_ms > longest_ms then return answer(b.block > now and BLOCKED or RATE, wait_ms) end
-  if live_slots() >= b.cap then return answer(IN_FLIGHT, math.max(wait_ms, next_look_ms())) end
+  local others = live_slots() - (is_live(pass_on) and 1 or 0)
+  if others >= b.cap then return answer(IN_FLIGHT, math.max(wait_ms, next_look_ms())) end
   b.tok = b.tok - cost
   save(b, {'tok', 'last'})
   redis.call('ZREMRANGEBYSCORE', slots_key, '-inf', text(now))
+  if pass_on ~= '' then redis.call('ZREM', slots_key, pass_on) end
   redis.call('ZADD', slots_key, text(now + (wait_ms + hold_ms) * 1000), slot)
   started(breaker_key, breaker, slot, now)
   return answer(START, wait_ms)

@@ -1,8 +1,9 @@
 """The one outlet for calls to WPS, and the outlet pays.
 
     admit ─▶ the caller sleeps `wait_ms`, commits its intent ─▶ call ─▶ answer, or one of the exceptions of `errors`
+               admit_next, while it is in flight ◀──────────────┘
 
-`admit` is the only place of the product that spends from the limiter, and one admission is good for one call. A call
+`admit` and `admit_next` are the only places of the product that spend from the limiter, and one admission is good for one call. A call
 has one deadline for everything (token included), is sent at most once, and belongs to a lane. Its guard runs on an open
 connection right before the first byte: what fails up to there is WpsNotSent, what fails after it is WpsUnknown.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
@@ -20,7 +22,7 @@ from urllib.parse import quote, urlencode
 from observability.failpoints import failpoint
 from observability.log import current, get_logger
 from observability.metrics import ADMISSION_WAIT, ADMISSIONS, WPS_CALLS, WPS_SECONDS
-from ratelimit.limiter import Limiter, LimiterAway, Park
+from ratelimit.limiter import Limiter, LimiterAway, Park, Start
 from ratelimit.retry_after import parse_retry_after
 from remote.wps.auth import TokenSource
 from remote.wps.deadlines import Deadline
@@ -160,10 +162,26 @@ class Transport:
         if isinstance(found, Park):
             ADMISSIONS.add(f"parked_{found.reason}")
             return Parked(found.wait_ms, found.reason)
+        return self._admitted(lane, found, hold_ms)
+
+    def _admitted(self, lane: str, found: Start, hold_ms: int) -> Admitted:
         ADMISSIONS.add("after_a_wait" if found.wait_ms else "at_once")
         ADMISSION_WAIT.observe(found.wait_ms / 1000)
         self._remember(found.slot, hold_ms / 1_000)
         return Admitted(lane, found.slot, found.epoch, found.wait_ms, trip=found.trip, doubted=found.doubted)
+
+    def admit_next(self, flying: Admitted) -> Admitted | None:
+        """Pay for the call that follows `flying` in its lane, while that one is in flight; None: not now.
+
+        Its slot is that of `flying`, passed on: a lane has one call in flight, and the next one starts when it is over.
+        Only what may start at once is paid for: a granted start that lies ahead is not to be missed by a slow answer.
+        """
+        hold_ms = round(self._budget_s * 1_000) + _SLOT_MARGIN_MS
+        with suppress(LimiterAway):
+            found = self._limiter.acquire(self._key, hold_ms=hold_ms, max_wait_ms=0, pass_on=flying.slot)
+            if isinstance(found, Start):
+                return self._admitted(flying.lane, found, hold_ms)
+        return None
 
     def release(self, admitted: Admitted) -> None:
         """Give a slot back without an admission to ride with. While the store is away its own deadline frees it."""

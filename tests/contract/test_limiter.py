@@ -249,6 +249,40 @@ def test_releasing_twice_or_late_frees_nobody_elses_slot(world: World) -> None:
     assert world.limiter.state(KEY).in_flight == 1
 
 
+def test_a_slot_that_is_passed_on_counts_once(world: World) -> None:
+    """Who pays for the next call while one is in flight has one call in flight, also where there is no slot to spare."""
+    world.warm()
+    world.limiter.configure(KEY, Limits(100, 10, max_in_flight=1))
+    first = world.take(hold_ms=60_000)
+    for _ in range(3):
+        following = world.limiter.acquire(KEY, hold_ms=60_000, max_wait_ms=0, pass_on=first.slot)
+        assert isinstance(following, Start)
+        assert world.limiter.state(KEY).in_flight == 1
+        first = following
+    assert isinstance(world.limiter.acquire(KEY, hold_ms=1_000), Park)
+
+
+@pytest.mark.parametrize("park", [park_for_rate, park_for_block])
+def test_a_park_keeps_the_slot_that_was_to_be_passed_on(world: World, park: Callable[[World], None]) -> None:
+    """Its call is still in flight: without a next one nothing takes its place."""
+    world.warm()
+    mine = world.take(hold_ms=60_000)
+    park(world)
+    before = world.snapshot()
+    assert isinstance(world.limiter.acquire(KEY, hold_ms=1_000, max_wait_ms=0, pass_on=mine.slot), Park)
+    assert world.snapshot() == before
+
+
+def test_a_slot_past_its_deadline_makes_no_room_when_it_is_passed_on(world: World) -> None:
+    """It was counted as free already; passed on it would be free twice."""
+    world.warm()
+    world.limiter.configure(KEY, Limits(100, 10, max_in_flight=1))
+    old = world.take(hold_ms=100).slot
+    world.clock.now_us += S
+    world.take(hold_ms=60_000)
+    assert isinstance(world.limiter.acquire(KEY, hold_ms=1_000, pass_on=old), Park)
+
+
 def test_a_full_house_says_to_look_again_soon(world: World) -> None:
     """The deadline is the worst case; a slot is free after one call, and the wait says so."""
     world.warm()

@@ -33,6 +33,7 @@ class Step:
     max_wait_ms: int = 250
     hold_ms: int = 1_000
     release: bool = False
+    pass_on: bool = False
     epochs_back: int = 0
     retry_after_ms: int = 0
     limits: Limits | None = None
@@ -55,6 +56,7 @@ asking = st.builds(
     max_wait_ms=st.sampled_from([0, 250, 250, 2_000]),
     hold_ms=st.integers(1, 3_000),
     release=st.booleans(),
+    pass_on=st.booleans(),
 )
 complaining = st.builds(
     Step,
@@ -130,9 +132,15 @@ class Player:
 
     def _acquire(self, limiter: Limiter, step: Step) -> object:
         released = self.last_slot if step.release else None
+        passed_on = self.last_slot if step.pass_on else None
         try:
             answer = limiter.acquire(
-                KEY, hold_ms=step.hold_ms, max_wait_ms=step.max_wait_ms, cost=step.cost, release=released
+                KEY,
+                hold_ms=step.hold_ms,
+                max_wait_ms=step.max_wait_ms,
+                cost=step.cost,
+                release=released,
+                pass_on=passed_on,
             )
         except CostTooLarge:
             return "cost"
