@@ -103,7 +103,7 @@ _UNSETTLED = Spelled(
         mirror.c.lane == bindparam("b_lane"),
         mirror.c.settle_at <= bindparam("b_now"),
         mirror.c.parked_until <= bindparam("b_now"),
-        mirror.c.group_id != bindparam("b_busy"),
+        mirror.c.group_id.not_in([bindparam("b_busy"), bindparam("b_busy_too")]),
     )
     .order_by(mirror.c.settle_at)
     .limit(1)
@@ -123,7 +123,7 @@ _NEXT_JOB = Spelled(
         jobs.c.state == "queued",
         jobs.c.run_at <= bindparam("b_now"),
         jobs.c.schema_ver <= SCHEMA_VER,
-        jobs.c.group_id != bindparam("b_busy"),
+        jobs.c.group_id.not_in([bindparam("b_busy"), bindparam("b_busy_too")]),
         or_(
             jobs.c.kind == "users",
             jobs.c.kind == "walk",
@@ -138,11 +138,12 @@ _NONE_BUSY = ""  # no calendar has a blank target
 
 
 def due_group(
-    connection: Connection, *, tenant: str, lane: str, now: int, busy: str | None = None
+    connection: Connection, *, tenant: str, lane: str, now: int, busy: Sequence[str] = ()
 ) -> tuple[GroupRef, Mirrored | None] | None:
     """The next calendar of the lane, and its mirror row (None for look-ups, which have none): one to settle first, else
-    the one of the most urgent due job. `busy` is left out."""
-    where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": busy or _NONE_BUSY}
+    the one of the most urgent due job. Those in `busy`, two at most, are left out."""
+    first, second = (*busy, _NONE_BUSY, _NONE_BUSY)[:2]
+    where = {"b_tenant": tenant, "b_lane": lane, "b_now": now, "b_busy": first, "b_busy_too": second}
     for statement, settle in ((_UNSETTLED, True), (_NEXT_JOB, False)):
         found = statement.run(connection, where).scalar()
         if found is not None:

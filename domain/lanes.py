@@ -116,6 +116,26 @@ def may_send(*, since_commit_ms: float, lease_left_ms: float, times: Times) -> b
     return since_commit_ms <= times.guard_ms and lease_left_ms >= times.budget_ms
 
 
+def may_promise_ahead(*, counted: bool, waited_ms: float, doubted: bool, latency_ms: float, times: Times) -> bool:
+    """Whether the next call may be paid for and promised while the one before it is in flight.
+
+    counted: the attempt of its job counts from the promise on. If the call in flight kills the worker, that job would be
+    charged with a death that is not its own; and again each time the two of them meet.
+    waited_ms, doubted: of the call in flight. Where the limiter lets calls wait, each starts at the moment it was granted;
+    and a call that decides about an outage is waited for.
+    latency_ms: how long calls take. A promise has to be young when its call goes out: half the guard is left to chance.
+    """
+    return not counted and not doubted and waited_ms == 0 and latency_ms <= times.guard_ms / 2
+
+
+def keeps_promise(*, done: bool, since_commit_ms: float, lease_left_ms: float, times: Times) -> bool:
+    """Whether a call that was promised ahead goes out, now that the one before it is over (done: as it should be).
+
+    Otherwise it is taken back: after a failure the lane may have to rest, and rows in doubt would rest with it.
+    """
+    return done and may_send(since_commit_ms=since_commit_ms, lease_left_ms=lease_left_ms, times=times)
+
+
 def active_cap(*, rate_per_s: float, latency_ms: float) -> int:
     """How many lanes may be drained at once: Little's law with half as much again, and two to spare.
 

@@ -128,7 +128,8 @@ class Limiter(Protocol):
 
         `release` gives back the caller's previous slot first, whatever the answer is, so that an admission costs one
         round trip. `pass_on` names the slot of a call of the caller that is still in flight and will be over before this
-        one starts: it does not count against this one, and is given back only if this one may start. Raises `CostTooLarge`, and ValueError for a cost, hold or wait that makes no sense.
+        one starts: it does not count against this one, and is given back only if this one may start. Raises
+        `CostTooLarge`, and ValueError for a cost, hold or wait that makes no sense.
         """
         ...
 

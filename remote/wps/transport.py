@@ -3,9 +3,9 @@
     admit ─▶ the caller sleeps `wait_ms`, commits its intent ─▶ call ─▶ answer, or one of the exceptions of `errors`
                admit_next, while it is in flight ◀──────────────┘
 
-`admit` and `admit_next` are the only places of the product that spend from the limiter, and one admission is good for one call. A call
-has one deadline for everything (token included), is sent at most once, and belongs to a lane. Its guard runs on an open
-connection right before the first byte: what fails up to there is WpsNotSent, what fails after it is WpsUnknown.
+`admit` and `admit_next` are the only places of the product that spend from the limiter, and one admission is good for one
+call. A call has one deadline for everything (token included), is sent at most once, and belongs to a lane. Its guard runs on
+an open connection right before the first byte: what fails up to there is WpsNotSent, what fails after it is WpsUnknown.
 
 It is also the only place that asks the circuit breaker (with each admission) and tells it what came of calls.
 """

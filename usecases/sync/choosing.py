@@ -18,8 +18,11 @@ from remote.wps.errors import retries_after
 from usecases.sync.work import Burying, Call, Closing, Settling, Verifying, Work
 
 
-def choose(connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, busy: str | None = None) -> Work | None:
-    """The lane's next work, or None when nothing is due. The calendar `busy` is left out: a call of it is in flight.
+def choose(
+    connection: Connection, *, tenant: str, lane: str, sizes: ListSizes, busy: Sequence[str] = ()
+) -> Work | None:
+    """The lane's next work, or None when nothing is due. The calendars `busy`, two at most, are left out: a call of them is in
+    flight, or what came of it is not written yet.
 
     A list is as long as `sizes` and the most careful of its rows allow.
     """

@@ -63,6 +63,11 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
     return call
 
 
+def take_back(connection: Connection, scope: Scope, call: Call) -> None:
+    """The call was promised and is not made: as if nobody had promised it. No attempt was counted for it."""
+    _forget_intents(connection, scope, call)
+
+
 def _only(call: Call, job_ids: set[str]) -> Call:
     if len(job_ids) == len(call.wanted):
         return call
