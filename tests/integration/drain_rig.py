@@ -55,7 +55,7 @@ from usecases.sync.draining import Slice, drain_lanes, drain_slice
 
 TENANT, TERM, LANE = "t1", "2024-2025-1", "数学"
 SECRET = b"a secret of the tests"
-TIMES = Times(budget_ms=400, lease_ms=1200, late_ms=150, lag_ms=80, guard_ms=100)
+TIMES = Times(budget_ms=400, lease_ms=1200, late_ms=150, lag_ms=80, guard_ms=300)
 DAY_MS = 86_400_000
 FIRST_MS = 1_725_235_200_000  # 2024-09-02 08:00 in Shanghai
 

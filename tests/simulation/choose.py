@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 
 from domain.jobs import is_to_settle
@@ -99,12 +100,12 @@ class Verify:
 Work = Call | Close | Worn | Settle | Verify
 
 
-def choose(world: World, lane: str, busy: str | None) -> Work | None:
-    """What to do next; the calendar `busy` is left out."""
+def choose(world: World, lane: str, busy: Sequence[str] = ()) -> Work | None:
+    """What to do next; the calendars `busy` are left out."""
     now, mirror = world.now, world.mirror
     due: Row | None = None
     for row in world.doubted.values():
-        if row.lane != lane or row.group_id == busy:
+        if row.lane != lane or row.group_id in busy:
             continue
         if is_to_settle(settle_at=row.settle_at, parked_until=mirror[row.group_id].parked_until, now=now) and (
             due is None or row.settle_at < due.settle_at
@@ -118,7 +119,7 @@ def choose(world: World, lane: str, busy: str | None) -> Work | None:
     ready = [
         one
         for one in world.open.values()
-        if one.run_at <= now and one.lane == lane and one.group_id != busy and is_due(one)
+        if one.run_at <= now and one.lane == lane and one.group_id not in busy and is_due(one)
     ]
     if not ready:
         return None

@@ -1,6 +1,7 @@
 """A worker that drains lanes: the order of the product's drain, one `yield` wherever a process may die or freeze.
 
-choose ─▶ pay ─▶ one transaction: result of the call before, intents of this one ─▶ guard ─▶ call ─▶ choose …
+choose ─▶ pay ─▶ one transaction: results, intents of this one ─▶ guard ─▶ call ─▶ guard ─▶ call …
+                                                                            └ meanwhile the next one is promised
 """
 
 from __future__ import annotations
@@ -8,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from domain.jobs import is_wanted
-from domain.lanes import OnClaim, may_renew, may_send, on_claim, shows_life, slice_is_over, taken, taken_over
+from domain.lanes import (
+    OnClaim,
+    keeps_promise,
+    may_promise_ahead,
+    may_renew,
+    may_send,
+    on_claim,
+    shows_life,
+    slice_is_over,
+    taken,
+    taken_over,
+)
 from domain.outcomes import counts_before
 from domain.settlement import Intent, Verb
 from tests.simulation import looking, record
@@ -58,7 +70,7 @@ class Worker:
         self.keeping = False
         self.calls = 0
         self.began = 0
-        self.finished: tuple[Call, Answer] | None = None
+        self.finished: list[tuple[Call, Answer]] = []
         self.generator: Iterator[int] = self.life()
 
     def life(self) -> Iterator[int]:
@@ -135,11 +147,12 @@ class Worker:
     def slice(self, lane: str) -> Iterator[int]:
         """Work the lane until it is empty, has had its share, or must rest; then give it back."""
         world = self.world
-        self.finished, self.calls, self.began, rest = None, 0, world.now, 0
-        work = choose(world, lane, None)
+        self.calls, self.began, rest = 0, world.now, 0
+        self.finished.clear()
+        work = choose(world, lane)
         try:
-            while work is not None or self.finished is not None:
-                if self.finished is None:  # else nothing has changed since the answer came, and a step ended there
+            while work is not None or self.finished:
+                if not self.finished:  # else nothing has changed since the answer came, and a step ended there
                     yield 1
                 self.step_at = world.now
                 if slice_is_over(calls=self.calls, elapsed_ms=world.now - self.began):
@@ -155,7 +168,7 @@ class Worker:
                     yield from looking.verify(self, work)
                 elif work is not None:
                     self.without_sending(lane, work)
-                work = choose(world, lane, None)
+                work = choose(world, lane)
         except Rest as stop:
             rest = stop.ms
         except FenceLost:
@@ -178,17 +191,39 @@ class Worker:
         self.enter(lane)
         call = promise(self, work)
         if call is None:
-            return choose(world, lane, None)
-        committed = world.now
+            return choose(world, lane)
+        committed: int | None = world.now
         yield from before_sending(self, call)
-        answer = yield from self.exchange(call, committed)
-        if answer.kills:
-            self.die("of the answer")
-            return None
-        self.calls += 1
-        self.step_at = world.now
-        self.finished = call, answer
+        while committed is not None:
+            answer = yield from self.exchange(call, committed)
+            if answer.kills:
+                self.die("of the answer")
+                return None
+            self.calls += 1
+            self.step_at = world.now
+            self.finished.append((call, answer))
+            call, committed = answer.chosen, answer.promised
+            if committed is not None and not self.keeps(answer, committed):
+                self.take_back(lane, call)
+                return choose(world, lane)
         return answer.chosen
+
+    def keeps(self, before: Answer, committed: int) -> bool:
+        """Whether what was promised ahead goes out."""
+        now = self.world.now
+        return keeps_promise(
+            done=before.failure is None,
+            since_commit_ms=now - committed,
+            lease_left_ms=self.deadline - now,
+            times=self.world.times,
+        )
+
+    def take_back(self, lane: str, call: Call) -> None:
+        """A promised call is not sent."""
+        self.enter(lane)
+        record.take_back(self.world, call)
+        self.unsent = any(one.row.intent is not None for one in call.wanted)
+        self.flush(lane)
 
     def enter(self, lane: str) -> None:
         """First of every effect."""
@@ -196,11 +231,12 @@ class Worker:
             raise FenceLost
 
     def flush(self, lane: str) -> None:
-        """Write the result of the last call."""
-        if self.finished is None:
+        """Write what came of calls."""
+        if not self.finished:
             return
         self.enter(lane)
-        rest, self.finished = record.record(self.world, *self.finished), None
+        rest = max([record.record(self.world, *one) for one in self.finished])
+        self.finished.clear()
         if rest:
             raise Rest(rest)
 
@@ -234,7 +270,7 @@ class Worker:
         if not may_send(since_commit_ms=world.now - at, lease_left_ms=self.deadline - world.now, times=world.times):
             world.say(self.name, "the guard says no")
             answer = Answer(NOT_SENT)
-            answer.chosen = choose(world, call.lane, None)
+            answer.chosen = choose(world, call.lane)
             return answer
         guarded = world.now
         if rnd() < (0.02 if self.starved_until <= guarded else 0.6):
@@ -242,10 +278,51 @@ class Worker:
             yield int(rnd() * world.times.late_ms)
             self.nailed = False
         answer = send(world, self, call, guarded)
-        answer.chosen = choose(world, call.lane, call.group)
-        yield answer.took
+        took, lost = answer.took, False
+        if rnd() < 0.2:
+            yield (beside := int(rnd() * took))
+            took -= beside
+        try:
+            self.look_ahead(call, answer)
+        except FenceLost:
+            lost = True
+        yield took
         world.remote.until(world.now)
+        if lost:
+            raise FenceLost
         return answer
+
+    def look_ahead(self, flying: Call, answer: Answer) -> None:
+        """While a call is in flight: write what came of the one before, promise the next where that may be."""
+        world, lane = self.world, flying.lane
+        busy = [flying.group, *(one.group for one, _ in self.finished)]
+        work = answer.chosen = choose(world, lane, busy)
+        if work is None and self.finished:
+            self.flush(lane)
+            work = answer.chosen = choose(world, lane, (flying.group,))
+        if type(work) is not Call or not self.may_promise(work) or limiter(self, work):
+            return
+        self.flush(lane)
+        self.enter(lane)
+        answer.chosen = promise(self, work)
+        if answer.chosen is None:
+            answer.chosen = choose(world, lane, (flying.group,))
+        else:
+            answer.promised = world.now
+
+    def may_promise(self, call: Call) -> bool:
+        """Whether it may be promised while another one is in flight."""
+        return (
+            call.kind not in LOOK_UPS
+            and not slice_is_over(calls=self.calls + 1, elapsed_ms=self.world.now - self.began)
+            and may_promise_ahead(
+                counted=counts_before(alone=call.alone),
+                waited_ms=0,
+                doubted=False,
+                latency_ms=self.world.times.guard_ms / 2,  # some promises are kept, some come too late
+                times=self.world.times,
+            )
+        )
 
     def die(self, why: str) -> None:
         self.world.say(self.name, f"dies: {why}")

@@ -24,9 +24,10 @@ MOST_DEATHS = 25
 
 
 class Answer:
-    """What came back: a failure, or what was made. `chosen`: the work chosen while the call was in flight."""
+    """What came back: a failure, or what was made. `chosen`: the work chosen while the call was in flight; `promised`: the
+    time since which it is promised, if it is."""
 
-    __slots__ = ("chosen", "failure", "kills", "made", "page", "took")
+    __slots__ = ("chosen", "failure", "kills", "made", "page", "promised", "took")
 
     def __init__(self, failure: Failure | None = None, took: int = 1) -> None:
         self.failure = failure
@@ -34,6 +35,7 @@ class Answer:
         self.made: list[Any] = []
         self.kills = False
         self.chosen: Any = None
+        self.promised: int | None = None
         self.page: Any = None
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from domain import jobs
-from domain.lanes import LaneRow, Times
+from domain.lanes import LaneRow, Times, keeps_promise
 from tests.simulation import choose, drain, exchange, look, looking, record, remote, rows, runs, world
 
 Change = tuple[Any, str, Any]
@@ -206,6 +206,16 @@ MUTANTS = (
     Mutant("older import wins", "an old timetable overwrites the new one", _older_wins),
     Mutant("innocents charged with attempts", "events die of their neighbour's fault", _blames_all),
 )  # fmt: skip
+
+OF_PROMISES = (
+    Mutant("single writes promised ahead", "a job is buried for the death of a worker at another one's call",
+           lambda: [(drain, "may_promise_ahead", lambda **_: True)], 12_000),
+    Mutant("promise kept whatever came before", "a lane that was told to rest goes on calling",
+           lambda: [(drain, "keeps_promise", lambda *, done, **rest: keeps_promise(done=True, **rest))]),
+    Mutant("promise not taken back", "a calendar waits for a call that was never sent",
+           lambda: [(record, "take_back", lambda world, call: None)]),
+)  # fmt: skip
+"""The same for what is done ahead: the lane stays quick without them, and is wrong."""
 
 OF_LOOKS = (
     Mutant("looked at too soon", "lists still show what was deleted: taken for a stranger's copy",

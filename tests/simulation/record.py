@@ -57,6 +57,13 @@ def record(world: World, call: Call, answer: Answer) -> int:
     return 0
 
 
+def take_back(world: World, call: Call) -> None:
+    """Promised and not sent: as if nobody had promised it."""
+    for each in call.wanted:
+        each.row.clear()
+    world.mirror[call.group].parked_until = 0
+
+
 def blame(world: World, call: Call) -> None:
     """Nobody knows which of them it was: half as many go next time."""
     for each in call.wanted:

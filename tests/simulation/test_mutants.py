@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation import history
 from tests.simulation.history import play
-from tests.simulation.mutants import MUTANTS, OF_LOOKS, Mutant, mutated
+from tests.simulation.mutants import MUTANTS, OF_LOOKS, OF_PROMISES, Mutant, mutated
 
 
 def test_there_are_twenty_of_them() -> None:
@@ -14,7 +14,7 @@ def test_there_are_twenty_of_them() -> None:
     assert len({one.name for one in MUTANTS}) == 20
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("mutant", (*MUTANTS, *OF_PROMISES), ids=lambda one: one.name)
 def test_the_mistake_is_found(mutant: Mutant) -> None:
     """A proof that cannot fail is worth nothing."""
     _is_found(mutant)
