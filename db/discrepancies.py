@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, update
 
 from db.tables import AnyRow, discrepancies, jobs, mirror, terms, verifications
 from db.upsert import insert_missing, upsert
@@ -164,9 +164,10 @@ def listing(
     lanes: Collection[str] | None = None,
     what: str | None = None,
     offset: int = 0,
+    after: tuple[int, int, str] | None = None,
 ) -> list[AnyRow]:
     """Discrepancies in the given states, newest first; with `run_id` only those that this run saw last, and of `lanes` (None:
-    of all) and one kind where these are given."""
+    of all) and one kind where these are given. `after` is (last seen, first seen, id) of the last one that was shown."""
     where = [discrepancies.c.tenant_id == tenant, discrepancies.c.state.in_(sorted(states))]
     if lanes is not None:
         where.append(discrepancies.c.lane.in_(sorted(lanes)))
@@ -174,8 +175,17 @@ def listing(
         where.append(discrepancies.c.what == what)
     if run_id is not None:
         where.append(discrepancies.c.run_id == run_id)
+    if after is not None:
+        where.append(_behind(*after))
     order = (discrepancies.c.last_scan_ms.desc(), discrepancies.c.first_scan_ms.desc(), discrepancies.c.id)
     return list(connection.execute(select(discrepancies).where(*where).order_by(*order).limit(limit).offset(offset)))
+
+
+def _behind(last_ms: int, first_ms: int, row_id: str) -> ColumnElement[bool]:
+    """What `listing` shows after a row."""
+    last, first = discrepancies.c.last_scan_ms, discrepancies.c.first_scan_ms
+    same_time = (first < first_ms) | ((first == first_ms) & (discrepancies.c.id > row_id))
+    return (last < last_ms) | ((last == last_ms) & same_time)
 
 
 def one(connection: Connection, row_id: str, *, tenant: str) -> AnyRow | None:

@@ -58,11 +58,22 @@ def count_of(connection: Connection, owner: str, *, tenant: str) -> int:
     return int(connection.execute(select(func.count()).select_from(feeds).where(*where)).scalar_one())
 
 
-def listing(connection: Connection, *, tenant: str, owner: str | None, limit: int, offset: int = 0) -> list[AnyRow]:
-    """Feeds, newest first; of one owner, or of all."""
+def listing(
+    connection: Connection,
+    *,
+    tenant: str,
+    owner: str | None,
+    limit: int,
+    offset: int = 0,
+    after: tuple[int, str] | None = None,
+) -> list[AnyRow]:
+    """Feeds, newest first; of one owner, or of all. `after` is (made, id) of the last one that was shown."""
     where = [feeds.c.tenant_id == tenant]
     if owner is not None:
         where.append(feeds.c.owner == owner)
+    if after is not None:
+        made, feed_id = after
+        where.append((feeds.c.created_ms < made) | ((feeds.c.created_ms == made) & (feeds.c.id < feed_id)))
     order = (feeds.c.created_ms.desc(), feeds.c.id.desc())
     return list(connection.execute(select(*_LISTED).where(*where).order_by(*order).limit(limit).offset(offset)))
 

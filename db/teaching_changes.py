@@ -155,9 +155,10 @@ def listing(
     within: Within | None = None,
     limit: int = 50,
     offset: int = 0,
+    after: tuple[int, str] | None = None,
 ) -> list[AnyRow]:
     """Changes, newest first, each with the course it is about (`course`, NULL for exchange days); with `within` only those of
-    the courses that it has."""
+    the courses that it has. `after` is (when, id) of the last one that was shown."""
     where: list[ColumnElement[bool]] = [teaching_changes.c.tenant_id == tenant]
     where += within.where(tenant) if within is not None and within != ALL else []
     for column, value in (("term", term), ("session_id", session_id)):
@@ -166,6 +167,7 @@ def listing(
         where += [teaching_changes.c[column].in_(values)] if values else []
     where += [teaching_changes.c.offering_id.in_(offering_ids)] if offering_ids is not None else []
     where += [teaching_changes.c.at_ms >= since_ms] if since_ms is not None else []
+    where += [_behind(*after)] if after is not None else []
     same = (
         (offerings.c.tenant_id == teaching_changes.c.tenant_id)
         & (offerings.c.term == teaching_changes.c.term)
@@ -181,6 +183,12 @@ def listing(
         .offset(offset)
     )
     return list(rows)
+
+
+def _behind(at_ms: int, change_id: str) -> ColumnElement[bool]:
+    """What `listing` shows after a change."""
+    at = teaching_changes.c.at_ms
+    return (at < at_ms) | ((at == at_ms) & (teaching_changes.c.id < change_id))
 
 
 def concerned_by_days(

@@ -126,10 +126,12 @@ def revoke(deps: Deps, feed_id: str, *, actor: str) -> bool:
     return in_unit(deps.engine, work)
 
 
-def listing(deps: Deps, *, owner: str | None = None, limit: int, offset: int = 0) -> list[dict[str, Any]]:
-    """Feeds, newest first, without their tokens; of one owner, or of all."""
+def listing(
+    deps: Deps, *, owner: str | None = None, limit: int, offset: int = 0, after: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """Feeds, newest first, without their tokens; of one owner, or of all. `after` as in `db.feeds.listing`."""
     with reading(deps.engine) as tx:
-        found = rows.listing(tx, tenant=deps.tenant, owner=owner, limit=limit, offset=offset)
+        found = rows.listing(tx, tenant=deps.tenant, owner=owner, limit=limit, offset=offset, after=after)
     return [dict(row._mapping) for row in found]
 
 

@@ -324,8 +324,9 @@ def listing(
     within: Within | None = None,
     limit: int = 50,
     offset: int = 0,
+    after: tuple[int, str] | None = None,
 ) -> dict[str, Any]:
-    """Changes, newest first."""
+    """Changes, newest first; `after` as in `db.teaching_changes.listing`."""
     with reading(deps.engine) as tx:
         ids = None
         if course is not None:
@@ -334,7 +335,7 @@ def listing(
             )
         rows = teaching_changes.listing(
             tx, tenant=deps.tenant, term=term, kinds=kinds, states=states, offering_ids=ids, within=within, limit=limit,
-            offset=offset,
+            offset=offset, after=after,
         )  # fmt: skip
     return {"items": [as_dict(row, course=row.course) for row in rows]}
 

@@ -82,6 +82,14 @@ def read_cursor(text: str) -> list[Any]:
     return found
 
 
+def when_and_id(cursor: str | None) -> tuple[int, str] | None:
+    """The instant and the id that a cursor of a list by time names. Raises `ApiError` as `read_cursor` does."""
+    if cursor is None:
+        return None
+    at_ms, one = read_cursor(cursor)
+    return int(at_ms), str(one)
+
+
 def page_meta(query: PartQuery, *, shown: Sequence[Any], more: bool, cursor: str | None) -> dict[str, Any]:
     """What ``meta.page`` says: the page, and the cursor by which the list goes on; None at its end."""
     numbered = {} if query.cursor is not None else {"page": query.page}

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from flask.testing import FlaskClient
 from flask_openapi import OpenAPI
@@ -124,6 +125,17 @@ class Person:
 
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.ask("GET", path, **headers)
+
+    def leafed(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """Every entry of a list, one page after the other by the cursors that its answers name."""
+        seen: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            asked = {**query, **({"cursor": cursor} if cursor else {})}
+            said = self.get(f"{path}?{urlencode(asked)}").get_json()
+            seen += said["data"]["items"]
+            cursor = said["meta"]["page"]["next"]
+        return seen
 
     def post(self, path: str, body: Any = None, **headers: str) -> TestResponse:
         return self.ask("POST", path, body, **headers)

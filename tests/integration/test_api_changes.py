@@ -68,6 +68,15 @@ def test_a_secretary_cancels_a_class_and_takes_it_back(taught: Api) -> None:
         assert len(taught.person(name).get(PATH).get_json()["data"]["items"]) == seen
 
 
+def test_changes_are_leafed_through_by_cursor(taught: Api) -> None:
+    """Each comes once, and a cursor of something else is refused rather than taken for the beginning."""
+    ada = taught.person("ada")
+    for session in ("a-0", "a-1", "o-1"):
+        ada.post(PATH, {"type": "cancelled", "sessionId": session})
+    assert [one["sessionId"] for one in ada.leafed(PATH, size=1)] == ["o-1", "a-1", "a-0"]
+    assert ada.get(f"{PATH}?cursor=abc").status_code == 422
+
+
 def test_what_is_in_the_way_is_said_before_anything_is_done(taught: Api) -> None:
     """The room is taken at that hour; with confirm it is meant all the same."""
     ada = taught.person("ada")

@@ -32,6 +32,9 @@ def test_what_differs_is_counted_and_listed_within_reach(api: Api) -> None:
         for page in (1, 2)
     ]
     assert len({one["id"] for page in pages for one in page}) == 3
+    leafed = api.person("ada").leafed("/api/v1/discrepancies", size=1)
+    assert [one["id"] for one in leafed] == [one["id"] for page in pages for one in page]
+    assert api.person("ada").get("/api/v1/discrepancies?cursor=abc").status_code == 422
 
 
 def test_a_look_is_started_once_and_noted(api: Api) -> None:

@@ -124,6 +124,9 @@ def test_an_address_is_worth_nothing_once_it_is_taken_back(taught: Api) -> None:
     path, mei = given(taught, "mei", user="self"), taught.person("mei")
     token = path.rpartition("/")[2].removesuffix(".ics")
     (listed,) = mei.get("/api/v1/feeds").get_json()["data"]["items"]
+    given(taught, "mei", user="self")
+    assert [one["id"] for one in mei.leafed("/api/v1/feeds", size=1)][1:] == [listed["id"]]
+    assert mei.get("/api/v1/feeds?cursor=abc").status_code == 422
     assert (listed["state"], listed["subject"]) == ("active", "mei")
     with taught.engine.connect() as tx:
         stored = str(tx.execute(calendar_feeds.select().where(calendar_feeds.c.tenant_id == HOME)).all())

@@ -17,7 +17,7 @@ from usecases.change_checks import Said
 from web import idempotency, site
 from web.envelope import Answer
 from web.errors import ApiError
-from web.paging import page_meta
+from web.paging import cursor_of, page_meta, when_and_id
 from web.policy import needs, needs_some, whole_school
 from web.rest.courses import thing_of_course, within
 from web.routes import Feature
@@ -73,9 +73,11 @@ def list_teaching_changes(query: shapes.ChangesQuery) -> Answer:
         within=within("change.read"),
         limit=query.size + 1,
         offset=query.offset,
+        after=when_and_id(query.cursor),
     )["items"]
     shown = found[: query.size]
-    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=None)
+    cursor = cursor_of(shown[-1]["at_ms"], shown[-1]["id"]) if shown else None
+    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=cursor)
     return Answer({"items": [shapes.TeachingChange.of(one).as_json() for one in shown]}, page=page)
 
 

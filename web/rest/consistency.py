@@ -96,7 +96,10 @@ def list_calendars(query: PartQuery) -> Answer:
 @feature.get("/discrepancies", needs_some("consistency.read"), items=shapes.Discrepancy)
 def list_discrepancies(query: shapes.DiscrepanciesQuery) -> Answer:
     """What is not as it was sent, newest first: both sides, why, and what a repair does about it."""
-    deps = site.deps()
+    deps, after = site.deps(), None
+    if query.cursor is not None:
+        last, first, seen = read_cursor(query.cursor)
+        after = (int(last), int(first), str(seen))
     with reading(deps.engine) as tx:
         found = discrepancies.listing(
             tx,
@@ -107,9 +110,12 @@ def list_discrepancies(query: shapes.DiscrepanciesQuery) -> Answer:
             lanes=site.colleges("consistency.read"),
             what=None if query.what is None else query.what.value,
             offset=query.offset,
+            after=after,
         )
     shown = found[: query.size]
-    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=None)
+    last_of = ("last_scan_ms", "first_scan_ms", "id")
+    cursor = cursor_of(*(shown[-1][name] for name in last_of)) if shown else None
+    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=cursor)
     return Answer({"items": [shapes.Discrepancy.of(one).as_json() for one in shown]}, page=page)
 
 

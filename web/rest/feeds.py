@@ -19,7 +19,7 @@ from usecases.feeds import UnknownFeed
 from web import policy, site
 from web.envelope import Answer
 from web.errors import ApiError
-from web.paging import page_meta
+from web.paging import cursor_of, page_meta, when_and_id
 from web.policy import by_address, needs, needs_some
 from web.rest.courses import code_of, thing_of_course, thing_of_person
 from web.routes import Feature
@@ -52,9 +52,11 @@ def list_feeds(query: shapes.FeedsQuery) -> Answer:
         if owner not in (None, site.scope().user):
             raise ApiError("NOT_FOUND")
         owner = site.scope().user
-    found = feeds.listing(site.deps(), owner=owner, limit=query.size + 1, offset=query.offset)
+    after = when_and_id(query.cursor)
+    found = feeds.listing(site.deps(), owner=owner, limit=query.size + 1, offset=query.offset, after=after)
     shown = found[: query.size]
-    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=None)
+    cursor = cursor_of(shown[-1]["created_ms"], shown[-1]["id"]) if shown else None
+    page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=cursor)
     return Answer({"items": [shapes.Feed.of(one).as_json() for one in shown]}, page=page)
 
 
