@@ -58,11 +58,12 @@ class Time:
 @dataclass(frozen=True, slots=True)
 class Said:
     """Who decides, why, and whether what is in the way was seen. `now_ms` None: the database's clock. `also` writes in the
-    transaction of the decision, given what is answered."""
+    transaction of the decision, given what is answered. `preview`: nothing is decided, only shown."""
 
     actor: str
     reason: str = ""
     confirm: bool = False
+    preview: bool = False
     now_ms: int | None = None
     also: Callable[[Connection, dict[str, Any]], None] = lambda _tx, _found: None
 
@@ -190,6 +191,14 @@ def in_the_way(tx: Connection, deps: Deps, term: str, moved: Sequence[Held]) -> 
         for _, other, both in clashes.of_students([one], others, expected):
             found.append(conflict(deps, Clash(clashes.STUDENT, str(len(both)), one, other)))
     return found
+
+
+def people_of(tx: Connection, deps: Deps, term: str, offering_ids: set[str]) -> dict[str, int]:
+    """How many students and teachers these courses have."""
+    found: dict[str, set[str]] = {"student": set(), "teacher": set()}
+    for _, kind, code in classes.students(tx, offering_ids, tenant=deps.tenant, term=term):
+        found["student" if kind == "student" else "teacher"].add(code)
+    return {"students": len(found["student"]), "teachers": len(found["teacher"])}
 
 
 def conflict(deps: Deps, clash: Clash) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from domain.clashes import Clash, Held
 from domain.teaching_changes import APPLIED, Around, on_day, teaching_day
 from domain.terms import Term
 from usecases import terms
-from usecases.change_checks import ChangeRefused, InTheWay, Said, UnknownClass, conflict
+from usecases.change_checks import ChangeRefused, InTheWay, Said, UnknownClass, conflict, people_of
 from usecases.deps import Deps
 from usecases.sync.overlaying import around
 from usecases.teaching_changes import as_dict, begin_run, done, write
@@ -123,7 +123,7 @@ def _look(
         "term": term,
         "items": [_as_dict(tx, deps, seen, one, conflicts) for one in reversed(days)],
         "sessions": sum(len(one.held) for one in days),
-        "people": _people(tx, deps, term, offerings),
+        "people": people_of(tx, deps, term, offerings),
         "conflicts": [said for _, said in conflicts[:_SHOWN]],
         "conflicts_total": len(conflicts),
     }
@@ -207,13 +207,6 @@ def _of_students(
         yield conflict(deps, Clash(clashes.STUDENT, str(len(both)), one, other))
 
 
-def _people(tx: Connection, deps: Deps, term: str, offering_ids: set[str]) -> dict[str, int]:
-    found: dict[str, set[str]] = {"student": set(), "teacher": set()}
-    for _, kind, code in classes.students(tx, offering_ids, tenant=deps.tenant, term=term):
-        found["student" if kind == "student" else "teacher"].add(code)
-    return {"students": len(found["student"]), "teachers": len(found["teacher"])}
-
-
 def _as_dict(
     tx: Connection, deps: Deps, seen: Around, one: _Day, conflicts: Sequence[tuple[date, Mapping[str, Any]]]
 ) -> dict[str, Any]:
@@ -226,7 +219,7 @@ def _as_dict(
         "sessions": len(one.held),
         "offerings": len(offerings),
         "staying": one.stay,
-        "people": _people(tx, deps, seen.term.code, offerings),
+        "people": people_of(tx, deps, seen.term.code, offerings),
         "conflicts": sum(1 for day, _ in conflicts if day == one.pair.day),
     }
 

@@ -41,6 +41,7 @@ from usecases.change_checks import (
     held_as,
     in_the_way,
     offering_named,
+    people_of,
     refuse_times,
     rooms_named,
     some,
@@ -217,15 +218,35 @@ def _refuse_making_nothing(tx: Connection, deps: Deps, rows: Sequence[AnyRow]) -
             )
 
 
-def _decide(deps: Deps, said: Said, decide: Any) -> dict[str, Any]:
+def _decide(deps: Deps, said: Said, decide: Callable[[Connection], _Decision]) -> dict[str, Any]:
+    if said.preview:
+        with reading(deps.engine) as tx:
+            return _shown(tx, deps, decide(tx))
+
     def work(tx: Connection) -> tuple[dict[str, Any], str]:
-        decision: _Decision = decide(tx)
+        decision = decide(tx)
         conflicts = in_the_way(tx, deps, decision.term, decision.moved)
         if conflicts and not said.confirm:
             raise InTheWay(conflicts)
         return write(tx, deps, said, decision.what, decision.rows, conflicts)
 
     return done(deps, said, work)
+
+
+def _shown(tx: Connection, deps: Deps, decision: _Decision) -> dict[str, Any]:
+    """What would be decided: each change with how the source has the class, whom it is about, and what is in the way."""
+    blank = dict.fromkeys(("date", "start_ms", "end_ms", "rooms", "teachers", "before"))
+    items = []
+    for row in decision.rows:
+        one = {**blank, **{name: value for name, value in row.items() if name in blank}}
+        one |= {name: json.loads(one[name]) for name in ("rooms", "teachers", "before") if one[name] is not None}
+        items.append({"type": row["type"], "term": row["term"], "session": row["session_id"], **one})
+    offerings = {row["offering_id"] for row in decision.rows}
+    return {
+        "items": items[::-1],
+        "people": people_of(tx, deps, decision.term, offerings),
+        "conflicts": in_the_way(tx, deps, decision.term, decision.moved),
+    }
 
 
 def done(deps: Deps, said: Said, work: Callable[[Connection], tuple[dict[str, Any], str]]) -> dict[str, Any]:

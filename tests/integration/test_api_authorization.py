@@ -116,6 +116,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     "GET /api/v1/plans/<plan_id>/rows": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
     "GET /api/v1/teaching-changes": {"teacher": "*", "secretary": "*", "admin": "*", "platform": "*"},
     "POST /api/v1/teaching-changes": {"secretary": "o", "admin": "oc", "platform": "oc"},
+    "POST /api/v1/teaching-changes/preview": {"secretary": "o", "admin": "oc", "platform": "oc"},
     "POST /api/v1/teaching-changes/<change_id>/withdraw": {"secretary": "o", "admin": "ocs", "platform": "ocs"},
     "GET /api/v1/exchange-days": _MEMBERS,
     "POST /api/v1/exchange-days/preview": {"admin": "*", "platform": "*"},
@@ -154,6 +155,12 @@ def scope_for(whose: str) -> dict[str, Any]:
 BODIES: dict[str, dict[str, Any]] = {
     "POST /api/v1/feeds": {"user": "{code}"},
     "POST /api/v1/teaching-changes": {
+        "type": "make_up",
+        "courseId": "{course_id}",
+        "date": "2099-09-01",
+        "start": "08:00",
+    },
+    "POST /api/v1/teaching-changes/preview": {
         "type": "make_up",
         "courseId": "{course_id}",
         "date": "2099-09-01",

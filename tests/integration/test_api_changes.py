@@ -68,6 +68,23 @@ def test_a_secretary_cancels_a_class_and_takes_it_back(taught: Api) -> None:
         assert len(taught.person(name).get(PATH).get_json()["data"]["items"]) == seen
 
 
+def test_a_change_is_previewed_with_people_and_what_is_in_the_way(taught: Api) -> None:
+    """Before anybody is told: nothing is written, no run begins, and the clash is shown instead of refused."""
+    sun, path = taught.person("sun"), f"{PATH}/preview"
+    move = {"type": "moved", "sessionId": "a-0", "date": (MONDAY + timedelta(days=1)).isoformat(), "start": "10:30"}
+    said = sun.post(path, move).get_json()["data"]
+    (one,) = said["changes"]
+    assert (one["type"], one["sessionId"], one["date"], one["before"]["date"]) == (
+        "moved", "a-0", move["date"], MONDAY.isoformat(),
+    )  # fmt: skip
+    assert said["people"] == {"students": 0, "teachers": 1}
+    assert any("101" in sentence for sentence in said["conflicts"])
+    assert (taught.rung, sun.get(PATH).get_json()["data"]["items"]) == ([], [])
+    assert sun.post(path, {**move, "sessionId": "o-1"}).status_code == 404
+    same = sun.post(path, {"type": "restored", "sessionId": "a-0"})
+    assert (same.status_code, same.get_json()["error"]["code"]) == (409, "CHANGE_REFUSED")
+
+
 def test_changes_are_leafed_through_by_cursor(taught: Api) -> None:
     """Each comes once, and a cursor of something else is refused rather than taken for the beginning."""
     ada = taught.person("ada")

@@ -58,6 +58,9 @@ def test_a_class_is_found_and_decided_about(console: Console) -> None:
     assert len(console("classes", "--course", "代", "--room", "一教101", "--term", TERM)["items"]) == 2
     short, later = one["id"][:16], (FIRST + timedelta(days=2)).isoformat()
     words = ("--to", later, "--start", "14:00", "--room", "二教5", "--reason", "出差", "--no-wait")
+    shown = console("changes", "move", short, *words, "--dry-run")
+    assert [item["type"] for item in shown["items"]] == ["room_change", "moved"]
+    assert console("changes")["items"] == []
     moved = console("changes", "move", short, *words)
     assert [item["type"] for item in moved["items"]] == ["room_change", "moved"] and moved["conflicts"] == []
     console("changes", "substitute", one["id"], "--teacher", "乙", "--no-wait")

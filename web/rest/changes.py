@@ -90,6 +90,20 @@ def decide_change(body: shapes.DecideChange) -> Answer:
     return _decided(_decide(body, _said(reason=body.reason, confirm=body.confirm)))
 
 
+@feature.post(
+    "/teaching-changes/preview", needs("change.write", class_in_body), data=shapes.ChangePreview, errors=(409,)
+)
+def preview_change(body: shapes.DecideChange) -> Answer:
+    """What a decision about a class would mean: before and after, people, what is in the way. Changes nothing."""
+    found = _decide(body, Said(site.actor(), reason=body.reason, preview=True))
+    shape = shapes.ChangePreview(
+        changes=[shapes.PreviewedChange.of(one) for one in found["items"]],
+        people=shapes.People(**found["people"]),
+        conflicts=[one["sentence"] for one in found["conflicts"]],
+    )
+    return Answer(shape.as_json())
+
+
 def _decide(body: shapes.DecideChange, said: Said) -> dict[str, Any]:
     deps, session_id = site.deps(), body.session_id or ""
     match body.type:

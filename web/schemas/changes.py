@@ -153,6 +153,42 @@ class Decided(Out):
     conflicts: list[str]
 
 
+class PreviewedChange(Out):
+    """What would be decided about a class; what is null stays, ``before`` is how the source has it."""
+
+    type: str
+    term: str
+    session_id: str
+    date: str | None
+    start_at: str | None
+    end_at: str | None
+    rooms: list[list[str]] | None
+    teachers: list[list[str]] | None
+    before: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, one: Mapping[str, Any]) -> PreviewedChange:
+        """From what the use case says."""
+        same = ("type", "term", "date", "rooms", "teachers", "before")
+        times: dict[str, Any] = {"start_at": instant(one["start_ms"]), "end_at": instant(one["end_ms"])}
+        return cls(**{name: one[name] for name in same}, session_id=one["session"], **times)
+
+
+class People(Out):
+    """How many people it is about."""
+
+    students: int
+    teachers: int
+
+
+class ChangePreview(Out):
+    """What a decision would mean. What is in the way needs ``confirm`` when it is decided."""
+
+    changes: list[PreviewedChange]
+    people: People
+    conflicts: list[str]
+
+
 # --- exchange days ------------------------------------------------------------------------------------------------------
 
 
@@ -192,13 +228,6 @@ class ExchangeQuery(In):
     """Of which term; without one of all."""
 
     term: TermCode | None = None
-
-
-class People(Out):
-    """How many people it is about."""
-
-    students: int
-    teachers: int
 
 
 class PreviewedDay(Out):

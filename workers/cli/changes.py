@@ -24,6 +24,7 @@ from workers.cli.console import (
     fail,
     json_option,
     open_product,
+    out,
     table,
     when,
 )  # fmt: skip
@@ -34,6 +35,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=5
 term_option = click.option("--term", metavar="TERM", help="Only of this term.")
 reason_option = click.option("--reason", default="", help="Why: people read it in the event.")
 confirm_option = click.option("--confirm", is_flag=True, help="Do it although something is in the way.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only show what it would mean.")
 wait_option = click.option("--wait/--no-wait", default=True, help="Follow it to WPS (default), or only start it.")
 _session = click.argument("session")
 
@@ -85,6 +87,9 @@ def decided(as_json: bool, wait: bool, decide: Callable[[Deps], dict[str, Any]])
         fail(error.problem, f"{error.remedy}.", as_json=as_json, code=USAGE)
     except ChangeRefused as error:
         fail(error.problem, f"{error.remedy}.", as_json=as_json)
+    if "run" not in found:
+        answer(as_json, found, lambda: _show_preview(found, deps.zone))
+        return
     if not wait:
         answer(as_json, found, lambda: _show(found["items"], deps.zone))
         return
@@ -93,6 +98,17 @@ def decided(as_json: bool, wait: bool, decide: Callable[[Deps], dict[str, Any]])
     _show_if(not as_json, found["items"], deps.zone)
     answer(as_json, {**found, "state": run["state"]}, lambda: show_end(run))
     end_with(run)
+
+
+def _show_preview(found: dict[str, Any], zone: ZoneInfo) -> None:
+    rows = [(f"{CHINESE[one['type']]} {one['type']}", one["session"], _values(one, zone)) for one in found["items"]]
+    table("would be decided 预览", ("type 类型", "class 课次", "to be 变更为"), rows, empty="")
+    people = found["people"]
+    out.print(
+        f"{people['students']} 名学生 students, {people['teachers']} 位教师 teachers; nothing was changed 未作更改"
+    )
+    for one in found["conflicts"]:
+        out.print(f"冲突 in the way: {one['sentence']}", soft_wrap=True)
 
 
 def _show_if(wanted: bool, items: list[dict[str, Any]], zone: ZoneInfo) -> None:
@@ -172,6 +188,7 @@ def list_(context: click.Context, term: str | None, limit: int, as_json: bool) -
 @_room
 @reason_option
 @confirm_option
+@dry_run_option
 @wait_option
 @json_option
 @command
@@ -184,35 +201,38 @@ def move(
     room: str | None,
     reason: str,
     confirm: bool,
+    dry_run: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
     """Hold the class SESSION at another time 调课. It stays the same event."""
-    to, said = Time(_day(day), start, end, periods or ()), Said(actor(), reason, confirm)
+    to, said = Time(_day(day), start, end, periods or ()), Said(actor(), reason, confirm, dry_run)
     decided(as_json, wait, lambda deps: cases.move(deps, session, to, said, room=room))
 
 
 @changes.command()
 @_session
 @reason_option
+@dry_run_option
 @wait_option
 @json_option
 @command
-def cancel(session: str, reason: str, wait: bool, as_json: bool) -> None:
+def cancel(session: str, reason: str, dry_run: bool, wait: bool, as_json: bool) -> None:
     """Do not hold the class SESSION 停课. Its event stays and says so."""
-    decided(as_json, wait, lambda deps: cases.cancel(deps, session, Said(actor(), reason)))
+    decided(as_json, wait, lambda deps: cases.cancel(deps, session, Said(actor(), reason, preview=dry_run)))
 
 
 @changes.command()
 @_session
 @reason_option
 @confirm_option
+@dry_run_option
 @wait_option
 @json_option
 @command
-def restore(session: str, reason: str, confirm: bool, wait: bool, as_json: bool) -> None:
+def restore(session: str, reason: str, confirm: bool, dry_run: bool, wait: bool, as_json: bool) -> None:
     """Hold the cancelled class SESSION after all 恢复上课."""
-    decided(as_json, wait, lambda deps: cases.restore(deps, session, Said(actor(), reason, confirm)))
+    decided(as_json, wait, lambda deps: cases.restore(deps, session, Said(actor(), reason, confirm, dry_run)))
 
 
 @changes.command("make-up")
@@ -228,6 +248,7 @@ def restore(session: str, reason: str, confirm: bool, wait: bool, as_json: bool)
 )
 @reason_option
 @confirm_option
+@dry_run_option
 @wait_option
 @json_option
 @command
@@ -242,13 +263,14 @@ def make_up(
     teachers: tuple[str, ...],
     reason: str,
     confirm: bool,
+    dry_run: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
     """Hold one class more of COURSE (KKH or KKH,KCBH) in TERM 补课."""
     kkh, comma, kcbh = course.partition(",")
     named, at = (kkh, kcbh if comma else None), Time(_day(day), start, end, periods or ())
-    said = Said(actor(), reason, confirm)
+    said = Said(actor(), reason, confirm, dry_run)
     decided(
         as_json, wait, lambda deps: cases.make_up(deps, term, named, at, said, room=room, teachers=teachers)
     )  # fmt: skip
@@ -261,12 +283,17 @@ def make_up(
 )
 @reason_option
 @confirm_option
+@dry_run_option
 @wait_option
 @json_option
 @command
-def substitute(session: str, teachers: tuple[str, ...], reason: str, confirm: bool, wait: bool, as_json: bool) -> None:
+def substitute(
+    session: str, teachers: tuple[str, ...], reason: str, confirm: bool, dry_run: bool, wait: bool, as_json: bool
+) -> None:
     """Let others teach the class SESSION 代课. Who should have taught it stays written."""
-    decided(as_json, wait, lambda deps: cases.substitute(deps, session, teachers, Said(actor(), reason, confirm)))
+    decided(
+        as_json, wait, lambda deps: cases.substitute(deps, session, teachers, Said(actor(), reason, confirm, dry_run))
+    )
 
 
 @changes.command()
@@ -274,12 +301,13 @@ def substitute(session: str, teachers: tuple[str, ...], reason: str, confirm: bo
 @click.argument("name", metavar="ROOM")
 @reason_option
 @confirm_option
+@dry_run_option
 @wait_option
 @json_option
 @command
-def room(session: str, name: str, reason: str, confirm: bool, wait: bool, as_json: bool) -> None:
+def room(session: str, name: str, reason: str, confirm: bool, dry_run: bool, wait: bool, as_json: bool) -> None:
     """Hold the class SESSION in ROOM 换教室."""
-    decided(as_json, wait, lambda deps: cases.room(deps, session, name, Said(actor(), reason, confirm)))
+    decided(as_json, wait, lambda deps: cases.room(deps, session, name, Said(actor(), reason, confirm, dry_run)))
 
 
 @changes.command()
