@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from db import lag, paused_queues
+from db.check_in_stream import CheckInStream
 from db.engine import reading
 from db.migrate import newest, revision_of
 from ratelimit.limiter import LimiterAway
@@ -38,11 +40,13 @@ class Part:
     reason: str | None = None
 
 
-def look(deps: Deps, *, servers: Mapping[str, Server]) -> dict[str, Part]:
-    """Look at database, Redis servers, queues and the circuit to WPS. Never raises."""
+def look(deps: Deps, *, servers: Mapping[str, Server], stream: CheckInStream | None = None) -> dict[str, Part]:
+    """Look at database, Redis servers, queues, circuit to WPS and, where it is given, stream of check-ins. Never raises."""
     found = {"database": _timed(lambda: _database(deps))}
     for name, server in servers.items():
         found[f"redis_{name}"] = _timed(lambda server=server: _redis(server))  # type: ignore[misc]
+    if stream is not None:
+        found["checkins"] = _timed(lambda: _check_ins(stream))
     if found["database"].state == "down":
         return found
     found["queues"] = _timed(lambda: _queues(deps))
@@ -78,6 +82,18 @@ def _redis(server: Server) -> tuple[State, str | None]:
     except Exception as error:  # whatever the client's library raises: it did not answer
         return "degraded", type(error).__name__
     return "ok", None
+
+
+def _check_ins(stream: CheckInStream) -> tuple[State, str | None]:
+    """Check-ins are taken without their stream too, more slowly; those that wait in it are safe, and late."""
+    try:
+        oldest_ms = stream.oldest_of_all_ms()
+        late_s = 0 if oldest_ms is None else int(time.time() - oldest_ms / 1000)
+        if late_s <= LATE_S:
+            return "ok", None
+        return "degraded", f"{stream.length()} check-ins wait to be written, the oldest for {late_s} s"
+    except redis.RedisError as error:
+        return "degraded", f"the stream's server: {type(error).__name__}"
 
 
 def _queues(deps: Deps) -> tuple[State, str | None]:

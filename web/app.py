@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import redis
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from flask_openapi import OpenAPI
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
@@ -32,8 +32,9 @@ from usecases.lately import Lately
 from usecases.switches import Switchboard
 from web import auth, bodies, documents, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
-from web.envelope import failure
+from web.envelope import failure, said
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
+from web.field_words import details_of
 from web.routes import Feature, Route
 from web.site import NAME, Site, maybe_scope, site
 
@@ -41,7 +42,6 @@ log = get_logger("web")
 
 MAX_BODY_BYTES: Final = 1 << 20
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_SHOWN_PROBLEMS: Final = 20
 _OPEN_ENDPOINTS: Final = ("openapi.", "swagger.", "static")
 
 
@@ -67,6 +67,7 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # it answers with a page of its own that nobody has described
     stream = CheckInStream(stream_client(settings), durability=settings.checkin_durability)
     switches = Switchboard(deps.engine)
     desks = Desks(
@@ -76,7 +77,7 @@ def create_app(
     lately = Lately(within_s=settings.token_grace_s)
     servers = _servers(settings)
     told = publisher(servers["cache"])
-    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, told, servers)
+    app.extensions[NAME] = Site(deps, settings, authenticator, desks, switches, lately, told, stream, servers)
     chosen = FEATURES if features is None else features
     routes = {route.endpoint: route for feature in chosen for route in feature.routes}
     app.extensions["routes"] = routes
@@ -187,10 +188,8 @@ def _permit(routes: dict[str, Route]) -> None:
 
 
 def _invalid(error: ValidationError) -> Response:
-    """What the shapes refuse, each with its place. The value itself is not repeated: it may be a secret."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)[:_SHOWN_PROBLEMS]
-    details = (Detail(".".join(map(str, one["loc"])), one["msg"]) for one in found)
-    return failure(ApiError("INVALID", *details))
+    """What the shapes refuse."""
+    return failure(ApiError("INVALID", *details_of(error)))
 
 
 def _failed(error: Exception) -> Response:
@@ -201,6 +200,8 @@ def _failed(error: Exception) -> Response:
         log.info("request.not_authenticated", reason=error.reason)
         return failure(of_exception(error) or ApiError("NOT_AUTHENTICATED"))
     if isinstance(error, HTTPException):
+        if request.url_rule is None and error.code == 404:
+            return failure(ApiError("NO_SUCH_ADDRESS"))
         if error.response is not None:
             return error.response  # type: ignore[return-value]
         return _of_framework(error)
@@ -210,10 +211,20 @@ def _failed(error: Exception) -> Response:
     if known is not None and known.code != "INTERNAL":
         if known.problem.status >= 500:
             log.warning("request.unavailable", reason=type(error).__name__)
-        return failure(known)
+        return failure(_named(known))
     route = request.url_rule.rule if request.url_rule is not None else "-"
     log.exception("request.failed", method=request.method, route=route)
     return failure(ApiError("INTERNAL"))
+
+
+def _named(error: ApiError) -> ApiError:
+    """The same; of a thing that is not there with the part of the address that says which. What an address that is a secret
+    names is not told."""
+    route = current_app.extensions["routes"].get(request.endpoint or "")
+    if error.code != "NOT_FOUND" or error.details or not request.view_args or route is None or route.policy.holder:
+        return error
+    words = said("没有这个编号的对象，或超出您的权限范围", "there is none of this name, or it is beyond your reach")
+    return ApiError("NOT_FOUND", Detail(list(request.view_args)[-1], words), headers=error.headers)
 
 
 def _of_framework(error: HTTPException) -> Response:

@@ -201,6 +201,8 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
         "请扫描屏幕上的码", "Scan the screen"),
     "CHECKIN_NOT_ENROLLED": Problem(403, AUTHORIZATION, "您不在这节课的名单上", "You are not on the roster of this class",
         "请联系任课教师", "Speak to the teacher"),
+    "NO_SUCH_ADDRESS": Problem(404, NOT_FOUND, "没有这个地址", "There is no such address",
+        "可用的地址见 /openapi/swagger", "/openapi/swagger shows the addresses there are"),
     "CHECKIN_NOT_FOUND": Problem(404, NOT_FOUND, "没有这节课", "There is no such class",
         "请从课表重新打开", "Open it from your timetable"),
     "CHECKIN_BAD_RECEIPT": Problem(422, VALIDATION, "这张回执无效或已被修改", "This receipt is not valid, or was changed",

@@ -10,6 +10,7 @@ import redis
 from flask import Flask, current_app, g, has_request_context
 
 from bootstrap.settings import Settings
+from db.check_in_stream import CheckInStream
 from db.live_events import Publish
 from domain.tenancy import Reach, Scope, colleges_within, reaches
 from usecases.check_in import Desk
@@ -26,8 +27,8 @@ NAME = "obsync"
 
 @dataclass(frozen=True)
 class Site:
-    """Deps and settings of the process, who says who is asking, where check-ins are taken, and the Redis servers that readiness
-    asks for."""
+    """Deps and settings of the process, who says who is asking, where check-ins are taken and wait, and the Redis servers that
+    readiness asks for."""
 
     deps: Deps
     settings: Settings
@@ -36,6 +37,7 @@ class Site:
     switches: Switchboard
     lately: Lately
     publish: Publish
+    stream: CheckInStream
     servers: dict[str, redis.Redis] = field(default_factory=dict)
     timetables: Timetables = field(default_factory=Timetables)
     zones: Zones = field(default_factory=Zones)

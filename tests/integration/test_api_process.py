@@ -74,7 +74,7 @@ def test_a_served_application_keeps_its_promises(served: tuple[str, subprocess.P
         refused = client.post("/api/v1/sync/runs", json={"kind": "full"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (401, "NOT_AUTHENTICATED")
         assert ALWAYS.items() <= dict(_named(refused)).items()
-        assert client.get("/no/such").json()["error"]["code"] == "NOT_FOUND"
+        assert client.get("/no/such").json()["error"]["code"] == "NO_SUCH_ADDRESS"
         assert client.request("TRACE", "/healthz").status_code == 405
         assert client.get("/healthz", headers={"X-Long": "x" * 100_000}).status_code in (400, 413, 431)
     _half_a_request(address)

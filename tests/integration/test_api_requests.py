@@ -153,6 +153,45 @@ def test_messages_come_in_the_language_that_is_asked_for(api: Api) -> None:
     assert said == {"": "没有找到", "en": "There is nothing here", "zh-CN": "没有找到"}
 
 
+def test_what_is_wrong_with_a_field_is_said_in_both_languages_with_what_would_be_right(api: Api) -> None:
+    """An integrator who guessed a name reads the right ones in the answer, and not in our code."""
+    ada, wrong = api.person("ada"), f"{RUNS}?size=1000&colour=red&updatedAfter=2024-09-02T08:00:00"
+
+    def told(**headers: str) -> dict[str, tuple[str, str]]:
+        details = ada.get(wrong, **headers).get_json()["error"]["details"]
+        return {one["field"]: (one["message"], one.get("remedy", "")) for one in details}
+
+    zh, en = told(), told(Accept_Language="en")
+    assert (zh["size"][0], en["size"][0]) == ("不得大于 200", "not more than 200")
+    assert (zh["colour"][0], en["colour"][0]) == ("没有这一项", "there is no such field")
+    assert "updatedAfter" in zh["colour"][1] and "updatedAfter" in en["colour"][1]
+    assert ("时区" in zh["updatedAfter"][0], "offset" in en["updatedAfter"][0]) == (True, True)
+    day = ada.get("/api/v1/attendance/exceptions?date=2024-13-45", Accept_Language="en").get_json()["error"]
+    assert day["details"][0]["message"] == "there is no such day; write it as 2024-09-02"
+    assert "red" not in json.dumps([zh, en])
+
+
+def test_every_kind_of_wrong_value_is_told_in_words(api: Api) -> None:
+    """A sentence of the library with a hole in it would be an error of ours."""
+    ada = api.person("ada")
+    for body in ({"rate": "x"}, {"rate": True}, {"rate": -1}, {"rate": None}, {"rates": 1}, {}):
+        answer = api.person("zoe").ask("PUT", "/api/v1/limiter", body)
+        assert answer.status_code in (400, 422), (body, answer.get_json())
+        assert "{" not in json.dumps(answer.get_json()["error"]["details"][0]["message"])
+    for path in ("courses?term=" + "9" * 21, "search?q=", "users/self/timetable?from=x", "teaching-changes?type=other"):
+        assert ada.get(f"/api/v1/{path}").get_json()["error"]["details"][0]["message"]
+
+
+def test_what_is_not_there_says_whether_it_is_the_address_or_the_thing(api: Api) -> None:
+    """Two slashes are no other address, and are not answered by a page of the framework."""
+    ada = api.person("ada")
+    for path in ("/api/v1/nonsense", "/api/v1/courses//attendance", "/"):
+        assert (ada.get(path).status_code, code_of(ada.get(path))) == (404, "NO_SUCH_ADDRESS")
+    thing = ada.get("/api/v1/courses/none").get_json()["error"]
+    assert (thing["code"], thing["details"][0]["field"]) == ("NOT_FOUND", "course_id")
+    assert api.person(None).get("/feeds/north/none.ics").get_json()["error"]["details"] == []
+
+
 def test_who_reads_problem_details_gets_them(api: Api) -> None:
     """RFC 9457, for clients that know it."""
     response = api.person("ada").get(f"{RUNS}/none", Accept="application/problem+json")
@@ -340,7 +379,7 @@ def test_readiness_says_what_is_wrong_and_for_how_long_it_looked(api: Api) -> No
     well = api.person(None).get("/readyz")
     assert (well.status_code, well.get_json()["data"]["status"]) == (200, "ok"), well.get_json()
     parts = well.get_json()["data"]["parts"]
-    assert set(parts) == {"database", "redis_broker", "redis_cache", "queues", "wps"}
+    assert set(parts) == {"database", "redis_broker", "redis_cache", "checkins", "queues", "wps"}
     assert all(part["tookMs"] >= 0 for part in parts.values())
     api.deps.remote.limiter.hold_open(api.deps.remote.limiter_key, why="maintenance of WPS")
     ill = api.person("ada").get("/api/v1/health").get_json()["data"]
@@ -350,10 +389,12 @@ def test_readiness_says_what_is_wrong_and_for_how_long_it_looked(api: Api) -> No
 
 def test_without_redis_the_api_answers(api: Api) -> None:
     """A lost doorbell costs a second; a lost cache costs a count."""
-    gone = replace(api.settings, broker_url="unix:///nowhere/broker.sock", cache_url="unix:///nowhere/cache.sock?db=1")
-    api.app = create_app(api.deps, gone, SignedNames())
+    nowhere = {f"{name}_url": f"unix:///nowhere/{name}.sock" for name in ("broker", "cache", "stream")}
+    api.app = create_app(api.deps, replace(api.settings, **nowhere), SignedNames())
     said = api.person(None).get("/readyz")
     assert (said.status_code, said.get_json()["data"]["status"]) == (200, "degraded")
+    ill = {name for name, part in said.get_json()["data"]["parts"].items() if part["state"] == "degraded"}
+    assert {"redis_broker", "redis_cache", "checkins"} <= ill
     assert "nowhere" not in said.get_data(as_text=True)
 
 

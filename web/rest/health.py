@@ -36,7 +36,7 @@ def show_health() -> Answer:
 
 def _looked() -> Health:
     here = site()
-    parts = health.look(deps(), servers=here.servers)
+    parts = health.look(deps(), servers=here.servers, stream=here.stream)
     shown: dict[str, Any] = {
         name: Part(state=part.state, took_ms=part.took_ms, reason=part.reason) for name, part in parts.items()
     }

@@ -8,8 +8,6 @@ import ipaddress
 from flask import Response, current_app, request
 
 from actors import queues
-from bootstrap.broker import stream_client
-from db.check_in_stream import CheckInStream
 from observability import exposition
 from usecases.figures import Scrapes
 from web import site
@@ -58,7 +56,6 @@ def _scrapes() -> Scrapes:
     made: Scrapes | None = current_app.extensions.get("scrapes")
     if made is None:
         here = site.site()
-        stream = CheckInStream(stream_client(here.settings))
-        made = Scrapes(here.deps, queues=queues.ALL, servers=here.servers, stream=stream)
+        made = Scrapes(here.deps, queues=queues.ALL, servers=here.servers, stream=here.stream)
         current_app.extensions["scrapes"] = made
     return made

@@ -8,7 +8,7 @@ from pydantic import Field, Strict, model_validator
 
 from usecases.marks import MARKS
 from web.paging import PartQuery
-from web.schemas.base import ID, In, Out, Text, Whole
+from web.schemas.base import ID, In, Out, Text, Whole, Wrong
 from web.schemas.check_ins import ClassId, ReasonTold
 from web.schemas.courses import Day, Short, TermCode
 
@@ -151,7 +151,7 @@ class ManualMarks(In):
         one_by_one = self.marks is not None and self.all_of is None and self.status is None
         together = self.marks is None and self.all_of is not None and self.status is not None
         if not (one_by_one or together):
-            raise ValueError("give marks, or allOf and status")
+            raise Wrong("请写 marks，或写 allOf 与 status", "give marks, or allOf and status")
         return self
 
 

@@ -16,6 +16,14 @@ from pydantic.alias_generators import to_camel
 ID: Final = r"^[0-9A-Za-z_.:-]{1,64}$"
 
 
+class Wrong(ValueError):
+    """What is wrong with a value, Chinese and English; says what would be right."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.zh, self.en = zh, en
+
+
 class In(BaseModel):
     """A shape that comes in: a field that is not named here is refused, so that nobody sets what is not his to set."""
 
@@ -44,7 +52,7 @@ class Out(BaseModel):
 
 def _no_nul(text: str) -> str:
     if any(character < " " or character == "\x7f" for character in text):
-        raise ValueError("control characters are not allowed")
+        raise Wrong("不得含控制字符", "control characters are not allowed")
     return text
 
 
@@ -62,13 +70,15 @@ def _number(value: object) -> object:
 
 def _rfc3339(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("write it as text, for example 2025-03-01T08:00:00+08:00")
+        raise Wrong(
+            "请写成文本，例如 2025-03-01T08:00:00+08:00", "write it as text, for example 2025-03-01T08:00:00+08:00"
+        )
     return value
 
 
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
-        raise ValueError("add the offset, for example +08:00 or Z")
+        raise Wrong("请写明时区，例如 +08:00 或 Z", "add the offset, for example +08:00 or Z")
     return value
 
 

@@ -12,7 +12,7 @@ from domain.alterations import CANCELLED, MAKE_UP, MOVED, RESTORED, ROOM_CHANGE,
 from domain.teaching_changes import STATES
 from usecases.change_checks import Time
 from web.paging import PartQuery
-from web.schemas.base import ID, In, Out, Text, Whole, Yes, instant
+from web.schemas.base import ID, In, Out, Text, Whole, Wrong, Yes, instant
 from web.schemas.courses import Day, Short, TermCode
 
 Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$", examples=["14:00"])]
@@ -56,12 +56,18 @@ class DecideChange(In):
     def _is_whole(self) -> DecideChange:
         made_up = self.type == MAKE_UP
         if made_up is (self.course_id is None) or made_up is not (self.session_id is None):
-            raise ValueError("name a course for a make-up, and a session for everything else")
+            raise Wrong(
+                "补课请写 courseId，其余请写 sessionId",
+                "name a course for a make-up, and a session for everything else",
+            )
         given = {name for name in ("date", "start", "end", "periods", "room", "teachers") if getattr(self, name)}
         if stray := given - _TAKES[self.type]:
-            raise ValueError(f"{self.type} takes no {', '.join(sorted(stray))}")
+            raise Wrong(
+                f"{self.type} 不用 {', '.join(sorted(stray))}", f"{self.type} takes no {', '.join(sorted(stray))}"
+            )
         if not given & _NEEDS[self.type] and _NEEDS[self.type]:
-            raise ValueError(f"{self.type} needs {' or '.join(sorted(_NEEDS[self.type]))}")
+            needed = sorted(_NEEDS[self.type])
+            raise Wrong(f"{self.type} 需要 {' 或 '.join(needed)}", f"{self.type} needs {' or '.join(needed)}")
         return self
 
     def time(self) -> Time:

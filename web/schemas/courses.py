@@ -11,12 +11,16 @@ from pydantic import AfterValidator, Field, Strict
 from db.tables import AnyRow
 from domain.plans import course_title
 from web.paging import PageQuery
-from web.schemas.base import ID, In, Out, Text, instant
+from web.schemas.base import ID, In, Out, Text, Wrong, instant
 
 
 def _day(text: str) -> str:
-    if not _FIRST <= date.fromisoformat(text) <= _LAST:
-        raise ValueError(f"give a day from {_FIRST} to {_LAST}")
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        raise Wrong("没有这一天，请写成 2024-09-02", "there is no such day; write it as 2024-09-02") from None
+    if not _FIRST <= found <= _LAST:
+        raise Wrong(f"请写 {_FIRST} 至 {_LAST} 之间的日期", f"give a day from {_FIRST} to {_LAST}")
     return text
 
 

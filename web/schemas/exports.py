@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from usecases.export_tables import KINDS
-from web.schemas.base import ID, In, Out
+from web.schemas.base import ID, In, Out, Wrong
 from web.schemas.courses import Day, Short, TermCode
 
 ExportKind = Literal[
@@ -47,11 +47,13 @@ class BeginExport(In):
     def _of_its_kind(self) -> BeginExport:
         extra = self.model_fields_set - {"kind", "format"} - _TAKES.get(self.kind, _SUMS)
         if extra:
-            raise ValueError(f"{self.kind} takes no {', '.join(sorted(extra))}")
+            raise Wrong(
+                f"{self.kind} 不用 {', '.join(sorted(extra))}", f"{self.kind} takes no {', '.join(sorted(extra))}"
+            )
         if self.kind == "exceptions" and self.since is None:
-            raise ValueError("exceptions needs from: the day")
+            raise Wrong("exceptions 需要 from：哪一天", "exceptions needs from: the day")
         if self.course_id is not None and self.user is not None:
-            raise ValueError("give courseId or user")
+            raise Wrong("请写 courseId 或 user 其中之一", "give courseId or user")
         return self
 
 

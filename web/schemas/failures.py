@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from db.failure_lists import Which
 from web.paging import LeafQuery, PageQuery
-from web.schemas.base import ID, In, Instant, Out, Text, Whole, Yes, instant, to_ms
+from web.schemas.base import ID, In, Instant, Out, Text, Whole, Wrong, Yes, instant, to_ms
 
 Word = Annotated[Text, Field(min_length=1, max_length=80)]
 JobId = Annotated[str, Field(pattern=ID)]
@@ -82,9 +82,9 @@ class Many(_Filters):
     @model_validator(mode="after")
     def _says_which(self) -> Many:
         if (self.ids is not None) == self.all:
-            raise ValueError("name ids, or say all: true; filters go with all")
+            raise Wrong("请写 ids，或写 all: true 并加筛选条件", "name ids, or say all: true; filters go with all")
         if self.ids is not None and self.as_which(None) != Which():
-            raise ValueError("filters go with all: true")
+            raise Wrong("筛选条件须与 all: true 同用", "filters go with all: true")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from web.paging import PartQuery
-from web.schemas.base import ID, In, Out, Text, instant
+from web.schemas.base import ID, In, Out, Text, Wrong, instant
 
 Code = Annotated[Text, Field(min_length=1, max_length=60)]
 
@@ -41,7 +41,7 @@ class GiveFeed(In):
     @model_validator(mode="after")
     def _names_one(self) -> GiveFeed:
         if (self.user is None) is (self.course_id is None):
-            raise ValueError("name a user or a course, and not both")
+            raise Wrong("user 与 courseId 请写其中一个", "name a user or a course, and not both")
         return self
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from domain.schedules import SIGNS
 from web.paging import LeafQuery, PageQuery
-from web.schemas.base import In, Number, Out, Text, Whole, Yes
+from web.schemas.base import In, Number, Out, Text, Whole, Wrong, Yes
 
 Name = Annotated[Text, Field(min_length=1, max_length=80)]
 
@@ -84,7 +84,7 @@ class LimiterIn(In):
     @model_validator(mode="after")
     def _changes_something(self) -> LimiterIn:
         if self.rate_per_s is None and self.burst is None and self.max_in_flight is None:
-            raise ValueError("name what shall change")
+            raise Wrong("请写要改的字段", "name what shall change")
         return self
 
 
@@ -160,7 +160,7 @@ class ScheduleIn(In):
     @model_validator(mode="after")
     def _changes_something(self) -> ScheduleIn:
         if not self.wanted():
-            raise ValueError("name what shall change")
+            raise Wrong("请写要改的字段", "name what shall change")
         return self
 
     def wanted(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class TermIn(In):
     @model_validator(mode="after")
     def _changes_something(self) -> TermIn:
         if self.first_monday is None and self.weeks is None and self.status is None:
-            raise ValueError("name what shall change")
+            raise Wrong("请写要改的字段", "name what shall change")
         return self
 
 

@@ -10,7 +10,7 @@ from domain.runs import STATES
 from domain.scopes import Scope
 from domain.text import clean
 from web.paging import PageQuery
-from web.schemas.base import ID, Identifier, In, Out, Whole
+from web.schemas.base import ID, Identifier, In, Out, Whole, Wrong
 
 Some = Annotated[list[Identifier], Field(max_length=500, default_factory=list)]
 
@@ -62,7 +62,10 @@ class SyncCourses(In):
     @model_validator(mode="after")
     def _names_something(self) -> SyncCourses:
         if self.scope.as_scope().is_everything:
-            raise ValueError("name courses, colleges, terms or users; a whole school is synced by /sync/runs")
+            raise Wrong(
+                "请写 courses、colleges、terms 或 users；全校同步请用 /sync/runs",
+                "name courses, colleges, terms or users; a whole school is synced by /sync/runs",
+            )
         return self
 
 

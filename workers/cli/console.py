@@ -38,7 +38,10 @@ FAILED, USAGE, PARTIAL = 1, 2, 3
 _LONGEST_NAME = 40
 
 err = Console(stderr=True)
-out = Console()
+_UNWATCHED_COLUMNS = 200
+"""How wide a table is that goes into a file or to another program: there a narrow column only loses what it says."""
+
+out = Console(width=None if sys.stdout.isatty() else _UNWATCHED_COLUMNS)
 
 
 class NotMigrated(Exception):
