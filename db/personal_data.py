@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
 from db.check_in_dead_letters import KIND
 from db.tables import (
@@ -11,6 +11,7 @@ from db.tables import (
     attendance_roster_detail,
     attendance_stats,
     checkin_records,
+    checkin_refusals,
     jobs,
 )  # fmt: skip
 
@@ -21,6 +22,7 @@ _TABLES: Final[tuple[tuple[str, Table, str], ...]] = (
     ("standings", attendance_roster_detail, "code"),
     ("check_ins", checkin_records, "code"),
     ("facts", attendance_facts, "code"),
+    ("refusals", checkin_refusals, "code"),
     ("statistics", attendance_stats, "user_id"),
 )
 
@@ -53,6 +55,12 @@ def _dead(connection: Connection, code: str, tenant: str) -> list[tuple[str, dic
     return found
 
 
+def _turned_away(connection: Connection, code: str, tenant: str) -> int:
+    refusals = checkin_refusals.c
+    gone = delete(checkin_refusals).where(refusals.tenant_id == tenant, refusals.code == code)
+    return int(connection.execute(gone).rowcount)
+
+
 def erase(connection: Connection, code: str, *, tenant: str) -> dict[str, int]:
     """Take the evidence out of a student's check-ins and the words out of what was said about him. Returns how many of each."""
     records, facts = checkin_records.c, attendance_facts.c
@@ -62,6 +70,7 @@ def erase(connection: Connection, code: str, *, tenant: str) -> dict[str, int]:
     done = {
         "check_ins": int(connection.execute(gone).rowcount),
         "notes": int(connection.execute(noted.values(note=None)).rowcount),
+        "refusals": _turned_away(connection, code, tenant),
         "refused_by_database": 0,
     }
     for job_id, payload, record in _dead(connection, code, tenant):

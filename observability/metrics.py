@@ -163,6 +163,7 @@ LANE_JOBS = Counter(
 ADMISSIONS = Counter("obsync_limiter_admissions_total", "What the limiter answered.", "answer")
 ADMISSION_WAIT = Histogram("obsync_limiter_wait_seconds", "How long the limiter let admitted calls wait.")
 CHECK_INS = Counter("obsync_checkins_total", "Check-ins at the desk, and what they were told.", "outcome")
+CHECK_IN_REFUSALS = Counter("obsync_checkin_refusals_total", "Check-ins that the desk refused, by cause.", "cause")
 TOKENS_BELIEVED = Counter(
     "obsync_tokens_believed_total", "Check-ins by a token that stood a moment ago, while the database was away."
 )

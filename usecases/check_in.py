@@ -29,9 +29,10 @@ from domain.receipts import BadReceipt, Receipt
 from domain.switches import SIMPLE_CHECK_IN
 from domain.verdicts import Attempt, Rules, Verdict, Window
 from observability.log import get_logger
-from observability.metrics import CHECK_INS
+from observability.metrics import CHECK_IN_REFUSALS, CHECK_INS
 from usecases import check_in_batch, check_in_keys, places
 from usecases.check_in_book import Book, Known, Unreadable
+from usecases.check_in_refusals import Refusals
 from usecases.switches import Switchboard
 from usecases.together import Together
 
@@ -117,6 +118,7 @@ class Desk:
         self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
         self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
         self.book = Book(engine, tenant=tenant)
+        self.refusals = Refusals(engine, tenant=tenant)
         self._switches = switches or Switchboard(engine)
         self._keys = encryption_keys
         self._accepting = Together(stream.accept_all)
@@ -129,9 +131,22 @@ class Desk:
             found = self._accept(asked)
         except (Refused, Busy) as error:
             CHECK_INS.add(type(error).__name__.lower())
+            if isinstance(error, Refused):
+                self._note(asked, error)
             raise
         CHECK_INS.add("first" if found.first else "again")
         return found
+
+    def _note(self, asked: Asked, error: Refused) -> None:
+        """Keep whom it turned away, for the teacher and for an appeal; of a class that there is not only the count."""
+        CHECK_IN_REFUSALS.add(error.cause)
+        known = self.book.peek(asked.session_id)
+        if known is not None:
+            outside_m = None if error.verdict is None else error.verdict.outside_m
+            at_ms = self._clock()
+            self.refusals.note(
+                known.row.term, asked.session_id, asked.code, error.cause, at_ms=at_ms, outside_m=outside_m
+            )
 
     def _accept(self, asked: Asked) -> Accepted:
         session = self.session(asked.session_id)

@@ -89,6 +89,10 @@ class Book:
         finally:
             self._reading.release()
 
+    def peek(self, session_id: str) -> Known | None:
+        """What is known of a session at this moment, however old; asks nobody."""
+        return self._known.get(session_id)
+
     def forget(self, session_id: str) -> None:
         """Read a session again before it is used the next time."""
         self._known.pop(session_id, None)

@@ -10,11 +10,13 @@ from sqlalchemy import Engine
 from db.check_in_stream import CheckInStream
 from usecases.check_in import Desk
 from usecases.check_in_book import Reader
+from usecases.check_in_refusals import Writer
 from usecases.switches import Switchboard
 
 
 class Desks:
-    """`of` may be asked by any thread. The first desk starts the thread that keeps the books of all."""
+    """`of` may be asked by any thread. The first desk starts the threads that keep the books of all, and write down
+    whom they turn away."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Desks:
             if not self._made:
                 books = self._made
                 Reader(lambda: [one.book for one in [*books.values()]], clock=_now_ms, stopping=self._stopping).start()
+                Writer(lambda: [one.refusals for one in [*books.values()]], stopping=self._stopping).start()
             if tenant not in self._made:
                 self._made[tenant] = Desk(
                     self._engine,

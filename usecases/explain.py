@@ -11,7 +11,17 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import classes, courses, explain, import_bases, imports, opt_outs, teaching_changes, timetable
+from db import (
+    check_in_refusals,
+    classes,
+    courses,
+    explain,
+    import_bases,
+    imports,
+    opt_outs,
+    teaching_changes,
+    timetable,
+)
 from db.engine import reading
 from db.tables import AnyRow
 from domain.layouts import PERSONAL, own_calendar_target, person_key
@@ -73,6 +83,8 @@ def of_student(deps: Deps, session_id: str, code: str) -> dict[str, Any]:
         found["roster"] = None if roster is None else _picked(roster, _ROSTER)
         found["roster_row"] = None if detail is None else _picked(detail, _DETAIL)
         found["check_in"] = None if check_in is None else _picked(check_in, _CHECK_IN)
+        away = check_in_refusals.of_student(tx, row.id, code, **at)
+        found["refusals"] = [_picked(one, ("cause", "attempts", "first_ms", "last_ms", "outside_m")) for one in away]
         same = ("id", "kind", "at_ms", "says", "about", "actor", "note")
         found["facts"] = [_picked(one, same) for one in explain.facts(tx, row.id, code, **at)]
         return {**found, "timeline": _timeline(tx, deps, row.id, found)}
@@ -192,6 +204,8 @@ def _of_page(found: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             yield _event(roster[name], f"roster.{name.removesuffix('_ms')}")
     if check_in is not None:
         yield _event(check_in["at_ms"], "check_in", actor=check_in["way"])
+    for one in found.get("refusals", ()):
+        yield _event(one["last_ms"], "check_in.refused", thing=one["cause"])
     for one in found.get("facts", ()):
         yield _event(one["at_ms"], one["kind"], actor=one["actor"], thing=one["id"])
 

@@ -1,6 +1,7 @@
 """Where people were is kept only as long as it is needed, and never longer than the school says.
 
     a place (to a kilometre)          a day: nobody compares it with anything later
+    whom the desk turned away         as long as a point's fingerprint
     a point's fingerprint             `privacy.location_days`: it stands for the exact fix, and cannot be turned back into it
 
 With 0 days both go the night after. Distances, reasons and the number of the rules stay: they are what a verdict was made of.
@@ -12,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
-from db import check_ins, rosters
+from db import check_in_refusals, check_ins, rosters
 from db.engine import in_unit, reading
 from db.timetable import load_terms
 from usecases import configs
@@ -24,7 +25,7 @@ _PAGE: Final = 500
 
 
 def forget(engine: Engine, *, tenant: str, now: int, days: int = 7) -> int:
-    """Drop what is kept too long. Returns how many check-ins lost something. Again is harmless.
+    """Drop what is kept too long. Returns how many check-ins lost something, and refusals were forgotten. Again is harmless.
 
     `days` is how far back it is looked for places, for nights that were missed; points are found however old they are.
     """
@@ -32,6 +33,8 @@ def forget(engine: Engine, *, tenant: str, now: int, days: int = 7) -> int:
         kept_ms = int(configs.value_of(tx, SETTING, tenant=tenant)) * _DAY_MS
         terms = sorted(load_terms(tx, tenant))
     dropped = _places(engine, tenant, now - min(_DAY_MS, kept_ms), days)
+    while many := in_unit(engine, lambda tx: check_in_refusals.forget(tx, now - kept_ms, tenant=tenant, limit=_PAGE)):
+        dropped += many
     for term in terms:
         while many := in_unit(engine, lambda tx, t=term: _points(tx, now - kept_ms, tenant, t)):  # type: ignore[misc]
             dropped += many

@@ -6,6 +6,7 @@ from db.tables.attendance import (
     attendance_roster,
     attendance_roster_detail,
     checkin_records,
+    checkin_refusals,
     geofences,
 )
 from db.tables.base import AnyRow, metadata
@@ -58,6 +59,7 @@ __all__ = [
     "calendar_feeds",
     "change_buffer",
     "checkin_records",
+    "checkin_refusals",
     "checkin_settings",
     "config_history",
     "discrepancies",

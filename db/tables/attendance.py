@@ -112,3 +112,19 @@ attendance_facts = table(
     Column("actor", String(120), nullable=False),
     Column("note", Text),
 )
+
+# Whom the desk turned away: no check-in, and counted nowhere. Kept for as long as positions are.
+checkin_refusals = table(
+    "checkin_refusals",
+    Column("tenant_id", TENANT, primary_key=True),
+    Column("term", TERM, primary_key=True),
+    Column("session_id", HASH, primary_key=True),
+    Column("code", NAME, primary_key=True),  # the student's xh
+    Column("cause", String(30), primary_key=True),  # a key of domain.check_in_words.CAUSES
+    Column("attempts", Integer, nullable=False),
+    instant("first_ms", nullable=False),
+    instant("last_ms", nullable=False),
+    Column("outside_m", Integer),  # the last time, where a place was given
+    Index(None, "tenant_id", "code"),
+    Index(None, "tenant_id", "last_ms"),
+)

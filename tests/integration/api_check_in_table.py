@@ -35,6 +35,8 @@ CHECK_INS: dict[str, dict[str, str]] = {
     "POST /api/v1/attendance/recounts/<recount_id>/cancel": {"admin": "ocs", "platform": "ocs"},
     "GET /api/v1/attendance/exceptions": _MEMBERS,
     "GET /api/v1/attendance/exceptions/counts": _MEMBERS,
+    "GET /api/v1/attendance/refusals": _MEMBERS,
+    "GET /api/v1/attendance/refusals/counts": _MEMBERS,
     "GET /api/v1/exports/exceptions": {"admin": "*", "platform": "*"},
     "POST /api/v1/export-tasks": {"secretary": "o", **_OF_CLASSES},
     "GET /api/v1/export-tasks": _MEMBERS,

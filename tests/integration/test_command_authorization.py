@@ -55,6 +55,7 @@ SCHOOL: Final[Mapping[str, Typed]] = {
     "changes substitute": Typed("{session} --teacher {code}", 2),
     "changes withdraw": Typed("{session}", 2),
     "checkins": Typed(),
+    "checkins refused": Typed("--date 2024-09-02"),
     "checkins verify": Typed("{session}", 1),
     "classes": Typed("--course {course_id}"),
     "days": Typed(),

@@ -84,13 +84,16 @@ def test_a_student_is_given_what_is_kept_and_only_an_administrator_erases_it(her
     ):
         in_unit(api.engine, lambda tx, o=one: check_in_dead_letters.add(  # type: ignore[misc]
             tx, Entry(0, o.code, "", o), tenant=HOME, reason="too long", new_id=api.deps.new_id))  # fmt: skip
+    assert api.person("mei").post("/api/v1/checkin", here.asked(1)).status_code == 409
+    here.desks.of(HOME).refusals.write()
     kept = api.person("mei").get("/api/v1/users/self/attendance-data").get_json()["data"]
     assert (len(kept["standings"]), kept["checkIns"][0]["device"] is None) == (2, False)
+    assert kept["refusals"][0]["cause"] == "too_early"
     assert kept["facts"][0]["note"] == "asked to be let go" and len(kept["refusedByDatabase"]) == 1
     assert api.person("mei").ask("DELETE", "/api/v1/users/mei/attendance-data").status_code == 403
     before = record(here)
     done = api.person("ada").ask("DELETE", "/api/v1/users/mei/attendance-data").get_json()["data"]
-    assert done == {"checkIns": 1, "notes": 1, "refusedByDatabase": 1}
+    assert done == {"checkIns": 1, "notes": 1, "refusals": 1, "refusedByDatabase": 1}
     after = record(here)
     assert (after.place, after.point, after.device, after.outside_m, after.accuracy_m) == (None,) * 5
     assert (after.receipt, after.status, after.at_ms) == (before.receipt, before.status, before.at_ms)
@@ -99,7 +102,7 @@ def test_a_student_is_given_what_is_kept_and_only_an_administrator_erases_it(her
         records = {one["code"]: one for one in (json.loads(json.loads(text)["record"]) for text in letters)}
         noted = tx.execute(select(audit).where(audit.c.tenant_id == HOME, audit.c.action == "personal.erase")).one()
     assert "lat_e2" not in records["mei"] and records["s2"]["lat_e2"] == 3990
-    assert json.loads(noted.after) == {"check_ins": 1, "notes": 1, "refused_by_database": 1}
+    assert json.loads(noted.after) == {"check_ins": 1, "notes": 1, "refusals": 1, "refused_by_database": 1}
 
 
 def test_a_place_at_rest_is_sealed_bound_to_its_student_and_under_a_key_that_can_be_changed(here: Bell) -> None:

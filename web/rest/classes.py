@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from db import attendance, check_ins, courses, rosters
+from db import attendance, check_in_refusals, check_ins, courses, rosters
 from db.attendance import Which
 from db.courses import ALL
 from db.engine import reading
@@ -126,6 +126,7 @@ def show_roll(path: shapes.ClassPath, query: shapes.RollQuery) -> Answer:
         shown = found[: query.size]
         names = attendance.names_of(tx, [row.code for row in shown], tenant=tenant)
         used = check_ins.codes_used(tx, path.session_id, tenant=tenant, term=known.row.term)
+        away = check_in_refusals.of_session(tx, path.session_id, tenant=tenant, term=known.row.term)
     if roster is None:
         raise ApiError("NOT_FOUND")
     page = page_meta(query, shown=shown, more=len(found) > query.size, cursor=cursor_for(shown))
@@ -136,6 +137,10 @@ def show_roll(path: shapes.ClassPath, query: shapes.RollQuery) -> Answer:
         window=_window(path.session_id, known.window),
         counts=counts_of(roster),
         by_code=_by_code(used),
+        turned_away=[
+            shapes.TurnedAway(cause=cause, students=students, attempts=attempts, out=out)
+            for cause, students, attempts, out in away
+        ],
         students=[entry_of(row, names, used=used) for row in shown],
     )
     return Answer(shape.as_json(), page=page)

@@ -33,13 +33,13 @@ feature = Feature("exceptions", "签到异常 check-ins that somebody had to loo
 def list_exceptions(query: shapes.ExceptionsQuery) -> Answer:
     """The check-ins of a day that wait for a person, that a person refused, or that are suspicious; the latest class first.
 
-    Of the courses that one teaches or looks after. What the desk refuses at once was never a check-in, and is not here.
+    Of the courses that one teaches or looks after. What the desk refuses at once was never a check-in: see /attendance/refusals.
     """
     tenant = site.scope().tenant
     with reading(site.deps().engine) as tx:
         found = attendance.page(
-            tx, Which(began=_began(query.date), exceptional=True), tenant=tenant, within=_within(query.college), own=None,
-            limit=query.size + 1, offset=query.offset, after=after_of(query.cursor),
+            tx, Which(began=began_on(query.date), exceptional=True), tenant=tenant, within=within_college(query.college),
+            own=None, limit=query.size + 1, offset=query.offset, after=after_of(query.cursor),
         )  # fmt: skip
         shown = found[: query.size]
         names = attendance.names_of(tx, [row.code for row in shown], tenant=tenant)
@@ -57,9 +57,9 @@ def list_exceptions(query: shapes.ExceptionsQuery) -> Answer:
 @feature.get("/attendance/exceptions/counts", needs_some("check_in.read"), items=shapes.ExceptionCounts)
 def count_exceptions(query: shapes.DayQuery) -> Answer:
     """How many there are of each college and kind."""
-    began = _began(query.date)
+    began = began_on(query.date)
     with reading(site.deps().engine) as tx:
-        found = attendance.exceptions_by_college(tx, began, tenant=site.scope().tenant, within=_within(None))
+        found = attendance.exceptions_by_college(tx, began, tenant=site.scope().tenant, within=within_college(None))
     counts: dict[str, Counter[str]] = {}
     for college, status, by, many in found:
         counts.setdefault(college, Counter())[exception_of(status, by)] += many
@@ -76,13 +76,14 @@ def _kind(status: str, by: str) -> Any:
     return exception_of(status, by)
 
 
-def _began(day: str | None) -> tuple[int, int]:
+def began_on(day: str | None) -> tuple[int, int]:
+    """From when until when the classes of a day begin; without one of today."""
     zone = site.deps().zone
     today = datetime.fromtimestamp(site.now_ms() / 1000, zone).date().isoformat()
     return export_tables.day_of(day or today, zone)
 
 
-def _within(college: str | None) -> Within:
+def within_college(college: str | None) -> Within:
     """The courses that the caller may see of a college, or of all."""
     mine = site.colleges("check_in.read")
     if college is not None:

@@ -106,8 +106,18 @@ class CodeUsed(Out):
     devices: int
 
 
+class TurnedAway(Out):
+    """How many students the desk turned away for a cause, how often, and how many of them did not come in after all."""
+
+    cause: str
+    students: int
+    attempts: int
+    out: int
+
+
 class ClassRoll(Out):
-    """A class at the bell: how many, and who. `byCode` is how many came in by each step of the screen's code."""
+    """A class at the bell: how many, and who. `byCode` is how many came in by each step of the screen's code, `turnedAway` whom
+    the desk refused, by cause."""
 
     schedule_id: str
     course_id: str
@@ -115,6 +125,7 @@ class ClassRoll(Out):
     window: ClassWindow
     counts: RosterCounts
     by_code: list[CodeUsed]
+    turned_away: list[TurnedAway]
     students: list[RollEntry]
 
 

@@ -50,6 +50,7 @@ class Explanation(Out):
     person: dict[str, Any] | None = None
     roster_row: dict[str, Any] | None = None
     check_in: dict[str, Any] | None = None
+    refusals: list[dict[str, Any]] | None = None
     facts: list[dict[str, Any]] | None = None
     timeline: list[Happened]
 

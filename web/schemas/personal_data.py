@@ -16,13 +16,15 @@ class AttendanceKept(Out):
     standings: Rows
     check_ins: Rows
     facts: Rows
+    refusals: Rows
     statistics: Rows
     refused_by_database: Rows
 
 
 class AttendanceErased(Out):
-    """How many check-ins lost their evidence, and how many notes their words."""
+    """How many check-ins lost their evidence, how many notes their words, and how many refusals were forgotten."""
 
     check_ins: int
     notes: int
+    refusals: int
     refused_by_database: int

@@ -9,11 +9,14 @@ import redis
 
 from bootstrap.broker import stream_client
 from bootstrap.settings import Settings
+from db import check_in_refusals
 from db import rosters as rows_db
 from db.check_in_stream import CheckInStream
+from db.courses import ALL
 from db.engine import reading
 from db.failure_lists import Which
 from domain.attendance import COUNTERS
+from domain.check_in_words import CAUSES
 from domain.receipts import BadReceipt
 from usecases import dead_letters
 from usecases import rosters as work
@@ -141,6 +144,37 @@ def checkins(context: click.Context, as_json: bool) -> None:
     }
     words = f"{waiting} waiting, the oldest for {oldest_s:g} s; {dead} dead letters (`obsync dead --kind checkin`)"
     answer(as_json, said, lambda: out.print(words, soft_wrap=True))
+
+
+@checkins.command()
+@_DAY
+@json_option
+@command
+def refused(day: str | None, as_json: bool) -> None:
+    """Whom the desk turned away in the classes of a day 被拒: how many students, how often, why, and how many never came in."""
+    settings, wired = open_product()
+    began = _span(day, 1, settings, as_json=as_json)
+    with reading(wired.deps.engine) as tx:
+        found = check_in_refusals.by_college(tx, began, tenant=wired.deps.tenant, within=ALL)
+    names = ("college", "cause", "students", "attempts", "out")
+    items = [dict(zip(names, row, strict=True)) for row in found]
+    rows = [
+        (college or "-", cause, " ".join(CAUSES.get(cause, ())), students, attempts, still)
+        for college, cause, students, attempts, still in found
+    ]
+    columns = (
+        "college 学院",
+        "cause",
+        "what they were told 原因",
+        "students 学生",
+        "attempts 次数",
+        "never came in 未签到",
+    )
+    answer(
+        as_json,
+        {"items": items},
+        lambda: table("turned away 被拒", columns, rows, empty="nobody was turned away 无人被拒"),
+    )
 
 
 @checkins.command()
