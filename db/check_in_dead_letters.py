@@ -11,6 +11,7 @@ from db.check_in_stream import Entry
 from db.clock import now_ms
 from db.tables import jobs
 from domain.check_ins import encode
+from observability.tracing import UNKNOWN, Origin
 
 KIND: Final = "checkin"
 QUEUE: Final = "sync"
@@ -18,7 +19,15 @@ _SCHEMA_VER: Final = 1
 _RAW_CHARS: Final = 20_000
 
 
-def add(connection: Connection, entry: Entry, *, tenant: str, reason: str, new_id: Callable[[], str]) -> None:
+def add(
+    connection: Connection,
+    entry: Entry,
+    *,
+    tenant: str,
+    reason: str,
+    new_id: Callable[[], str],
+    come_from: Origin = UNKNOWN,
+) -> None:
     """Make a dead letter of a record; once, however often the same record is met."""
     target = f"checkin:{entry.shard}:{entry.id}"[:48]
     where = (jobs.c.tenant_id == tenant, jobs.c.kind == KIND, jobs.c.target == target)
@@ -55,6 +64,8 @@ def add(connection: Connection, entry: Entry, *, tenant: str, reason: str, new_i
             error_code="bad_data",
             last_error=reason,
             run_id=None,
+            request=come_from.request,
+            trace=come_from.trace,
             created_ms=now,
             finished_ms=now,
         )

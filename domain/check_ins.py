@@ -13,7 +13,7 @@ STATUSES: Final = (NORMAL, LATE, EARLY, ABNORMAL)
 
 _LONGEST: Final = {
     "tenant": IDENTIFIER_CHARS, "term": 20, "session_id": 40, "code": IDENTIFIER_CHARS, "client_id": 64, "receipt": 4_000,
-    "reasons": 200, "device": 64, "point": 24, "place": 200,
+    "reasons": 200, "device": 64, "point": 24, "place": 200, "origin": 120,
 }  # fmt: skip
 _NEEDED: Final = ("tenant", "term", "session_id", "code")
 
@@ -26,7 +26,8 @@ class BadCheckIn(ValueError):
 class CheckIn:
     """`reasons` are joined by commas; `place` is sealed; `lat_e2` and `lon_e2` are
     hundredths of a degree, where there is no key to seal with; `code_step` says which code of
-    the screen it was; metres and ms UTC elsewhere."""
+    the screen it was; `origin` is the request that it came by, as `observability.tracing` writes it, and is not stored with
+    it; metres and ms UTC elsewhere."""
 
     tenant: str
     term: str
@@ -49,6 +50,7 @@ class CheckIn:
     lon_e2: int | None = None
     code_step: int | None = None
     place: str | None = None
+    origin: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -63,7 +65,7 @@ _NUMBERS: Final = frozenset(
 _TYPES: Final[Mapping[str, type]] = {name: int if name in _NUMBERS else str for name in _NAMES}
 _MOST_CHARS: Final[Mapping[str, int]] = {name: _LONGEST.get(name, 12) for name in _NAMES - _NUMBERS}
 _MAY_MISS: Final = frozenset(
-    {"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2", "code_step", "place"}
+    {"client_ms", "outside_m", "accuracy_m", "device", "point", "lat_e2", "lon_e2", "code_step", "place", "origin"}
 )
 
 

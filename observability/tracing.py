@@ -1,6 +1,7 @@
 """One trace from a request to the calls that come of it, in the words of W3C Trace Context.
 
     request ─▶ row of the task (request, trace) ─▶ worker ─▶ row of the run ─▶ call to WPS
+    check-in ─▶ record in the stream (origin) ─▶ writer
 
 What is at hand is bound to the thread as `request_id`, `trace_id` and `span_id`, so that each line of the log has it. Rows
 keep it as `Origin`, because a message carries nothing: whoever works on a row goes on in its trace, in a span of their own.
@@ -51,6 +52,19 @@ def traceparent() -> str | None:
 def origin() -> Origin:
     """What this thread is at, to be kept in a row."""
     return Origin(current("request_id"), traceparent())
+
+
+def written() -> str | None:
+    """What this thread is at, as one text; None outside of any request."""
+    request, trace = current("request_id"), traceparent()
+    return None if request is None else f"{request} {trace or ''}".rstrip()
+
+
+def read(text: str | None) -> Origin:
+    """What `written` wrote. Anything else is an origin of which nothing is known."""
+    request, _, trace = (text or "").partition(" ")
+    known = REQUEST_ID.fullmatch(request) is not None
+    return Origin(request if known else None, trace if _PARENT.fullmatch(trace) else None)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from domain.ids import secret_key
 from domain.receipts import BadReceipt, Receipt
 from domain.switches import SIMPLE_CHECK_IN
 from domain.verdicts import Attempt, Rules, Verdict, Window
+from observability import tracing
 from observability.log import get_logger
 from observability.metrics import CHECK_IN_REFUSALS, CHECK_INS
 from usecases import check_in_batch, check_in_keys, places
@@ -269,6 +270,7 @@ class Desk:
             lon_e2=None if place is None or self._keys else place[1],
             place=self._sealed(place, session.row.term, asked),
             code_step=self._step(asked, self._clock()) if asked.class_code else None,
+            origin=tracing.written(),
             **of,
         )
 
@@ -308,6 +310,7 @@ class Desk:
             rule_version=said.rule_version,
             reasons=",".join(said.reasons),
             outside_m=said.outside_m,
+            origin=tracing.written(),
         )
         return one, one
 

@@ -8,6 +8,7 @@ Any number of these may run. What a dead one was given is taken over once it has
 batch twice is writing it once.
 """
 
+import logging
 import os
 import secrets
 import signal
@@ -32,9 +33,11 @@ from db.check_ins import OpenPlace, plain_place
 from db.engine import check, in_unit, make_engine
 from db.live_events import Publish, publisher
 from domain.check_ins import CheckIn
+from observability import tracing
 from observability.failpoints import failpoint
 from observability.log import get_logger
 from observability.metrics import CHECK_IN_COMMIT, CHECK_INS_DEAD, CHECK_INS_WRITTEN
+from observability.tracing import Origin
 from usecases import check_in_batch
 from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
@@ -164,6 +167,7 @@ class Batcher:
             written = self._commit(tenant, [one for _, one in part])
             self.counts.written += len(part)
             CHECK_INS_WRITTEN.add(by=len(part))
+            _follow(part)
             self._tell(tenant, written)
 
         def bury(bad: tuple[Entry, CheckIn], error: Exception) -> None:
@@ -184,13 +188,15 @@ class Batcher:
     def _bury(self, bad: Sequence[tuple[Entry, str]]) -> None:
         for entry, reason in bad:
             tenant = entry.check_in.tenant if entry.check_in is not None else self._tenant
+            come_from = origin_of(entry)
             in_unit(
                 self._engine,
-                lambda tx, e=entry, t=tenant, r=reason: check_in_dead_letters.add(  # type: ignore[misc]
-                    tx, e, tenant=t, reason=r, new_id=self._new_id
+                lambda tx, e=entry, t=tenant, r=reason, o=come_from: check_in_dead_letters.add(  # type: ignore[misc]
+                    tx, e, tenant=t, reason=r, new_id=self._new_id, come_from=o
                 ),
             )
-            log.error("checkins.dead_letter", entry=entry.id, reason=reason)
+            with tracing.continued(come_from, otherwise=entry.id):
+                log.error("checkins.dead_letter", entry=entry.id, reason=reason)
             self.counts.dead += 1
             CHECK_INS_DEAD.add()
 
@@ -201,6 +207,20 @@ class Batcher:
             self._publish(tenant, written.counters)
         except redis.RedisError as error:
             log.warning("checkins.not_told", reason=str(error))
+
+
+def origin_of(entry: Entry) -> Origin:
+    """The request that a record came by, as far as it is known."""
+    return tracing.UNKNOWN if entry.check_in is None else tracing.read(entry.check_in.origin)
+
+
+def _follow(part: Sequence[tuple[Entry, CheckIn]]) -> None:
+    """Say of each record that it is written, for whoever looks at everything: at the bell a line costs more than the record."""
+    if not logging.getLogger().isEnabledFor(logging.DEBUG):
+        return
+    for entry, one in part:
+        with tracing.continued(origin_of(entry), otherwise=entry.id):
+            log.debug("checkin.written", entry=entry.id, tenant=one.tenant, session=one.session_id)
 
 
 def writers(

@@ -18,16 +18,22 @@ from sqlalchemy import select, update
 from actors import context, job, sync
 from bootstrap.settings import Settings
 from db import sync_runs
+from db.check_in_stream import Entry
 from db.engine import in_unit, reading
-from db.tables import audit, runs, tenants
+from db.tables import audit, jobs, runs, tenants
+from domain.check_ins import CheckIn
 from domain.tenancy import Role, Scope
 from observability import log, tracing
 from tests.fixtures_stores import Valkey
+from tests.integration.api_bell_rig import bell
+from tests.integration.api_rig import HOME, Api
 from tests.integration.campus_rig import TERM
 from tests.integration.drain_rig import World
 from tests.integration.run_rig import registry
 from usecases.tasks import claim
 from web.app import create_app
+from web.site import NAME
+from workers.batcher import Batcher
 
 pytestmark = pytest.mark.integration
 
@@ -145,3 +151,31 @@ def test_a_trace_that_is_none_is_not_taken_over(said: str | None) -> None:
     """What comes from outside goes into rows and headers: only what has the standard's form does."""
     found = tracing.new_ids(said)["trace_id"]
     assert (len(found), found != TRACE) == (32, True)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_check_in_is_followed_through_the_stream_to_the_writer_and_its_dead_letter(
+    api: Api, written: io.StringIO
+) -> None:
+    """ "I have a receipt, and am absent": the request id of the receipt's answer finds what the writer did with it."""
+    here, mei = bell(api), api.person("mei")
+    headers = {"X_Request_ID": REQUEST, "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    assert mei.post("/api/v1/checkin", here.asked(), **headers).status_code == 201
+    here.drain()
+    (said,) = lines(written, "checkin.written")
+    assert (said["request_id"], said["trace_id"], said["session"]) == (REQUEST, TRACE, here.session_ids[0])
+    origin = f"{REQUEST} 00-{TRACE}-00f067aa0ba902b7-01"
+    bad = CheckIn(HOME, TERM, "s", "mei", "k", "r", 1, "NORMAL", "NORMAL", "location", 0, origin=origin)
+    entry = Entry(0, "1-1", "", bad)
+    stream = api.app.extensions[NAME].stream
+    Batcher(api.engine, stream, tenant=HOME, new_id=api.deps.new_id)._bury([(entry, "too long")])
+    (died,) = lines(written, "checkins.dead_letter")
+    with reading(api.engine) as tx:
+        row = tx.execute(select(jobs.c.request, jobs.c.trace).where(jobs.c.kind == "checkin")).one()
+    assert (died["request_id"], died["trace_id"]) == (row.request, row.trace[3:35]) == (REQUEST, TRACE)
+
+
+@pytest.mark.parametrize("said", [None, "", "a b c", "desk-4711 nonsense", "x" * 500])
+def test_an_origin_that_cannot_be_read_is_none(said: str | None) -> None:
+    """A record of a version that wrote nothing there, or of somebody who reached the stream."""
+    assert tracing.read(said).trace is None
