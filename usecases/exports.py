@@ -14,15 +14,17 @@ from typing import IO, Any, Final
 
 from sqlalchemy import Connection, Engine
 
-from db import audit, exports, jobs, tasks
+from db import audit, exports, jobs, notices, tasks
+from db.clock import now_ms
 from db.engine import in_unit, reading
 from db.tables import AnyRow
 from domain import csv_cells
+from domain.notices import EXPORT_DONE, EXPORT_FAILED
 from observability.log import get_logger
 from usecases import configs, sheets
 from usecases.deps import Deps
 from usecases.export_tables import KINDS, Cells, Table
-from usecases.tasks import VISIBILITY_MS, Task, kept
+from usecases.tasks import VISIBILITY_MS, Task, kept, when_dead
 
 log = get_logger("exports")
 
@@ -36,6 +38,7 @@ _QUEUE: Final = "sync"
 _ROWS: Final = 500
 _TELL_S: Final = 1.0
 _HOUR_MS: Final = 3_600_000
+_TOLD_MS: Final = 30 * 24 * _HOUR_MS  # how long people may read that a file was ready
 
 
 class TooMany(Exception):
@@ -187,18 +190,37 @@ def _part(deps: Deps, tx: Connection, task: Task, number: int, body: bytes) -> N
 def _done(deps: Deps, tx: Connection, task: Task, **values: Any) -> None:
     tasks.keep_task(tx, task, visibility_ms=VISIBILITY_MS)
     keep_ms = configs.value_of(tx, "export.keep_hours", tenant=deps.tenant) * _HOUR_MS
-    exports.end(tx, task.target, tenant=deps.tenant, state=exports.DONE, keep_ms=keep_ms, **values)
+    if exports.end(tx, task.target, tenant=deps.tenant, state=exports.DONE, keep_ms=keep_ms, **values):
+        _tell(tx, deps.tenant, task.target, EXPORT_DONE, deps.new_id)
     tasks.finish_task(tx, task)
 
 
+def _tell(tx: Connection, tenant: str, export_id: str, what: str, new_id: Callable[[], str]) -> None:
+    """Tell who waits for a file what became of it, once."""
+    row = exports.get(tx, export_id, tenant=tenant)
+    if row is None or (what == EXPORT_FAILED and row.state != exports.WORKING):
+        return
+    body = {"kind": row.kind, "rows": row.written, "link": f"/api/v1/export-tasks/{export_id}"}
+    notices.put(tx, row.asked_by, what, export_id, body, tenant=tenant, new_id=new_id)
+
+
+def _gave_up(tx: Connection, tenant: str, export_id: str, new_id: Callable[[], str]) -> None:
+    _tell(tx, tenant, export_id, EXPORT_FAILED, new_id)
+
+
+when_dead(KIND, _gave_up)
+
+
 def forget(engine: Engine, *, tenant: str) -> int:
-    """Take away the files whose time is over. Returns how many."""
+    """Take away the files whose time is over, and what people were told long ago. Returns how many files."""
     with reading(engine) as tx:
         over = exports.expired(tx, tenant=tenant)
     for export_id in over:
         while in_unit(engine, lambda tx, one=export_id: exports.drop_parts(tx, one, tenant=tenant)):  # type: ignore[misc]
             continue
         in_unit(engine, lambda tx, one=export_id: exports.remove(tx, one, tenant=tenant))  # type: ignore[misc]
+    while in_unit(engine, lambda tx: notices.forget(tx, now_ms(tx) - _TOLD_MS, tenant=tenant, limit=_ROWS)):
+        continue
     return len(over)
 
 

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,7 +17,18 @@ from observability.redaction import scrubbed
 from usecases import tenants
 from usecases.deps import Deps
 
-__all__ = ["ClaimLost", "Task", "claim", "due_lanes", "due_tasks", "in_school", "kept", "retry", "urgent_lanes"]
+__all__ = [
+    "ClaimLost",
+    "Task",
+    "claim",
+    "due_lanes",
+    "due_tasks",
+    "in_school",
+    "kept",
+    "retry",
+    "urgent_lanes",
+    "when_dead",
+]
 
 VISIBILITY_MS = 15_000
 MAX_ATTEMPTS = 5
@@ -36,6 +47,7 @@ def claim(deps: Deps, job_id: str, *, claim: str, kinds: Collection[str] | None 
         task = task_rows.claim_task(tx, tenant=tenant, job_id=job_id, claim=claim, kinds=kinds, **times)
         if task is None:
             _end_run_of_dead(tx, job_id, tenant=tenant)
+            _tell_of_dead(tx, deps, job_id, tenant=tenant)
         return task
 
     task = in_unit(deps.engine, work)
@@ -63,6 +75,22 @@ def _end_run_of_dead(tx: Connection, job_id: str, *, tenant: str) -> None:
                 if stage.state == "running":
                     sync_runs.end_stage(tx, dead.run_id, stage.position, state="failed", note=sentence)
             sync_runs.end(tx, dead.run_id, tenant=tenant, state="failed", error=sentence)
+
+
+Told = Callable[[Connection, str, str, Callable[[], str]], None]
+_WHEN_DEAD: dict[str, Told] = {}
+
+
+def when_dead(kind: str, tell: Told) -> None:
+    """Have `tell` called, in the transaction that finds it so, with school and target of a task of `kind` that gave up, and what
+    makes ids. It may be called more than once."""
+    _WHEN_DEAD[kind] = tell
+
+
+def _tell_of_dead(tx: Connection, deps: Deps, job_id: str, *, tenant: str) -> None:
+    dead = task_rows.dead_task(tx, job_id, tenant=tenant)
+    if dead is not None and dead.kind in _WHEN_DEAD:
+        _WHEN_DEAD[dead.kind](tx, tenant, dead.target, deps.new_id)
 
 
 @contextmanager

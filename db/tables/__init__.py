@@ -29,6 +29,7 @@ from db.tables.identity import (
     token_families,
     user_configs,
 )
+from db.tables.notices import notices
 from db.tables.plans import plan_rows, plans
 from db.tables.progress import pins, run_changes, run_counts, run_offerings, run_questions, run_stages, runs
 from db.tables.promises import throughput, tier_syncs
@@ -82,6 +83,7 @@ __all__ = [
     "members",
     "metadata",
     "mirror",
+    "notices",
     "offerings",
     "opt_outs",
     "paused_queues",

@@ -15,6 +15,9 @@ IDENTITY: dict[str, dict[str, str]] = {
     "POST /api/v1/auth/refresh": _ANYONE,
     "POST /api/v1/auth/logout": _SIGNED_IN,
     "GET /api/v1/auth/me": _SIGNED_IN,
+    "GET /api/v1/notices": _SIGNED_IN,
+    "GET /api/v1/notices/counts": _SIGNED_IN,
+    "POST /api/v1/notices/read": _SIGNED_IN,
     "POST /api/v1/auth/password": _SIGNED_IN,
     "POST /api/v1/auth/sso/<provider>/begin": _ANYONE,
     "POST /api/v1/auth/sso/callback": _ANYONE,
@@ -45,6 +48,7 @@ IDENTITY: dict[str, dict[str, str]] = {
 """Role → letters: o a thing of the own college, c of another one, s of the whole school, a of another school; * nobody's."""
 
 BODIES: dict[str, Any] = {
+    "POST /api/v1/notices/read": {"all": True},
     "POST /api/v1/auth/login": {"name": "nobody", "password": "wrong"},
     "POST /api/v1/auth/refresh": {"refreshToken": "none"},
     "POST /api/v1/auth/password": {"old": "wrong", "new": "nine violet lanterns"},

@@ -25,6 +25,7 @@ from tests.property.test_xlsx_cells import read_cells
 from usecases import configs, export_tables, exports
 from usecases.configs import Place
 from usecases.tasks import ClaimLost, Task
+from usecases.tasks import claim as take
 
 pytestmark = pytest.mark.integration
 
@@ -173,6 +174,29 @@ def test_a_process_that_comes_to_rest_leaves_the_file_to_another(here: Bell) -> 
     assert shown(here, "ada", export_id)["state"] == "working"
     exports.make(here.api.deps, claimed(here, export_id, "next"))
     assert shown(here, "ada", export_id)["state"] == "done"
+
+
+def test_who_asked_for_a_file_is_told_once_that_it_is_ready_or_will_not_come(here: Bell) -> None:
+    """And nobody else is; whoever reads it is not told again."""
+    ada, path = here.api.person("ada"), "/api/v1/notices"
+    ready, broken = (begun(here, "ada", kind="statistics.colleges") for _ in range(2))
+    exports.make(here.api.deps, claimed(here, ready))
+    with unit(here.api.engine) as tx:  # five workers died of it
+        tx.execute(update(jobs).where(jobs.c.target == broken).values(attempts=5))
+        job_id = tx.execute(select(jobs.c.id).where(jobs.c.target == broken)).scalar_one()
+    for _ in range(2):
+        assert take(here.api.deps, job_id, claim="c", kinds=[exports.KIND]) is None
+    told = {one["kind"]: one for one in ada.leafed(path, size=1, unread="true")}
+    assert (told["export.done"]["about"], told["export.failed"]["about"]) == (ready, broken)
+    assert ada.get(told["export.done"]["link"]).get_json()["data"]["state"] == "done"
+    assert "做好" in told["export.done"]["message"]
+    assert "ready" in ada.get(path, Accept_Language="en").get_json()["data"]["items"][-1]["message"]
+    assert here.api.person("bao").get(path).get_json()["data"]["items"] == []
+    assert ada.get(f"{path}/counts").get_json()["data"] == {"unread": 2}
+    assert ada.post(f"{path}/read", {"ids": [told["export.done"]["id"]]}).get_json()["data"] == {"read": 1, "unread": 1}
+    assert here.api.person("bao").post(f"{path}/read", {"all": True}).get_json()["data"]["read"] == 0
+    assert ada.post(f"{path}/read", {"all": True}).get_json()["data"] == {"read": 1, "unread": 0}
+    assert ada.post(f"{path}/read", {}).status_code == 422
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
