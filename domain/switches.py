@@ -4,6 +4,7 @@
     simple_check_in    nobody is asked where he is; the record says so
     read_only          what would change something is refused; check-ins are taken unless the switch says no
     maintenance        everybody is refused but who may switch it off; check-ins are taken only if the switch says so
+                       under both of these nothing begins by itself, and what has begun goes on
 
 A switch has an expected end, which tells people when to come again. Nothing ends by itself: only somebody who looks knows
 whether the work is done.

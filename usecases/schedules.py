@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from db import audit, schedules, tasks
+from db import audit, schedules, switches, tasks
 from db import sources as source_rows
 from db.clock import now_ms as database_now_ms
 from db.engine import in_unit, reading
@@ -40,6 +40,7 @@ from domain.schedules import (
     windows_of,
 )
 from domain.schedules import QUEUE as QUEUE_SIGN
+from domain.switches import MAINTENANCE, READ_ONLY, WORDS
 from observability.failpoints import failpoint
 from observability.log import get_logger
 from ratelimit.limiter import LimiterAway
@@ -238,13 +239,23 @@ def act(deps: Deps, task: Task) -> None:
 
 
 def _objection(deps: Deps, tx: Connection, row: AnyRow, *, asked: bool) -> str | None:
-    """Why the slot is left out, if it is. A person who asks for it knows about the load."""
-    if row.kind in ("sources", "recount"):
+    """Why the slot is left out, if it is. A person who asks for it knows about the load, and about switches."""
+    if row.kind == "sources":
+        return None  # looks, and changes nothing
+    if not asked and (closed := _closed(tx, deps.tenant)) is not None:
+        return closed
+    if row.kind == "recount":
         return None
     has_source = "source" in tenants.settings(tx, tenant=deps.tenant) or any(source_rows.all_of(tx, tenant=deps.tenant))
     if not has_source or not schedules.was_synced(tx, tenant=row.tenant_id):
         return "no sync has succeeded yet"
     return None if asked else _load(deps, tx, row)
+
+
+def _closed(tx: Connection, tenant: str) -> str | None:
+    """The switch under which nothing begins by itself: who could stop it is kept out."""
+    on = next((name for name in (MAINTENANCE, READ_ONLY) if switches.is_on(tx, name, tenant=tenant)), None)
+    return None if on is None else f"{' '.join(WORDS[on])}: until `obsync switches off {on}`"
 
 
 def _load(deps: Deps, tx: Connection, row: AnyRow) -> str | None:

@@ -31,7 +31,7 @@ from observability import failpoints
 from ratelimit.limiter import Limits
 from tests.fixtures_stores import Valkey
 from tests.integration.campus_rig import MONDAY, write
-from usecases import schedules, tasks
+from usecases import schedules, switches, tasks
 from usecases import tenants as tenant_cases
 from usecases.cron import BadCron
 from usecases.deps import Deps
@@ -425,6 +425,20 @@ def test_under_load_the_slot_is_skipped(
     row = only_slot(deps)
     assert row.state == state
     assert row.reason == (f"more than {limit} jobs wait in the lanes" if state == "skipped" else None)
+
+
+@pytest.mark.parametrize("switch", ["read_only", "maintenance"])
+def test_nothing_begins_by_itself_while_nobody_could_stop_it(deps: Deps, tmp_path: Path, switch: str) -> None:
+    """Somebody holds the school still; a run that began at night would change WPS, and its buttons answer 503."""
+    synced(deps, tmp_path / "campus")
+    switches.turn(deps, switch, True, actor="user:ada")
+    slot = only_slot(deps)
+    assert (slot.state, f"switches off {switch}" in slot.reason) == ("skipped", True)
+    switches.turn(deps, switch, False, actor="user:ada")
+    schedules.tick(deps, ran_by=SCHEDULER, now_ms=NOON + 2 * HOUR_MS)
+    for job_id in task_ids(deps):
+        act(deps, job_id)
+    assert [one.state for one in slots(deps)] == ["skipped", "started"]
 
 
 def test_a_source_that_is_gone_is_said_on_the_slot(deps: Deps, tmp_path: Path) -> None:
