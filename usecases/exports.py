@@ -35,6 +35,7 @@ MOST_AT_ONCE: Final = 3
 """Files that are made for one person at a time."""
 
 _QUEUE: Final = "sync"
+_IN_APP: Final = "in_app"
 _ROWS: Final = 500
 _TELL_S: Final = 1.0
 _HOUR_MS: Final = 3_600_000
@@ -196,9 +197,11 @@ def _done(deps: Deps, tx: Connection, task: Task, **values: Any) -> None:
 
 
 def _tell(tx: Connection, tenant: str, export_id: str, what: str, new_id: Callable[[], str]) -> None:
-    """Tell who waits for a file what became of it, once."""
+    """Tell who waits for a file what became of it, once, unless he wants no notices."""
     row = exports.get(tx, export_id, tenant=tenant)
     if row is None or (what == EXPORT_FAILED and row.state != exports.WORKING):
+        return
+    if _IN_APP not in configs.value_of(tx, "user.notify_channels", tenant=tenant, user=row.asked_by):
         return
     body = {"kind": row.kind, "rows": row.written, "link": f"/api/v1/export-tasks/{export_id}"}
     notices.put(tx, row.asked_by, what, export_id, body, tenant=tenant, new_id=new_id)

@@ -197,6 +197,9 @@ def test_who_asked_for_a_file_is_told_once_that_it_is_ready_or_will_not_come(her
     assert here.api.person("bao").post(f"{path}/read", {"all": True}).get_json()["data"]["read"] == 0
     assert ada.post(f"{path}/read", {"all": True}).get_json()["data"] == {"read": 1, "unread": 0}
     assert ada.post(f"{path}/read", {}).status_code == 422
+    configs.change(here.api.deps, Place(Level.USER, HOME, "ada"), {"user.notify_channels": []}, actor="user:ada")
+    exports.make(here.api.deps, claimed(here, begun(here, "ada", kind="statistics.colleges")))
+    assert ada.get(f"{path}/counts").get_json()["data"] == {"unread": 0}
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
