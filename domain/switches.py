@@ -58,12 +58,14 @@ class Switch:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request, as far as switches are concerned. `manages`: the caller may turn switches in this school; `turns`: the
-    request is about switches; `open_always`: signing in and out, health, what errors mean."""
+    request is about switches; `halts`: it brings work to a stop and begins none; `open_always`: signing in and out, health,
+    what errors mean."""
 
     writes: bool
     check_in: bool = False
     manages: bool = False
     turns: bool = False
+    halts: bool = False
     open_always: bool = False
 
 
@@ -75,6 +77,8 @@ def in_the_way(on: Mapping[str, Switch], ask: Ask) -> Switch | None:
     if closed is not None and not ask.manages and not (ask.check_in and closed.check_ins):
         return closed
     fixed = on.get(READ_ONLY)
+    if ask.halts and ask.manages:
+        return None  # who holds a school still may hold its runs too
     if fixed is not None and ask.writes and not (ask.check_in and fixed.check_ins):
         return fixed
     return None

@@ -23,6 +23,7 @@ from web.site import maybe_scope, now_ms, site
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _SIGNING: Final = "/api/v1/auth/"
 _SWITCHES: Final = "/api/v1/switches"
+_HALTS: Final = ("/pause", "/cancel", "/drop", "/drain")
 _CHECK_IN: Final = "check_ins.check_in"
 _STATIC: Final = ("openapi.", "swagger.", "static")
 
@@ -58,12 +59,14 @@ def _asked(route: Route | None) -> Ask:
     if route is None:
         return Ask(writes=False)
     scope, policy = maybe_scope(), route.policy
-    reads = request.method in _SAFE or (policy.action or "").endswith(".read")
+    looks = (policy.action or "").endswith(".read") or route.rule.endswith("/preview")
+    reads = request.method in _SAFE or looks
     return Ask(
         writes=not reads,
         check_in=route.endpoint == _CHECK_IN,
         manages=scope is not None and bool(reaches(scope, "switch.write")),
         turns=route.rule.startswith(_SWITCHES),
+        halts=route.method == "POST" and route.rule.endswith(_HALTS),
         open_always=(policy.public is not None and policy.holder is None) or route.rule.startswith(_SIGNING),
     )
 

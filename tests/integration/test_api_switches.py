@@ -64,6 +64,9 @@ def test_while_nothing_can_be_changed_check_ins_are_taken_unless_the_switch_says
     assert ada.ask("PUT", "/api/v1/off-peak", {"hours": None}).status_code == 503
     assert mei.get(f"/api/v1/checkin/{here.session_ids[0]}").status_code == 200
     assert mei.post("/api/v1/checkin", here.asked()).status_code == 201
+    run_id = api.run()
+    assert code_of(api.person("sun").post(f"/api/v1/sync/runs/{run_id}/cancel")) == "READ_ONLY"
+    assert api.person("ada").post(f"/api/v1/sync/runs/{run_id}/cancel").status_code == 202
     turn(api, "read_only", checkIns=False)
     assert code_of(mei.post("/api/v1/checkin", here.asked(1))) == "READ_ONLY"
     assert turn(api, "read_only", on=False).status_code == 200

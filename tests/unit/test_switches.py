@@ -12,7 +12,8 @@ CHECK_IN, TURNS = Ask(writes=True, check_in=True), Ask(writes=True, turns=True)
 SIGNS_IN = Ask(writes=True, open_always=True)
 ADMIN_READS, ADMIN_WRITES = Ask(writes=False, manages=True), Ask(writes=True, manages=True)
 ADMIN_TURNS = Ask(writes=True, turns=True, manages=True)
-EVERYBODY = {READS, WRITES, CHECK_IN, TURNS, SIGNS_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS}
+HALTS, ADMIN_HALTS = Ask(writes=True, halts=True), Ask(writes=True, halts=True, manages=True)
+EVERYBODY = {HALTS, ADMIN_HALTS, READS, WRITES, CHECK_IN, TURNS, SIGNS_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS}
 
 
 @pytest.mark.parametrize(
@@ -20,13 +21,16 @@ EVERYBODY = {READS, WRITES, CHECK_IN, TURNS, SIGNS_IN, ADMIN_READS, ADMIN_WRITES
     [
         ((), EVERYBODY),
         ((Switch(STATISTICS_OFF, True), Switch(SIMPLE_CHECK_IN, True)), EVERYBODY),
-        ((Switch(READ_ONLY, True),), {READS, CHECK_IN, SIGNS_IN, ADMIN_READS, ADMIN_TURNS}),
-        ((Switch(READ_ONLY, True, check_ins=False),), {READS, SIGNS_IN, ADMIN_READS, ADMIN_TURNS}),
-        ((Switch(MAINTENANCE, True, check_ins=False),), {SIGNS_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS}),
-        ((Switch(MAINTENANCE, True),), {SIGNS_IN, CHECK_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS}),
+        ((Switch(READ_ONLY, True),), {READS, CHECK_IN, SIGNS_IN, ADMIN_READS, ADMIN_TURNS, ADMIN_HALTS}),
+        ((Switch(READ_ONLY, True, check_ins=False),), {READS, SIGNS_IN, ADMIN_READS, ADMIN_TURNS, ADMIN_HALTS}),
+        (
+            (Switch(MAINTENANCE, True, check_ins=False),),
+            {SIGNS_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS, ADMIN_HALTS},
+        ),
+        ((Switch(MAINTENANCE, True),), {SIGNS_IN, CHECK_IN, ADMIN_READS, ADMIN_WRITES, ADMIN_TURNS, ADMIN_HALTS}),
         (
             (Switch(MAINTENANCE, True), Switch(READ_ONLY, True, check_ins=False)),
-            {SIGNS_IN, ADMIN_READS, ADMIN_TURNS},
+            {SIGNS_IN, ADMIN_READS, ADMIN_TURNS, ADMIN_HALTS},
         ),
     ],
 )
