@@ -29,9 +29,10 @@ _KINDS = {
 def await_lanes(on: Running, stage: AnyRow) -> Step:
     """Look how far the lanes are. Raises `RunFailed` as `unless_refused` does."""
     kind = _KINDS[stage.step]
+    # In this order: what closes between the two questions would be missing from the counts that stay.
+    open_ = any_left(on, [kind])
     with reading(on.deps.engine) as tx:
         counts = run_counts.totals(tx, run_id=on.run_id).get(kind, dict.fromkeys(run_counts.FIELDS, 0))
-    open_ = any_left(on, [kind])
     closed = counts["done"] + counts["failed"] + counts["superseded"]
     on.progress(stage.position, done=min(closed, counts["planned"]), total=counts["planned"])
     pace.note(on)
