@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from db import attendance, courses, statistic_lists
+from db import attendance, check_in_refusals, courses, statistic_lists
 from db.attendance import Which
 from db.courses import Within
 from db.engine import reading
 from db.statistic_lists import Seen
 from db.tables import AnyRow
 from domain.attendance import REFUSED, SUSPICIOUS, WAITS, exception_of
-from domain.check_in_words import REASONS
+from domain.check_in_words import CAUSES, REASONS
 from domain.plans import course_title
 from domain.statistics import COLLEGE, COURSE, STATS, TEACHER, TERM, USER, rate
 from usecases import configs
@@ -133,6 +133,38 @@ def exceptions(deps: Deps, day: str, *, colleges: tuple[str, ...] | None = None)
     return Table("exceptions", _EXCEPTIONS, found())
 
 
+_REFUSALS: Final = (
+    "学院", "学号", "姓名", "课程", "日期", "开始", "原因", "次数", "首次", "末次", "范围外(米)", "最终状态",
+)  # fmt: skip
+
+
+def refusals(deps: Deps, day: str, *, colleges: tuple[str, ...] | None = None) -> Table:
+    """Whom the desk turned away in the classes of a day; of courses of `colleges`, None: of all."""
+
+    def found() -> Iterator[Cells]:
+        after: tuple[int, str, str, str] | None = None
+        while True:
+            with reading(deps.engine) as tx:
+                page = check_in_refusals.page(
+                    tx, day_of(day, deps.zone), tenant=deps.tenant, within=Within(colleges), limit=_PAGE, after=after
+                )
+                names = attendance.names_of(tx, [row.code for row in page], tenant=deps.tenant)
+            yield from (_refusal(row, names, deps.zone) for row in page)
+            if len(page) < _PAGE:
+                return
+            after = (page[-1].start_ms, page[-1].session_id, page[-1].code, page[-1].cause)
+
+    return Table("refusals", _REFUSALS, found())
+
+
+def _refusal(row: AnyRow, names: Mapping[str, str], zone: ZoneInfo) -> Cells:
+    title = course_title(name=row.name or "", kcbh=row.kcbh or "", kkh=row.kkh or "")
+    start, first, last = (_clock(ms, zone) for ms in (row.start_ms, row.first_ms, row.last_ms))
+    why = CAUSES[row.cause][0] if row.cause in CAUSES else row.cause
+    about = (row.college, row.code, names.get(row.code), title, row.course_date, start)
+    return (*about, why, row.attempts, first, last, row.outside_m, row.status)
+
+
 _WORDS: Final[Mapping[str, str]] = {WAITS: "待核实", REFUSED: "未予认可", SUSPICIOUS: "可疑"}
 
 
@@ -219,8 +251,13 @@ def _exceptions_of(deps: Deps, wanted: Mapping[str, Any]) -> Table:
     return exceptions(deps, wanted["since"], colleges=None if college is None else (college,))
 
 
+def _refusals_of(deps: Deps, wanted: Mapping[str, Any]) -> Table:
+    college = wanted.get("college")
+    return refusals(deps, wanted["since"], colleges=None if college is None else (college,))
+
+
 KINDS: Final[Mapping[str, Callable[[Deps, Mapping[str, Any]], Table]]] = {
-    "timetable": _timetable_of, "attendance": _standings_of, "exceptions": _exceptions_of,
+    "timetable": _timetable_of, "attendance": _standings_of, "exceptions": _exceptions_of, "refusals": _refusals_of,
     "statistics.students": _sums_of(USER), "statistics.courses": _sums_of(COURSE),
     "statistics.teachers": _sums_of(TEACHER), "statistics.colleges": _sums_of(COLLEGE),
 }  # fmt: skip

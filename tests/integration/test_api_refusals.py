@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import create_engine
 
 from tests.integration.api_bell_rig import HERE, HOUR_MS, LAT, Bell, bell
-from tests.integration.api_rig import HOME, Api
+from tests.integration.api_rig import HOME, MATHS, Api
 from tests.integration.test_personal_data import DAY_MS
-from usecases import retention
+from usecases import exports, retention
 from usecases.check_in_refusals import Refusals, Writer
+from usecases.tasks import claim
 
 pytestmark = pytest.mark.integration
 PATH = "/api/v1/attendance/refusals"
@@ -62,6 +63,21 @@ def test_refusals_are_counted_by_college_and_in_the_class(here: Bell) -> None:
     assert roll["turnedAway"] == [{"cause": "too_early", "students": 1, "attempts": 1, "out": 1}]
     page = here.api.person("ada").get(f"/api/v1/explanations/sessions/{here.session_ids[0]}/users/mei")
     assert [one["cause"] for one in page.get_json()["data"]["refusals"]] == ["far_away"]
+
+
+def test_the_list_is_taken_away_as_a_file(here: Bell) -> None:
+    """A secretary takes her college's to a meeting; the whole school's is not hers."""
+    sun, asked = here.api.person("sun"), {"kind": "refusals", "from": day_of(here, 0)}
+    assert sun.post("/api/v1/export-tasks", asked).status_code == 404
+    begun = sun.post("/api/v1/export-tasks", {**asked, "college": MATHS})
+    task = claim(here.api.deps, here.api.rung.pop(), claim="c", kinds=[exports.KIND])
+    assert task is not None
+    exports.make(here.api.deps, task)
+    text = sun.get(f"{begun.headers['Location']}/file").get_data(as_text=True)
+    (_, row) = text.strip().splitlines()
+    assert row.startswith(f"{MATHS},mei,代数,代数,") and "太远" in row and row.endswith(",ATTENDED")
+    wrong = sun.post("/api/v1/export-tasks", {"kind": "refusals", "to": "2024-09-02"}, Accept_Language="en")
+    assert wrong.get_json()["error"]["details"][0]["message"] == "refusals takes no to"
 
 
 def test_refusals_go_when_positions_do(here: Bell) -> None:

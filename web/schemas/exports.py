@@ -14,6 +14,7 @@ ExportKind = Literal[
     "timetable",
     "attendance",
     "exceptions",
+    "refusals",
     "statistics.students",
     "statistics.courses",
     "statistics.teachers",
@@ -24,6 +25,7 @@ _TAKES = {
     "timetable": {"term", "course_id", "room"},
     "attendance": {"course_id", "user", "college", "since", "until"},
     "exceptions": {"since", "college"},
+    "refusals": {"since", "college"},
     "statistics.students": {"term", "course_id", "college"},
 }
 _SUMS = {"term", "college", "per", "since", "until"}
@@ -47,11 +49,10 @@ class BeginExport(In):
     def _of_its_kind(self) -> BeginExport:
         extra = self.model_fields_set - {"kind", "format"} - _TAKES.get(self.kind, _SUMS)
         if extra:
-            raise Wrong(
-                f"{self.kind} 不用 {', '.join(sorted(extra))}", f"{self.kind} takes no {', '.join(sorted(extra))}"
-            )
-        if self.kind == "exceptions" and self.since is None:
-            raise Wrong("exceptions 需要 from：哪一天", "exceptions needs from: the day")
+            called = ", ".join(sorted(type(self).model_fields[name].alias or name for name in extra))
+            raise Wrong(f"{self.kind} 不用 {called}", f"{self.kind} takes no {called}")
+        if self.kind in ("exceptions", "refusals") and self.since is None:
+            raise Wrong(f"{self.kind} 需要 from：哪一天", f"{self.kind} needs from: the day")
         if self.course_id is not None and self.user is not None:
             raise Wrong("请写 courseId 或 user 其中之一", "give courseId or user")
         return self
