@@ -33,6 +33,7 @@ from bench.mariadb import AS_IN_PRODUCTION, SMALL, private_mariadb
 from bench.report import Figure, report
 from bench.valkey import connect, private_valkey
 from bootstrap.addresses import sqlite_url
+from bootstrap.interpreter import share_the_interpreter
 from bootstrap.wiring import new_id
 from db import check_ins as record_rows
 from db.check_in_stream import CheckInStream, shard_of, stream_key
@@ -41,7 +42,6 @@ from db.engine import in_unit, unit
 from db.tables import attendance_roster, attendance_roster_detail
 from domain.check_ins import CheckIn, encode
 from workers.batcher import BATCH, WRITERS, Batcher, writers
-from workers.interpreter import share_the_interpreter
 
 ON_DISK = ("--appendonly", "yes", "--appendfsync", "always")
 THREADS = 8

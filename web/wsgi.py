@@ -7,10 +7,12 @@ from multiprocessing.util import Finalize
 from flask_openapi import OpenAPI
 
 from bootstrap.broker import make_broker
+from bootstrap.interpreter import share_the_interpreter
 from bootstrap.observing import observe
 from bootstrap.settings import Settings
 from bootstrap.version import version
 from bootstrap.wiring import new_id, wire
+from observability.log import lines
 from usecases.heartbeat import Heartbeat
 from web.app import create_app
 from web.auth import Credentials
@@ -28,6 +30,10 @@ def build() -> OpenAPI:
     app = create_app(wired.deps, settings, Credentials(wired.deps))
     heartbeat = Heartbeat(wired.deps.engine, kind="web", version=version(), new_id=new_id)
     heartbeat.start()
+    if (written := lines()) is not None:
+        written.write_behind()
+        Finalize(None, written.flush, exitpriority=1)
     Finalize(None, heartbeat.stop, exitpriority=1)  # a forked server runs these at its end, and nothing of `atexit`
     site_of(app).desks.of(settings.tenant)  # reads the sessions of the next hours before anybody asks
+    share_the_interpreter()
     return app

@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from bootstrap.broker import cache_client, stream_client
+from bootstrap.interpreter import share_the_interpreter
 from bootstrap.settings import Settings
 from bootstrap.version import version
 from bootstrap.wiring import new_id
@@ -43,7 +44,6 @@ from usecases.check_in_batch import Written
 from usecases.heartbeat import Heartbeat
 from usecases.places import opener
 from workers.bisecting import write_parts
-from workers.interpreter import share_the_interpreter
 from workers.roster_tender import RosterTender
 
 log = get_logger("checkins")

@@ -13,6 +13,7 @@ import dramatiq
 import dramatiq.worker
 
 from bootstrap.broker import make_broker
+from bootstrap.interpreter import share_the_interpreter
 from bootstrap.settings import Settings
 from bootstrap.version import version
 from bootstrap.wiring import wire
@@ -23,7 +24,6 @@ from usecases.lanes import Holdings
 from usecases.queues import PausedQueues
 from usecases.schedules import recovered
 from usecases.sync.draining import choosing_threads
-from workers.interpreter import share_the_interpreter
 
 log = get_logger("worker")
 
