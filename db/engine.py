@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ T = TypeVar("T")
 _BUSY_TIMEOUT_S = 5.0
 CHECKPOINT_PAGES = 10_000  # 40 MB of log; a checkpoint holds up every writer, and one for 4 MB comes ten times as often
 _RETRIES = 5
+_GLANCES = 4
 _IDLE_S = 1.0  # less than any restart of a server takes
 _DEADLOCK, _LOCK_WAIT, _DUPLICATE = 1213, 1205, 1062
 
@@ -39,7 +41,9 @@ class DatabaseUnreachable(Exception):
         self.reason = reason
 
 
-def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engine:
+def make_engine(
+    url: str, *, pool_size: int = 24, patience_s: int = 30, isolation: IsolationLevel = "READ COMMITTED"
+) -> Engine:
     """An engine for `url`; SQLite in WAL with one writer a process, MySQL/MariaDB in READ COMMITTED.
 
     `patience_s` is how long a server may be silent before its connection is given up: a statement that rebuilds a table
@@ -50,7 +54,8 @@ def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engin
         return _sqlite(url, pool_size)
     engine = create_engine(
         url,
-        isolation_level="READ COMMITTED",
+        isolation_level=isolation,
+        skip_autocommit_rollback=True,
         hide_parameters=True,  # an error of the driver ends in logs, and values of rows do not belong there
         pool_size=pool_size,
         max_overflow=16,
@@ -68,6 +73,14 @@ def make_engine(url: str, *, pool_size: int = 24, patience_s: int = 30) -> Engin
     )
     _ping_after_a_pause(engine)
     return engine
+
+
+def for_glances(engine: Engine) -> Engine:
+    """An engine of the same database whose statements stand each by itself, without a transaction to be ended: where there is
+    a server, that is half of the way. For statements that read."""
+    if engine.dialect.name == "sqlite":
+        return engine
+    return make_engine(engine.url.render_as_string(hide_password=False), pool_size=_GLANCES, isolation="AUTOCOMMIT")
 
 
 def _on_a_file(url: URL) -> bool:
@@ -176,6 +189,13 @@ _writer_locks: WeakKeyDictionary[Engine, _WriterLock] = WeakKeyDictionary()
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads, in one snapshot where the database gives one."""
     with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def glance(engine: Engine) -> Iterator[Connection]:
+    """A connection for statements that read, each by itself: of an engine made by `for_glances`."""
+    with engine.connect() as connection:
         yield connection
 
 

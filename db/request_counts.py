@@ -11,19 +11,19 @@ from typing import Final
 import redis
 
 _PREFIX: Final = "obsync-asked:"
-# KEYS windows; ARGV how many each takes, and for how long it is open, milliseconds.
+# KEYS windows; ARGV how many each takes, for how long it is open, milliseconds, and how many requests there are.
 _SCRIPT: Final = """
 local said = {}
 for at, key in ipairs(KEYS) do
-  local count = redis.call('INCR', key)
+  local count = redis.call('INCRBY', key, ARGV[3 * at])
   local left = redis.call('PTTL', key)
   if left < 0 then
-    left = tonumber(ARGV[2 * at])
+    left = tonumber(ARGV[3 * at - 1])
     redis.call('PEXPIRE', key, left)
   end
   said[2 * at - 1] = count
   said[2 * at] = left
-  if count > tonumber(ARGV[2 * at - 1]) then break end
+  if count > tonumber(ARGV[3 * at - 2]) then break end
 end
 return said
 """
@@ -58,10 +58,15 @@ class RequestCounts:
     def __init__(self, client: redis.Redis) -> None:
         self._script = client.register_script(_SCRIPT)
 
-    def count(self, windows: Sequence[Window]) -> list[Counted]:
-        """One more in each, until one is full. Raises `redis.RedisError`."""
+    def count(self, windows: Sequence[Window], more: Sequence[int] = ()) -> list[Counted]:
+        """One more in each, or as many as `more` says, until one is full. Raises `redis.RedisError`."""
         keys = [_PREFIX + one.key for one in windows]
-        said = self._script(keys, [number for one in windows for number in (one.most, one.length_ms)])
+        numbers = [
+            number
+            for one, by in zip(windows, more or (1,) * len(windows), strict=True)
+            for number in (one.most, one.length_ms, by)
+        ]
+        said = self._script(keys, numbers)
         return [
             Counted(one, *found) for one, found in zip(windows, zip(said[::2], said[1::2], strict=True), strict=False)
         ]

@@ -1,12 +1,12 @@
 """Sign-ins and what their tokens have become: families of refresh tokens, tokens taken back, guesses at passwords."""
 
 from collections.abc import Collection, Sequence
-from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, Select, bindparam, delete, select, update
 
 from db.logins import ACTIVE
+from db.spelled import Spelled
 from db.tables.base import AnyRow
 from db.tables.identity import login_attempts, login_roles, logins, revoked_tokens, token_families
 from domain.lockout import Attempts
@@ -87,12 +87,10 @@ def standings(
     return found, given, revoked
 
 
-@cache
-def _standing_epochs(size: int) -> Select[Any]:
-    """The statement about that many tokens. An IN of any number would be spelled anew each time, which takes its time."""
-    tenant: BindParameter[str] = bindparam("tenant")
-    jtis = revoked_tokens.c.jti.in_([bindparam(f"jti_{at}") for at in range(size)])
-    families = token_families.c.id.in_([bindparam(f"family_{at}") for at in range(size)])
+def _standing_epochs() -> Select[Any]:
+    tenant: BindParameter[str] = bindparam("b_tenant")
+    jtis = revoked_tokens.c.jti.in_(bindparam("b_jtis", expanding=True))
+    families = token_families.c.id.in_(bindparam("b_families", expanding=True))
     # Of all of them, not of each: hardly ever one was taken back, and then the whole batch is asked about at length.
     taken = select(revoked_tokens.c.jti).where(revoked_tokens.c.tenant_id == tenant, jtis).exists()
     same = (logins.c.tenant_id == token_families.c.tenant_id) & (logins.c.id == token_families.c.login_id)
@@ -100,9 +98,12 @@ def _standing_epochs(size: int) -> Select[Any]:
         select(token_families.c.id, logins.c.id, logins.c.token_epoch)
         .select_from(token_families.join(logins, same))
         .where(token_families.c.tenant_id == tenant, families)
-        .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > bindparam("now"))
+        .where(token_families.c.revoked_ms.is_(None), token_families.c.ends_ms > bindparam("b_now"))
         .where(logins.c.state == ACTIVE, ~taken)
     )
+
+
+_STANDING_EPOCHS: Final = Spelled(_standing_epochs(), listed=("b_families", "b_jtis"))
 
 
 def standing_epochs(
@@ -110,11 +111,10 @@ def standing_epochs(
 ) -> dict[str, tuple[str, int]]:
     """Of tokens of a tenant, (family, jti), those that stand: family → (login, its epoch). One that is missing may stand all the
     same, where another of them was taken back."""
-    said: dict[str, Any] = {"tenant": tenant, "now": now_ms}
-    size = 1 << (len(asked) - 1).bit_length()
-    for at in range(size):
-        said[f"family_{at}"], said[f"jti_{at}"] = asked[min(at, len(asked) - 1)]
-    return {family: (login, epoch) for family, login, epoch in connection.execute(_standing_epochs(size), said)}
+    said: dict[str, Any] = {"b_tenant": tenant, "b_now": now_ms}
+    said |= {"b_families": [family for family, _ in asked], "b_jtis": [jti for _, jti in asked]}
+    rows: Any = _STANDING_EPOCHS.run(connection, said)
+    return {family: (login, epoch) for family, login, epoch in rows}
 
 
 def exchange(connection: Connection, *, tenant: str, family: str, used: str, fresh: str, now: int) -> bool:

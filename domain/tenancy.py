@@ -250,8 +250,13 @@ class Decision:
 
 def reaches(scope: Scope, action: str) -> frozenset[Reach]:
     """How far the caller may go with `action`; empty: not at all. Raises `BadPermission` for an action that is none."""
+    return _reached(scope.permissions, action)
+
+
+@lru_cache(maxsize=4_096)
+def _reached(permissions: frozenset[Permission], action: str) -> frozenset[Reach]:
     check_action(action)
-    return frozenset(one.reach for one in scope.permissions if one.action == action)
+    return frozenset(one.reach for one in permissions if one.action == action)
 
 
 def colleges_within(scope: Scope, action: str) -> tuple[str, ...] | None:

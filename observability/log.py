@@ -20,6 +20,7 @@ from typing import Any, Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from observability.lines import Lines
 from observability.redaction import REDACTED as REDACTED
 from observability.redaction import is_secret_name as is_secret_name
 from observability.redaction import redacted, scrubbed
@@ -115,8 +116,17 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    _lines[:] = [] if readable or root.level > logging.INFO else [Lines(handler, service)]
     for name, quiet in _LOUD.items():
         logging.getLogger(name).setLevel(max(logging.getLevelName(quiet), logging.getLevelName(level)))
+
+
+_lines: list[Lines] = []
+
+
+def lines() -> Lines | None:
+    """For lines that are written all the time; None where they go the way of all others: on a terminal, or not at all."""
+    return _lines[0] if _lines else None
 
 
 def _last_steps(*, readable: bool) -> list[Processor]:

@@ -1,7 +1,8 @@
 """Questions of many threads, asked as one: under load a round trip answers all who came while the last one was under way.
 
 Nothing is remembered: every question is asked after it was put. Alone, a question is asked at once; where the last one was
-not alone, whoever leads waits a moment for company, because a question of ten costs little more than a question of one.
+not alone, whoever leads waits a moment for company, because a question of ten costs little more than a question of one; the
+longer, the more there were, because few gain little from it.
 """
 
 from __future__ import annotations
@@ -33,10 +34,17 @@ class Together(Generic[Q, A]):
     """`ask_all` gets questions and gives their answers in the same order, an exception in the place of one that has none."""
 
     def __init__(
-        self, ask_all: Callable[[Sequence[Q]], Sequence[A | Exception]], *, most: int = 64, linger_s: float = 0.004
+        self,
+        ask_all: Callable[[Sequence[Q]], Sequence[A | Exception]],
+        *,
+        most: int = 64,
+        linger_s: float = 0.004,
+        each_s: float | None = None,
     ) -> None:
+        """Whoever leads waits for company `linger_s`, or `each_s` for each who came the last time, and so long at most."""
         self._ask_all, self._most, self._linger_s = ask_all, most, linger_s
-        self._had_company = False
+        self._each_s = linger_s if each_s is None else each_s
+        self._company = 1
         self._lock = threading.Lock()
         self._waiting: list[_Waiting[Q, A]] = []
         self._asking = False
@@ -57,11 +65,11 @@ class Together(Generic[Q, A]):
 
     def _lead(self) -> None:
         """Ask for all who wait, oneself first among them, and leave the lead to whoever came meanwhile."""
-        if self._had_company:
-            time.sleep(self._linger_s)
+        if self._company > 1:
+            time.sleep(min(self._linger_s, self._each_s * self._company))
         with self._lock:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-        self._had_company = len(batch) > 1
+        self._company = len(batch)
         try:
             self._answer(batch)
         finally:

@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import redis
 import structlog
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, request
 from flask_openapi import OpenAPI
-from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -23,8 +22,9 @@ from bootstrap.settings import Settings
 from db.check_in_stream import CheckInStream
 from db.engine import reading
 from db.live_events import publisher
+from domain.tenancy import Scope
 from observability import tracing
-from observability.log import get_logger
+from observability.log import get_logger, lines
 from observability.metrics import HTTP_REQUESTS, HTTP_SECONDS
 from usecases.deps import Deps
 from usecases.desks import Desks
@@ -34,9 +34,9 @@ from web import auth, bodies, documents, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure, said
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
-from web.field_words import details_of
 from web.routes import Feature, Route
-from web.site import NAME, Site, maybe_scope, site
+from web.serving import Api
+from web.site import NAME, Known, Site, at_hand, site_of
 
 log = get_logger("web")
 
@@ -58,11 +58,10 @@ def create_app(
     """
     from web.rest import FEATURES  # the routes, after everything that they lean on
 
-    app = OpenAPI(
+    app = Api(
         "obsync",
         info=documents.INFO,
         security_schemes=documents.SECURITY,
-        validation_error_callback=_invalid,
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -109,87 +108,90 @@ def _refuse_undeclared(app: Flask, routes: dict[str, Route]) -> None:
 
 def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -> None:
     origins = frozenset(filter(None, settings.cors_origins.split(",")))
+    limit = limits.of(settings)
+
+    def before() -> None:
+        ask, known = at_hand()
+        here, route = site_of(app), routes.get(ask.endpoint or "")
+        _begin(ask, known)
+        _who_asks(ask, known, route, here)
+        limit(ask, known, route)
+        gate.pass_through(ask, route)
+        _permit(ask, known, route, here)
 
     def finished(response: Response) -> Response:
-        headers.secure(response, {"X-Request-ID": g.get("request_id", ""), **limits.told()})
-        headers.allow_origins(response, origins)
-        known = routes.get(request.endpoint or "")
-        _count(response, log_it=known is None or not known.keyed or response.status_code >= 400)
+        ask, known = at_hand()
+        headers.secure(response, ask, {"X-Request-ID": known.get("request_id", ""), **limits.told(known)})
+        headers.allow_origins(response, ask, origins)
+        route = routes.get(ask.endpoint or "")
+        _count(response, ask, known, log_it=route is None or not route.keyed or response.status_code >= 400)
         return response
 
-    app.before_request(_begin)
-    app.before_request(lambda: _who_asks(routes))
-    app.after_request(finished)  # the last to run: hooks after the answer go backwards
-    limits.install(app, settings, routes)
-    app.before_request(lambda: gate.pass_through(routes.get(request.endpoint or "")))
-    app.before_request(lambda: _permit(routes))
+    app.before_request(before)
+    app.after_request(finished)
     app.teardown_request(lambda _error: structlog.contextvars.clear_contextvars())
     app.register_error_handler(Exception, _failed)
 
 
-def _begin() -> Response | None:
-    g.began_s = time.perf_counter()
-    said = request.headers.get("X-Request-ID", "")
-    g.request_id = said if tracing.REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
+def _begin(ask: Request, known: Known) -> None:
+    known.began_s = time.perf_counter()
+    said = ask.headers.get("X-Request-ID", "")
+    known.request_id = said if tracing.REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
     structlog.contextvars.clear_contextvars()
-    ids = tracing.new_ids(request.headers.get("traceparent"))
-    structlog.contextvars.bind_contextvars(request_id=g.request_id, **ids)
-    return None
+    ids = tracing.new_ids(ask.headers.get("traceparent"))
+    structlog.contextvars.bind_contextvars(request_id=known.request_id, **ids)
 
 
-def _who_asks(routes: dict[str, Route]) -> None:
+def _who_asks(ask: Request, known: Known, route: Route | None, here: Site) -> None:
     """Who it is, as far as that can be told: a failed attempt is counted before it is answered."""
-    route = routes.get(request.endpoint or "")
     if route is None:
         return
-    here = site()
     if route.policy.holder is not None:
-        g.holder = route.policy.holder(here.deps, request.view_args or {})
+        known.holder = route.policy.holder(here.deps, ask.view_args or {})
     if not route.policy.needs_caller:
         return
     try:
-        g.scope = g.caller = standing.scope_of(
-            here, route.policy, request.headers.get("Authorization"), request.headers.get("X-API-Key")
+        known.scope = known.caller = standing.scope_of(
+            here, route.policy, ask.headers.get("Authorization"), ask.headers.get("X-API-Key")
         )
     except NotAuthenticated as error:
-        g.refused = error
+        known.refused = error
         return
-    structlog.contextvars.bind_contextvars(tenant=g.scope.tenant, user=g.scope.user)
+    structlog.contextvars.bind_contextvars(tenant=known.scope.tenant, user=known.scope.user)
 
 
-def _permit(routes: dict[str, Route]) -> None:
+def _permit(ask: Request, known: Known, route: Route | None, here: Site) -> None:
     """Tenant, permission and body: what can be refused before the shapes are read."""
-    if "refused" in g:
-        raise g.refused
-    route = routes.get(request.endpoint or "")
+    if "refused" in known:
+        raise known.refused
     if route is None:
         return
-    scope, here = maybe_scope(), site()
+    scope: Scope | None = known.get("scope")
     if scope is not None or route.policy.at_door:
-        named = auth.named_tenant(request.headers.get("X-Tenant-ID"), request.host, here.settings.base_domain)
+        named = auth.named_tenant(ask.headers.get("X-Tenant-ID"), ask.host, here.settings.base_domain)
     if scope is None and route.policy.at_door:
         with reading(here.deps.engine) as tx:
-            g.deps = auth.deps_at_door(tx, here.deps, named)
-        structlog.contextvars.bind_contextvars(tenant=g.deps.tenant)
+            known.deps = auth.deps_at_door(tx, here.deps, named)
+        structlog.contextvars.bind_contextvars(tenant=known.deps.tenant)
     if scope is not None:
-        if scope.must_change and not route.policy.unready:
-            raise ApiError("PASSWORD_OLD")
-        if route.policy.oneself:
-            auth.at_home(scope, named)
-            g.deps = auth.deps_in(here.deps, scope, here.deps.zone)
-        else:
-            g.scope = auth.in_tenant(scope, named)
-            g.deps = auth.deps_in(here.deps, g.scope, here.zones.of(here.deps.engine, g.scope.tenant))
-        structlog.contextvars.bind_contextvars(tenant=g.scope.tenant)
-        policy.check_action_of(route.policy, g.scope, g.deps)
+        _permit_to(scope, named, known, route, here)
     if route.has_body:
-        body = bodies.read_object(request)
-        request._cached_json = (body, body)  # what the library validates is what was read strictly
+        body = bodies.read_object(ask)
+        ask._cached_json = (body, body)  # what the library validates is what was read strictly
 
 
-def _invalid(error: ValidationError) -> Response:
-    """What the shapes refuse."""
-    return failure(ApiError("INVALID", *details_of(error)))
+def _permit_to(scope: Scope, named: str | None, known: Known, route: Route, here: Site) -> None:
+    if scope.must_change and not route.policy.unready:
+        raise ApiError("PASSWORD_OLD")
+    if route.policy.oneself:
+        auth.at_home(scope, named)
+        known.deps = auth.deps_in(here.deps, scope, here.deps.zone)
+    else:
+        known.scope = inside = auth.in_tenant(scope, named)
+        known.deps = auth.deps_in(here.deps, inside, here.zones.of(here.deps.engine, inside.tenant))
+        if inside.tenant != scope.tenant:
+            structlog.contextvars.bind_contextvars(tenant=inside.tenant)
+    policy.check_action_of(route.policy, known.scope, known.deps)
 
 
 def _failed(error: Exception) -> Response:
@@ -237,15 +239,20 @@ def _of_framework(error: HTTPException) -> Response:
     return failure(ApiError(code, headers=kept))
 
 
-def _count(response: Response, *, log_it: bool) -> None:
+def _count(response: Response, ask: Request, known: Known, *, log_it: bool) -> None:
     """Count an answer and say that it was given; not of each check-in, where the line would cost more than the work."""
-    took_s = time.perf_counter() - g.began_s if "began_s" in g else 0.0
+    took_s = time.perf_counter() - known.began_s if "began_s" in known else 0.0
     took_ms = round(took_s * 1000, 1)
-    route = request.url_rule.rule if request.url_rule is not None else "-"
-    method = request.method if request.method in _METHODS else "other"  # a caller may make one up
+    route = ask.url_rule.rule if ask.url_rule is not None else "-"
+    method = ask.method if ask.method in _METHODS else "other"  # a caller may make one up
     HTTP_REQUESTS.add(method, route, str(response.status_code))
     HTTP_SECONDS.observe(took_s, method, route)
     if not log_it:
         return
-    say = log.debug if request.endpoint in limits.FREE else log.info
-    say("request", method=request.method, route=route, status=response.status_code, took_ms=took_ms)
+    told = {"method": method, "route": route, "status": response.status_code, "took_ms": took_ms}
+    if ask.endpoint in limits.FREE:
+        log.debug("request", **told)
+    elif (written := lines()) is not None:
+        written.write("web", "request", **told)
+    else:
+        log.info("request", **told)

@@ -13,16 +13,21 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from flask import Response, g, request
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from web.errors import ApiError
-from web.site import now_ms
+from web.serving import Whole
+from web.site import at_hand, now_ms
 
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 LANGUAGES: Final = ("zh", "en")
+_SHORT: Final = 64
 _DONE: Final = {
     200: ("操作成功", "Done"),
     201: ("已创建", "Created"),
@@ -50,7 +55,15 @@ class Answer:
 
 def language() -> str:
     """zh or en, as the caller prefers; Chinese where nothing is said."""
-    return request.accept_languages.best_match(("zh", "zh-CN", "en"), default="zh")[:2]
+    said = request.headers.get("Accept-Language", "")
+    return _short_language(said) if len(said) <= _SHORT else _language(said)
+
+
+def _language(accepted: str) -> str:
+    return parse_accept_header(accepted, LanguageAccept).best_match(("zh", "zh-CN", "en"), default="zh")[:2]
+
+
+_short_language = lru_cache(maxsize=256)(_language)  # browsers send the same few
 
 
 def said(zh: str, en: str) -> str:
@@ -60,22 +73,24 @@ def said(zh: str, en: str) -> str:
 
 def meta(**more: Any) -> dict[str, Any]:
     """About this answer."""
-    began = g.get("began_s")
+    _, known = at_hand()
+    began = known.get("began_s")
     took_ms = 0 if began is None else round((time.perf_counter() - began) * 1000)
-    return {"timestamp": now_ms(), "requestId": g.get("request_id", ""), "duration": took_ms, **more}
+    return {"timestamp": now_ms(), "requestId": known.get("request_id", ""), "duration": took_ms, **more}
 
 
 def success(answer: Answer, **more: Any) -> Response:
     """An answer in its envelope."""
     message = said(*_DONE.get(answer.status, _DONE[200]))
     extra = {**more, **({} if answer.page is None else {"page": dict(answer.page)})}
-    body = {"success": True, "code": answer.status, "message": message, "data": answer.data, "meta": meta(**extra)}
-    if isinstance(answer.data, Written):
-        parts = (f'"{name}":{one.text if isinstance(one, Written) else written(one)}' for name, one in body.items())
-        response = _response("{" + ",".join(parts) + "}", answer.status, JSON)
-    else:
-        response = _response(written(body), answer.status, JSON)
-    response.headers.update(answer.headers)
+    data = answer.data.text if isinstance(answer.data, Written) else written(answer.data)
+    # Each part by itself: what is written already is not looked through again.
+    text = (
+        f'{{"success":true,"code":{answer.status},"message":"{message}","data":{data},"meta":{written(meta(**extra))}}}'
+    )
+    response = _response(text, answer.status, JSON)
+    if answer.headers:
+        response.headers.update(answer.headers)
     if answer.etag is not None:
         response.set_etag(answer.etag)
     return response
@@ -110,8 +125,11 @@ def _wants_problem() -> bool:
 
 def written(data: Any) -> str:
     """As JSON."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _WRITER.encode(data)
+
+
+_WRITER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _response(text: str, status: int, kind: str) -> Response:
-    return Response(text, status=status, content_type=f"{kind}; charset=utf-8" if kind == JSON else kind)
+    return Whole(text, status=status, content_type=f"{kind}; charset=utf-8" if kind == JSON else kind)

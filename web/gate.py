@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from flask import Response, g, request
+from flask import Request, Response, g, request
 from markupsafe import Markup
 
 from domain.switches import MAINTENANCE, WORDS, Ask, Switch, in_the_way
@@ -36,9 +36,9 @@ class Closed(Exception):
         self.switch = switch
 
 
-def pass_through(route: Route | None) -> None:
+def pass_through(ask: Request, route: Route | None) -> None:
     """Let the request go on. Raises `Closed`."""
-    if request.method == "OPTIONS" or (request.endpoint or "").startswith(_STATIC):
+    if ask.method == "OPTIONS" or (ask.endpoint or "").startswith(_STATIC):
         return
     on = site().switches.on(_school())
     if not on:

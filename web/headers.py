@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from flask import Response, request
+from flask import Request, Response
 
 API_CSP: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 PAGE_CSP: Final = (
@@ -37,7 +37,7 @@ _SHOWN: Final = (
 )
 
 
-def secure(response: Response, more: Mapping[str, str]) -> None:
+def secure(response: Response, ask: Request, more: Mapping[str, str]) -> None:
     """Set the headers that every answer has, and `more`. What is not a static file is not kept by anybody unless its route says
     otherwise."""
     is_page = (response.content_type or "").partition(";")[0] in _PAGES
@@ -46,33 +46,34 @@ def secure(response: Response, more: Mapping[str, str]) -> None:
         response.vary.update(_VARY.split(", "))
     else:
         said["Vary"] = _VARY
-    _put(response, said, _ALWAYS if is_static() else _NOT_STATIC)
+    _put(response, said, _ALWAYS if is_static(ask) else _NOT_STATIC)
 
 
 def _put(response: Response, said: Mapping[str, str], unless_there: Mapping[str, str]) -> None:
     """All at once: each by itself would be looked for among all others."""
     there = {name.lower() for name, _ in response.headers}
-    if not there.isdisjoint(map(str.lower, said)):
-        for name in said:
+    for name in said:
+        if name.lower() in there:
             response.headers.pop(name, None)
-    response.headers.extend(said)
-    response.headers.extend({name: value for name, value in unless_there.items() if name.lower() not in there})
+    # As they are: what is said here has no line breaks, and the list takes them one by one through ten calls each.
+    response.headers._list += said.items()
+    response.headers._list += [one for one in unless_there.items() if one[0].lower() not in there]
 
 
-def is_static() -> bool:
+def is_static(ask: Request) -> bool:
     """Whether a file of the documentation is asked for, which is the same for everybody."""
-    return (request.endpoint or "").endswith(".static")
+    return (ask.endpoint or "").endswith(".static")
 
 
-def allow_origins(response: Response, origins: frozenset[str]) -> None:
+def allow_origins(response: Response, ask: Request, origins: frozenset[str]) -> None:
     """Let the sites of an exact list read the answer; nobody else, and never with cookies."""
-    origin = request.headers.get("Origin")
+    origin = ask.headers.get("Origin")
     if origin is None or origin not in origins:
         return
     response.headers["Access-Control-Allow-Origin"] = origin
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers["Access-Control-Expose-Headers"] = _SHOWN
-    if request.method == "OPTIONS":
+    if ask.method == "OPTIONS":
         response.headers["Access-Control-Allow-Methods"] = _METHODS
         response.headers["Access-Control-Allow-Headers"] = _ASKED
         response.headers["Access-Control-Max-Age"] = "600"

@@ -16,12 +16,14 @@ from flask import Response
 from flask_openapi import APIBlueprint, Tag
 from pydantic import BaseModel, create_model
 
+from domain.tenancy import Scope
 from web import idempotency, policy
 from web.envelope import JSON, PROBLEM, Answer, success
 from web.errors import OF_STATUS
 from web.policy import Policy
 from web.schemas.base import Failure, Meta, Out, ProblemDetails
-from web.site import deps, maybe_scope
+from web.shapes import Shapes
+from web.site import at_hand, deps
 
 PREFIX: Final = "/api/v1"
 BEARER: Final[list[dict[str, list[Any]]]] = [{"bearer": []}, {"apiKey": []}]
@@ -98,7 +100,7 @@ class Feature:
 
         def declare(view: Callable[..., Any]) -> Callable[..., Any]:
             shapes = inspect.get_annotations(view, eval_str=True)
-            wrapped = _carried_out(view, demands, once=method == "POST" and not keyed)
+            wrapped = _carried_out(view, demands, Shapes(shapes), once=method == "POST" and not keyed)
             responses = _responses(
                 _title(view), data, items, status, _errors(method, demands, shapes, errors, versioned), raw
             )
@@ -122,12 +124,14 @@ class Feature:
         return declare
 
 
-def _carried_out(view: Callable[..., Any], demands: Policy, *, once: bool) -> Callable[..., Any]:
-    """The view behind its policy, its answer in an envelope. Its annotations stay: the shapes are read from them."""
+def _carried_out(view: Callable[..., Any], demands: Policy, shapes: Shapes, *, once: bool) -> Callable[..., Any]:
+    """The view behind its policy, its answer in an envelope. Its annotations stay: the document is made of them."""
 
     @wraps(view)
-    def run(**said: Any) -> Response:
-        scope = maybe_scope()
+    def run(**in_path: Any) -> Response:
+        ask, known = at_hand()
+        said = shapes.read(ask, in_path)
+        scope: Scope | None = known.get("scope")
         if demands.find is not None and scope is not None:
             policy.check_thing_of(demands, scope, deps(), said)
         if once and scope is not None:
@@ -135,6 +139,7 @@ def _carried_out(view: Callable[..., Any], demands: Policy, *, once: bool) -> Ca
         answer = view(**said)
         return answer if isinstance(answer, Response) else success(_answer(answer))
 
+    run.__delay_validate_request__ = True  # type: ignore[attr-defined]  # the library leaves the shapes to the view then
     return run
 
 

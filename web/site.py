@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import redis
-from flask import Flask, current_app, g, has_request_context
+from flask import Flask, Request, current_app, g, has_request_context, request
+from flask.ctx import _AppCtxGlobals
 
 from bootstrap.settings import Settings
 from db.check_in_stream import CheckInStream
@@ -23,6 +24,9 @@ from usecases.timetables import Timetables
 from web.auth import Authenticator, NotAuthenticated, Zones
 
 NAME = "obsync"
+
+Known: TypeAlias = _AppCtxGlobals
+"""What is kept of a request while it lasts, the same as `g`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,12 @@ def site() -> Site:
 def site_of(app: Flask) -> Site:
     """The site of an application."""
     return cast(Site, app.extensions[NAME])
+
+
+def at_hand() -> tuple[Request, Known]:
+    """The request of this thread and what is kept of it (`g`), as they are: each look through the names of the framework costs a
+    search for the request."""
+    return request._get_current_object(), g._get_current_object()  # type: ignore[attr-defined]
 
 
 def now_ms() -> int:

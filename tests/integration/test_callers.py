@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -120,8 +121,15 @@ def test_what_is_remembered_is_asked_about_all_the_same_in_one_short_statement(h
     pair = begin(here)
     first = callers.scope_of(pair.access, now_ms=now())
     asked: list[str] = []
-    event.listen(here.deps.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
-    assert callers.scope_of(pair.access, now_ms=now()) == first
+
+    def note(*said: Any) -> None:
+        asked.append(said[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert callers.scope_of(pair.access, now_ms=now()) == first
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
     (statement,) = (one for one in asked if "SELECT" in one)
     assert "token_families" in statement and "roles" not in statement
 

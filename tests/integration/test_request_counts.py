@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+import redis
 
 from db.request_counts import Counted, RequestCounts, Window
 from tests.fixtures_stores import Valkey
-from web.limits import OwnCounts, parsed
+from web.limits import parsed
+from web.request_counts import Counts, OwnCounts
 
 pytestmark = pytest.mark.integration
 
@@ -71,3 +73,65 @@ def test_limits_are_read_as_they_are_written() -> None:
     assert parsed("10/minute") == (10, MINUTE) and parsed("2/second") == (2, 1_000)
     with pytest.raises(ValueError, match="10 per minute"):
         parsed("10 per minute")
+
+
+def test_far_from_a_limit_redis_is_asked_once_and_near_it_each_time(valkey: Valkey) -> None:
+    """A round trip for each request would be paid by everybody; a limit that two processes each let through twice is none."""
+    window = Window("user:north:lin", 10, MINUTE)
+    at = [0.0]
+    with valkey.client() as client:
+        one, other = (Counts(RequestCounts(client), lambda: at[0]) for _ in range(2))
+        assert one.count([window])[0].count == 1
+        (key,) = client.keys("*user:north:lin")
+        assert [one.count([window])[0].count for _ in range(4)] == [2, 3, 4, 5]
+        assert int(client.get(key)) == 1, "they were counted here"
+        assert one.count([window])[0].count == 6 and int(client.get(key)) == 6, "the half is reached: all are told"
+        assert [other.count([window])[0].count for _ in range(5)] == [7, 8, 9, 10, 11]
+        refused = one.count([window])[0]
+        assert (refused.count, refused.is_full) == (12, True)
+        before = int(client.get(key))
+        assert one.count([window])[0].is_full and int(client.get(key)) == before, "who is over it is known to be"
+
+
+def test_others_learn_within_a_tenth_of_a_second_what_was_counted_here(valkey: Valkey) -> None:
+    """Somebody whose requests go to four processes would have four limits."""
+    mine, bell = Window("user:north:wei", 100, MINUTE), Window("user:north:tom", 100, MINUTE)
+    at = [0.0]
+    with valkey.client() as client:
+        one, other = (Counts(RequestCounts(client), lambda: at[0]) for _ in range(2))
+        for _ in range(20):
+            one.count([mine])
+        at[0] += 0.1
+        one.count([bell])  # whoever comes next tells
+        assert other.count([mine])[0].count == 21
+
+
+def test_what_could_not_be_told_is_told_when_redis_is_back(valkey: Valkey) -> None:
+    """A restart of the cache must not give everybody a second minute."""
+    window = Window("user:north:yan", 100, MINUTE)
+    at = [0.0]
+    with valkey.client() as client:
+        shared = _Away(client)
+        counts = Counts(shared, lambda: at[0])
+        counts.count([window])
+        shared.is_away = True
+        at[0] += 0.1
+        assert [counts.count([window])[0].count for _ in range(3)] == [2, 3, 4]
+        shared.is_away = False
+        at[0] += 1.1
+        counts.count([window])
+        at[0] += 0.1
+        counts.count([window])
+        (key,) = client.keys("*user:north:yan")
+        assert int(client.get(key)) == 5
+
+
+class _Away(RequestCounts):
+    """Counts on a server that does not always answer."""
+
+    is_away = False
+
+    def count(self, windows: Sequence[Window], more: Sequence[int] = ()) -> list[Counted]:
+        if self.is_away:
+            raise redis.ConnectionError("away")
+        return super().count(windows, more)

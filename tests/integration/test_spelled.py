@@ -52,7 +52,7 @@ def test_it_writes_what_it_is_given_and_counts_the_rows(database: Engine) -> Non
 
 def test_a_list_without_a_name_is_refused(database: Engine) -> None:
     """Its places would be missing, and each database would say so in its own way."""
-    with reading(database) as tx, pytest.raises(ValueError, match="only the list that is named"):
+    with reading(database) as tx, pytest.raises(ValueError, match="only lists that are named"):
         Spelled(select(table.c.id).where(MINE, LISTED)).run(tx, {"b_tenant": TENANT, "b_targets": ["evt:1"]})
 
 
