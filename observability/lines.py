@@ -19,6 +19,8 @@ import structlog
 from observability.redaction import scrubbed
 
 _EACH_S: Final = 0.1
+_MOST: Final = 10_000
+"""Lines that wait: where nobody reads the log, requests wait with it, as they would for each line."""
 _SHORT: Final = 24
 _of_short = lru_cache(maxsize=4_096)(scrubbed)  # the names of schools and people come again and again
 
@@ -38,7 +40,7 @@ class Lines:
         ts = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         said = {"ts": ts, "level": "info", "logger": logger, "event": event, **fields, **bound, **self._service}
         self._waiting.append(json.dumps(said, ensure_ascii=False, default=str))
-        if self._behind is None:
+        if self._behind is None or len(self._waiting) > _MOST:
             self.flush()
 
     def write_behind(self) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import redis
@@ -109,12 +110,17 @@ class OwnCounts:
                 known.count = max(known.count, one.count + known.untold)
 
     def _opened(self, window: Window, now: float) -> _Open:
-        if len(self._seen) > _WINDOWS:
-            self._seen = {key: one for key, one in self._seen.items() if one.ends_s > now}
         one = self._seen.get(window.key)
         if one is None or one.ends_s <= now:
+            if len(self._seen) > _WINDOWS:
+                self._make_room(now)
             one = self._seen[window.key] = _Open(window, 0, 0, now + window.length_ms / 1000)
         return one
+
+    def _make_room(self, now: float) -> None:
+        """Forget what has ended, and of what goes on the older half: Redis knows it."""
+        kept = {key: one for key, one in self._seen.items() if one.ends_s > now}
+        self._seen = dict(islice(kept.items(), max(0, len(kept) - _WINDOWS // 2), None))
 
 
 class Counts:
