@@ -50,6 +50,7 @@ class Peak:
     stored_s: float | None
     recovered_s: float | None = None
     left_out: int = 0
+    sent_again: int = 0  # by phones that were told to come again and did, while things were killed
 
     @property
     def held(self) -> bool:
@@ -71,7 +72,7 @@ def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int, k
     if kill:
         killer.start()
     began_s = time.time()
-    press_all(wanted, bell.address)
+    press_all(wanted, bell.address, patient=kill)
     pressed = wanted
     if kill:
         killer.join()
@@ -154,6 +155,7 @@ def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: d
         unanswered=sum(one.status == 0 for one in wanted),
         turned_away=sum(one.kind != "far" and one.status not in (0, 200, 201) for one in wanted),
         stored_s=stored_s,
+        sent_again=sum(one.again for one in wanted),
         **found,
     )
 

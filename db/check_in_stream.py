@@ -54,6 +54,9 @@ return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """
 
 
+_FOLLOW: Final = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
+
+
 class NotDurable(Exception):
     """No replica has confirmed the record in time. It may be kept all the same; a repeat will tell."""
 
@@ -120,6 +123,7 @@ class CheckInStream:
         self._accept = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 (the server's name for a script)
         self._put_in_place = client.register_script(_PUT_IN_PLACE)
         self._lead = client.register_script(_LEAD)
+        self._follow = client.register_script(_FOLLOW)
 
     # --- accepting ----------------------------------------------------------------------------------------------------
 
@@ -272,7 +276,15 @@ class CheckInStream:
         """Whether `me` is the one who does `what` for the next while. A hint: after a flush two may think so."""
         return bool(self._lead(keys=(f"lead:{what}",), args=(me, for_ms)))
 
+    def follow(self, what: str, me: str) -> None:
+        """`me` does not do it any more: somebody else may at once."""
+        self._follow(keys=(f"lead:{what}",), args=(me,))
+
     # --- how it stands ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Whether it answers, and has loaded what it had."""
+        self._redis.ping()
 
     def length(self) -> int:
         """How many records are not committed yet."""

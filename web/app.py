@@ -30,7 +30,7 @@ from usecases.deps import Deps
 from usecases.desks import Desks
 from usecases.lately import Lately
 from usecases.switches import Switchboard
-from web import auth, bodies, documents, gate, headers, limits, policy, standing
+from web import auth, bodies, documents, front, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure, said
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
@@ -87,10 +87,18 @@ def create_app(
     documents.install(app)
     app.spec_json = documents.finish(app)
     _refuse_undeclared(app, routes)
+    app.wsgi_app = front.Front(  # type: ignore[method-assign]
+        app, places=settings.check_in_places, others=settings.web_threads, shut=lambda: desks.shut,
+        origins=_origins(settings),
+    )  # fmt: skip
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
+
+
+def _origins(settings: Settings) -> frozenset[str]:
+    return frozenset(filter(None, settings.cors_origins.split(",")))
 
 
 def _servers(settings: Settings) -> dict[str, redis.Redis]:
@@ -108,7 +116,7 @@ def _refuse_undeclared(app: Flask, routes: dict[str, Route]) -> None:
 
 
 def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -> None:
-    origins = frozenset(filter(None, settings.cors_origins.split(",")))
+    origins = _origins(settings)
 
     def finished(response: Response) -> Response:
         headers.secure(response, {"X-Request-ID": g.get("request_id", ""), **limits.told()})
