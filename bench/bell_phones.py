@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.open_loop import Hit, Shot, fire, header
 
-_CONNECTIONS = 192
+_CONNECTIONS = 512
 _UNHEARD_S = 1.0  # before a phone tries again that got no answer
 
 

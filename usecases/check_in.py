@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 from sqlalchemy import Connection, Engine
@@ -107,6 +107,10 @@ def _position(asked: Asked) -> Position | None:
         return position(asked.lat, asked.lon, asked.system)
     except BadPosition:
         return None
+
+
+def _reasons(verdict: Verdict) -> str:
+    return ",".join((*verdict.reasons, *verdict.notes))
 
 
 class Desk:
@@ -226,11 +230,16 @@ class Desk:
         return verdict
 
     def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
-        verdict, at = self.judge(asked, session, session.window), _position(asked)
-        accepted = self._check_in(asked, session, verdict, at)
+        """The check-in that it is, and the one it is where somebody else has used the same device."""
+        verdict = self.judge(asked, session, session.window)
+        of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
+        number = receipts.number_of(self._secret, **of)
+        accepted = self._check_in(asked, session, verdict, self._signed(asked, session, verdict, number))
         if not asked.device:
             return accepted, accepted
-        return accepted, self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at)
+        doubted = verdict.doubted(verdicts.SHARED_DEVICE)
+        receipt = self._signed(asked, session, doubted, number)
+        return accepted, replace(accepted, receipt=receipt, status=doubted.status, reasons=_reasons(doubted))
 
     def rules_now(self, session: Known) -> Rules:
         """The rules of a session, without those about the place while check-ins are simplified."""
@@ -242,34 +251,39 @@ class Desk:
         of = {"tenant": self._tenant, "session_id": asked.session_id}
         return class_codes.step_of(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
 
-    def _check_in(self, asked: Asked, session: Known, verdict: Verdict, at: Position | None) -> CheckIn:
-        of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
-        signed = receipts.sign(
-            self._secret,
-            Receipt(
-                number=receipts.number_of(self._secret, **of),
-                term=session.row.term,
-                at_ms=verdict.at_ms,
-                decision=verdict.decision,
-                timing=verdict.timing,
-                reasons=verdict.reasons,
-                outside_m=verdict.outside_m,
-                rule_version=verdict.rule_version,
-                client_id=asked.client_id[:64],
-                **of,
-            ),
+    def _signed(self, asked: Asked, session: Known, verdict: Verdict, number: str) -> str:
+        said = Receipt(
+            number=number,
+            tenant=self._tenant,
+            term=session.row.term,
+            session_id=asked.session_id,
+            code=asked.code,
+            at_ms=verdict.at_ms,
+            decision=verdict.decision,
+            timing=verdict.timing,
+            reasons=verdict.reasons,
+            outside_m=verdict.outside_m,
+            rule_version=verdict.rule_version,
+            client_id=asked.client_id[:64],
         )
+        return receipts.sign(self._secret, said)
+
+    def _check_in(self, asked: Asked, session: Known, verdict: Verdict, receipt: str) -> CheckIn:
+        at = _position(asked)
         place = None if at is None else place_of(at)
         return CheckIn(
+            tenant=self._tenant,
             term=session.row.term,
+            session_id=asked.session_id,
+            code=asked.code,
             client_id=asked.client_id[:64],
-            receipt=signed,
+            receipt=receipt,
             at_ms=verdict.at_ms,
             status=verdict.status,
             timing=verdict.timing,
             way="code" if asked.class_code else "location",
             rule_version=verdict.rule_version,
-            reasons=",".join((*verdict.reasons, *verdict.notes)),
+            reasons=_reasons(verdict),
             client_ms=asked.client_ms,
             outside_m=verdict.outside_m,
             accuracy_m=None if asked.accuracy_m is None else round(max(-1.0, min(asked.accuracy_m, 1e6))),
@@ -280,7 +294,6 @@ class Desk:
             place=self._sealed(place, session.row.term, asked),
             code_step=self._step(asked, self._clock()) if asked.class_code else None,
             origin=tracing.written(),
-            **of,
         )
 
     def _sealed(self, place: Place | None, term: str, asked: Asked) -> str | None:
