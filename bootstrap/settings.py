@@ -153,7 +153,7 @@ class Settings:
     def check_in_places(self) -> int:
         """How many check-ins a server of the API works on at a time, beside its `web_threads` other requests: most of a check-in
         is waiting with others for one answer."""
-        return 8 * self.web_threads
+        return 6 * self.web_threads
 
     @property
     def server_threads(self) -> int:
