@@ -88,17 +88,12 @@ def create_app(
     app.spec_json = documents.finish(app)
     _refuse_undeclared(app, routes)
     app.wsgi_app = front.Front(  # type: ignore[method-assign]
-        app, places=settings.check_in_places, others=settings.web_threads, shut=lambda: desks.shut,
-        origins=_origins(settings),
-    )  # fmt: skip
+        app, places=settings.check_in_places, others=settings.web_threads, shut=lambda: desks.shut
+    )
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     return app
-
-
-def _origins(settings: Settings) -> frozenset[str]:
-    return frozenset(filter(None, settings.cors_origins.split(",")))
 
 
 def _servers(settings: Settings) -> dict[str, redis.Redis]:
@@ -116,7 +111,7 @@ def _refuse_undeclared(app: Flask, routes: dict[str, Route]) -> None:
 
 
 def _install_hooks(app: OpenAPI, settings: Settings, routes: dict[str, Route]) -> None:
-    origins = _origins(settings)
+    origins = frozenset(filter(None, settings.cors_origins.split(",")))
 
     def finished(response: Response) -> Response:
         headers.secure(response, {"X-Request-ID": g.get("request_id", ""), **limits.told()})

@@ -21,7 +21,6 @@ from flask import Flask, g
 from observability.log import get_logger
 from observability.metrics import CHECK_INS, HTTP_REQUESTS
 from usecases.check_in_breaker import Slots
-from web import headers
 from web.envelope import failure
 from web.errors import ApiError
 from web.line import Line
@@ -35,6 +34,7 @@ log = get_logger("web.front")
 CHECK_IN: Final = "/api/v1/checkin"
 _SAID_S: Final = 1.0
 _FORMS: Final = 64  # of the answer, by language and type
+_OWN: Final = ("content-length", "x-request-id", "retry-after")
 _ID: Final = b"0" * 32
 _TIME: Final = b"\0"
 _TIMESTAMP: Final = re.compile(rb'(?<="timestamp":)\d+')
@@ -53,10 +53,9 @@ class Front:
         places: int,
         others: int,
         shut: Callable[[], bool],
-        origins: frozenset[str] = frozenset(),
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._flask, self._app, self._origins = app, app.wsgi_app, origins
+        self._flask, self._app = app, app.wsgi_app
         self._places, self._others, self._shut = Slots(places), threading.Semaphore(others), shut
         self._clock_s, self._line = clock_s, Line(clock_s)
         self._turned_away, self._said_s = 0, float("-inf")
@@ -99,10 +98,8 @@ class Front:
         asked = {name: value for name, value in said.items() if value is not None}
         with self._flask.test_request_context(CHECK_IN, method="POST", headers=asked):
             g.request_id = _ID.decode()
-            answer = failure(ApiError("UNAVAILABLE"))
-            headers.secure(answer, {})
-            headers.allow_origins(answer, self._origins)
-            alike = [one for one in answer.headers.to_wsgi_list() if one[0].lower() != "content-length"]
+            answer = self._flask.process_response(failure(ApiError("UNAVAILABLE")))
+            alike = [one for one in answer.headers.to_wsgi_list() if one[0].lower() not in _OWN]
             return answer.status, alike, _TIMESTAMP.sub(_TIME, answer.get_data())
 
     def _say(self, why: str) -> None:
