@@ -1,6 +1,6 @@
 """The application: hooks in their order, the features, the table of errors.
 
-begin ─▶ who asks ─▶ rate limit ─▶ which tenant, may he at all ─▶ body ─▶ shapes ─▶ the thing ─▶ view ─▶ envelope ─▶ headers
+front ─▶ begin ─▶ who asks ─▶ rate limit ─▶ tenant, may he at all ─▶ body ─▶ shapes ─▶ the thing ─▶ view ─▶ envelope ─▶ headers
 """
 
 from __future__ import annotations

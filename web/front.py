@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, g
 
+from observability import tracing
 from observability.log import get_logger
 from observability.metrics import CHECK_INS, HTTP_REQUESTS
 from usecases.check_in_breaker import Slots
@@ -79,7 +80,8 @@ class Front:
     def _come_again(self, environ: WSGIEnvironment, start_response: StartResponse, why: str) -> Iterable[bytes]:
         form = self._form(*map(environ.get, ("HTTP_ACCEPT", "HTTP_ACCEPT_LANGUAGE", "HTTP_ORIGIN")))
         status, alike, text = form
-        request_id = secrets.token_hex(16)
+        said = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = said if tracing.REQUEST_ID.fullmatch(said) else secrets.token_hex(16)
         body = text.replace(_ID, request_id.encode()).replace(_TIME, b"%d" % now_ms())
         own = [
             ("X-Request-ID", request_id),

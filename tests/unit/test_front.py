@@ -87,6 +87,7 @@ def test_the_answer_has_the_form_of_every_other_one(door: Door) -> None:
     problem = door.press(Accept="application/problem+json")
     assert problem.mimetype == "application/problem+json" and problem.headers["X-Request-ID"] in problem.text
     assert len({door.press().headers["X-Request-ID"] for _ in range(3)}) == 3
+    assert door.press(**{"X-Request-ID": "of-the-phone"}).get_json()["meta"]["requestId"] == "of-the-phone"
 
 
 def test_those_turned_away_are_told_to_come_one_after_the_other() -> None:
