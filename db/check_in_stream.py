@@ -41,6 +41,7 @@ return 1
 """
 _CHUNK: Final = 500
 _UNFINISHED_MS: Final = 60_000
+_SOON_S: Final = 0.5
 _NOBODY: Final = ""  # a member of every roster, so that an empty one is there
 
 
@@ -282,9 +283,13 @@ class CheckInStream:
 
     # --- how it stands ------------------------------------------------------------------------------------------------
 
-    def ping(self) -> None:
-        """Whether it answers, and has loaded what it had."""
-        self._redis.ping()
+    def try_to_write(self) -> None:
+        """Write something that does not matter. Raises what a check-in would meet; a server that is silent is given up soon."""
+        pool = self._redis.connection_pool
+        soon = {**pool.connection_kwargs, "socket_timeout": _SOON_S, "socket_connect_timeout": _SOON_S}
+        client = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **soon))
+        with client:
+            client.set("tried", 1, px=_UNFINISHED_MS)
 
     def length(self) -> int:
         """How many records are not committed yet."""

@@ -75,9 +75,9 @@ def ended(connection: Connection, before_ms: int, *, tenant: str, limit: int) ->
 
 
 def marked(connection: Connection, *, tenant: str, limit: int = 200) -> list[AnyRow]:
-    """Rosters with check-ins that their keys in the stream's server do not know of."""
+    """Rosters with check-ins that their keys in the stream's server do not know of. Waits for those that are being marked."""
     where = (roster.c.tenant_id == tenant, roster.c.marks > 0)
-    return list(connection.execute(select(roster).where(*where).limit(limit)))
+    return list(connection.execute(select(roster).where(*where).limit(limit).with_for_update()))
 
 
 def mark(connection: Connection, session_id: str, *, tenant: str, term: str) -> None:

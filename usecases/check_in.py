@@ -411,6 +411,8 @@ class Desk:
         if not rosters.is_expected(tx, accepted.session_id, accepted.code, **key):
             raise Refused(verdicts.NOT_ENROLLED)
         one = review if here else accepted
+        rosters.mark(tx, one.session_id, **key)  # first: see `is_back`
+        if self.breaker.is_back():
+            raise Busy("the stream is back, and another process may go by it")
         check_in_batch.write_in(tx, [one], tenant=self._tenant, open_place=places.opener(self._keys))
-        rosters.mark(tx, one.session_id, **key)
         return Accepted(one.receipt, first=True)

@@ -107,6 +107,17 @@ class StreamBreaker:
         self.closed = self.mending = False
         self._lost_s, self._again_s = now, now + self._pause_s
 
+    def is_back(self) -> bool:
+        """Whether the server takes writes again, though nobody here has closed it yet. Who writes past the stream asks after he
+        has set his mark: who makes the keys again waits for marks that are not committed, after the server has answered him."""
+        if self.closed:
+            return False
+        try:
+            self._stream.try_to_write()
+        except redis.RedisError:
+            return False
+        return True
+
     def close(self) -> bool:
         """Whether check-ins go by the stream: tries to bring that about where it is due. Raises SQLAlchemyError where its keys
         cannot be made again because the database is away."""
@@ -126,7 +137,7 @@ class StreamBreaker:
             self._trying.release()
 
     def _mend(self) -> bool:
-        self._stream.ping()
+        self._stream.try_to_write()
         self.mending, self.turn = True, self.turn + 1
         give_up_s = self._clock_s() + _WRITTEN_S
         while not self._past.all_left and self._clock_s() < give_up_s:

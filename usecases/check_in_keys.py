@@ -67,8 +67,7 @@ def restore_marked(engine: Engine, stream: CheckInStream, *, tenant: str, me: st
     Between forgetting and loading such a session is *unknown*, so that nobody is accepted against keys that lack somebody. A
     mark set after the database was read stays. Raises RedisError.
     """
-    with reading(engine) as tx:
-        found = rosters.marked(tx, tenant=tenant)
+    found = in_unit(engine, lambda tx: rosters.marked(tx, tenant=tenant))
     if not found:
         return 0
     what = f"marks:{tenant}"

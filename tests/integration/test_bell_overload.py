@@ -34,14 +34,17 @@ def here(database: Engine, redis_client: redis.Redis) -> School:
 
 
 class Counting:
-    """A stream that counts what is asked of it, and does `first` before it makes keys."""
+    """A stream that counts what is asked of it, takes no writes while it is `away`, and does `first` before it makes keys."""
 
     def __init__(self, real: CheckInStream, first: Callable[[], object] = lambda: None) -> None:
         self._real, self._first = real, first
         self.asked = Counter[str]()
+        self.away = False
 
     def __getattr__(self, name: str) -> Any:
         self.asked[name] += 1
+        if name == "try_to_write" and self.away:
+            raise _LOST
         if name == "forget":
             self._first()
         return getattr(self._real, name)
@@ -55,13 +58,15 @@ def press(desk: Desk, here: School, code: str) -> str:
         return "busy"
 
 
-def lose(desk: Desk) -> None:
+def lose(desk: Desk, stream: Any) -> None:
     """Its server has failed, and is not asked again before `ask_again`."""
+    stream.away = True
     desk.breaker.lost(_LOST)
     desk.breaker._again_s = float("inf")
 
 
-def ask_again(desk: Desk) -> None:
+def ask_again(desk: Desk, stream: Any) -> None:
+    stream.away = False
     desk.breaker._again_s = 0.0
 
 
@@ -75,10 +80,10 @@ def test_one_makes_the_keys_again_and_all_others_are_told_to_come_again(here: Sc
 
     stream: Any = Counting(here.stream, wait)
     desk = here.desk(stream=stream)
-    lose(desk)
+    lose(desk, stream)
     assert press(desk, here, "u00000") == "first" and here.roster().marks == 1
     with ThreadPoolExecutor(1) as pool:
-        ask_again(desk)
+        ask_again(desk, stream)
         mender = pool.submit(press, desk, here, "u00001")
         assert begun.wait(_PATIENCE_S)
         assert desk.breaker.mending and desk.breaker.shut
@@ -94,11 +99,12 @@ def test_one_makes_the_keys_again_and_all_others_are_told_to_come_again(here: Sc
 
 def test_what_is_under_way_past_the_stream_is_waited_for(here: School, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its mark would come after the keys were made; and who was told *past it* before that writes no more."""
-    desk = here.desk()
-    lose(desk)
+    stream: Any = Counting(here.stream)
+    desk = here.desk(stream=stream)
+    lose(desk, stream)
     turn = desk.breaker.turn
     assert desk._direct.take()
-    ask_again(desk)
+    ask_again(desk, stream)
     with ThreadPoolExecutor(1) as pool:
         closing = pool.submit(desk.breaker.close)
         until(lambda: desk.breaker.mending, "it is mending")
@@ -113,24 +119,37 @@ def test_what_is_under_way_past_the_stream_is_waited_for(here: School, monkeypat
 
 def test_one_process_at_a_time_makes_the_keys_again(here: School) -> None:
     """The other looks again until they are made, and then has none to make."""
-    mine, other = here.desk(), here.desk()
+    stream: Any = Counting(here.stream)
+    mine, other = here.desk(stream=stream), here.desk(stream=stream)
     for one in (mine, other):
-        lose(one)
+        lose(one, stream)
     assert press(mine, here, "u00000") == "first"
     assert here.stream.lead(f"marks:{TENANT}", other.breaker._me, for_ms=60_000)
-    ask_again(mine)
+    ask_again(mine, stream)
     assert press(mine, here, "u00001") == "busy" and here.roster().marks == 1
-    ask_again(other)
+    ask_again(other, stream)
     until(lambda: other.breaker.close(), "the other one makes them")
     assert here.roster().marks == 0
     until(lambda: mine.breaker.close(), "it sees that they are made")
     assert press(mine, here, "u00001") == "first" and press(mine, here, "u00000") == "again"
 
 
+def test_nobody_is_written_past_a_stream_that_is_back(here: School) -> None:
+    """Another process may go by it already, and would accept the same student with another receipt."""
+    stream: Any = Counting(here.stream)
+    desk = here.desk(stream=stream)
+    lose(desk, stream)
+    stream.away = False
+    assert press(desk, here, "u00000") == "busy" and not here.records() and here.roster().marks == 0
+    stream.away = True
+    assert press(desk, here, "u00000") == "first" and here.roster().marks == 1
+
+
 def test_more_than_the_database_can_take_are_told_at_once(here: School) -> None:
     """They do not wait in line for it with a thread each."""
-    desk = here.desk(direct=1)
-    lose(desk)
+    stream: Any = Counting(here.stream)
+    desk = here.desk(stream=stream, direct=1)
+    lose(desk, stream)
     assert desk._direct.take() and desk.breaker.shut
     assert press(desk, here, "u00000") == "busy" and not here.records()
     desk._direct.give()
