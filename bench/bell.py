@@ -5,8 +5,8 @@ student of its own with a token of their own, spread over many sessions that beg
 and refused. Generator, MariaDB, Valkey (writing to disk before it answers), the product's web process and its writer share the
 machine's cores. Afterwards the tables are compared with the receipts that the students hold.
 
-`--search` raises the rate until it is not held any more: a rate is held when p95 and p99 are within their limits and all of
-it was accepted and in the database in time.
+`--search` looks for the highest rate that is held: one is when p95 and p99 are within their limits and all of it was accepted
+and in the database in time.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from typing import Any
 from bench.back import Key, back_after
 from bench.bell_phones import Press, press_all, timetable
 from bench.bell_world import Bell, look, product, seconds_of, wave, written_at
+from bench.highest import highest_held
 from bench.report import Figure, report
 
 P95_MS, P99_MS, STORED_S, SHARE = 300.0, 1_000.0, 5.0, 0.98
@@ -50,6 +51,7 @@ class Peak:
     stored_s: float | None
     recovered_s: float | None = None
     left_out: int = 0
+    sent_again: int = 0  # by phones that were told to come again and did, while things were killed
 
     @property
     def held(self) -> bool:
@@ -71,7 +73,7 @@ def peak(bell: Bell, *, rate: float, seconds: float, sessions: int, seed: int, k
     if kill:
         killer.start()
     began_s = time.time()
-    press_all(wanted, bell.address)
+    press_all(wanted, bell.address, patient=kill)
     pressed = wanted
     if kill:
         killer.join()
@@ -154,6 +156,7 @@ def _peak(rate: float, wanted: Sequence[Press], stored_s: float | None, found: d
         unanswered=sum(one.status == 0 for one in wanted),
         turned_away=sum(one.kind != "far" and one.status not in (0, 200, 201) for one in wanted),
         stored_s=stored_s,
+        sent_again=sum(one.again for one in wanted),
         **found,
     )
 
@@ -179,38 +182,36 @@ def _stored(bell: Bell) -> float | None:
     return None
 
 
-def search(
-    bell: Bell, *, first: float, step: float, seconds: float, sessions: int, seed: int
-) -> tuple[Peak | None, list[Peak]]:
-    """Raise the rate by `step` while it is held; a rate that is not is tried twice. Returns the highest held, and all peaks."""
-    best: Peak | None = None
-    seen: list[Peak] = []
-    rate = first
-    while True:
-        for _ in range(2):
-            one = peak(bell, rate=rate, seconds=seconds, sessions=sessions, seed=seed + len(seen) * 2)
-            seen.append(one)
-            if one.held:
-                break
-        if not one.held:
-            return best, seen
-        best, rate = one, rate + step
+def search(bell: Bell, known: Peak, *, step: float, seconds: float, sessions: int, seed: int) -> list[Peak]:
+    """All peaks of a search for the highest rate that is held, which begins with a peak that is `known`."""
+    seen, spare = [known], [known]
+
+    def held(rate: float) -> bool:
+        if not spare:
+            seen.append(peak(bell, rate=rate, seconds=seconds, sessions=sessions, seed=seed + len(seen) * 2))
+        one = spare.pop() if spare else seen[-1]
+        print(f"bell: {rate:g}/s {'held' if one.held else 'not held'}", file=sys.stderr, flush=True)
+        return one.held
+
+    highest_held(held, first=known.rate, step=step)
+    return seen
 
 
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rate", type=float, default=600, help="accepted check-ins a second")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, help="of each peak: 60, or 20 in a search")
     parser.add_argument("--sessions", type=int, default=40)
     parser.add_argument("--web-processes", type=int, default=2)
     parser.add_argument("--web-threads", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--search", action="store_true", help="find the highest rate that is held")
-    parser.add_argument("--step", type=float, default=150, help="of the search, a second")
+    parser.add_argument("--step", type=float, default=50, help="of the search, a second")
     parser.add_argument("--kill", action="store_true", help="kill writer, stream and database in the middle")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    given.seconds = given.seconds or (20.0 if given.search else 60.0)
     same = {"seconds": given.seconds, "sessions": given.sessions, "seed": given.seed}
     with (
         tempfile.TemporaryDirectory(prefix="obb-") as folder,
@@ -219,12 +220,11 @@ def main() -> None:
         before = seconds_of(bell.pids)
         one = peak(bell, rate=given.rate, kill=given.kill, **same)
         used = {name: round(now - before[name], 2) for name, now in seconds_of(bell.pids).items()}
-        best = one if one.held else None
-        if given.search and one.held:
-            best = search(bell, first=given.rate + given.step, step=given.step, **same)[0] or one
+        seen = search(bell, one, step=given.step, **same) if given.search else [one]
     figures: dict[str, Figure] = {
         **{name: value for name, value in asdict(one).items() if name != "rate"}, "held": one.held,
-        "highest_rate_held": None if best is None else best.rate, "goal_per_s": 1_500,
+        "highest_rate_held": max((one.rate for one in seen if one.held), default=None), "goal_per_s": 1_500,
+        "peaks": len(seen),
         **{f"{name}_cpu_s": value for name, value in used.items()},
     }  # fmt: skip
     report(

@@ -9,9 +9,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.open_loop import Shot, fire
+from bench.open_loop import Hit, Shot, fire, header
 
-_CONNECTIONS = 192
+_CONNECTIONS = 512
+_UNHEARD_S = 1.0  # before a phone tries again that got no answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Phone:
 
 @dataclass(slots=True)
 class Press:
-    """One request: when it is due (seconds from the start), and what became of it. `status` 0: no answer."""
+    """One request: when it is due (seconds from the start), and what became of it. `status` 0: no answer. `again`: how often it
+    was sent again, because it was told to come again, or nothing."""
 
     phone: Phone
     due_s: float
@@ -49,6 +51,7 @@ class Press:
     sent: bytes = field(repr=False)
     status: int = 0
     took_s: float = 0.0
+    again: int = 0
     body: bytes = field(default=b"", repr=False)
 
     @property
@@ -81,8 +84,17 @@ def timetable(phones: Sequence[Phone], *, rate_per_s: float, seed: int) -> list[
     return wanted
 
 
-def press_all(wanted: Sequence[Press], address: tuple[str, int]) -> None:
-    """Send all at their times and wait for the answers, for 30 s after the last at most."""
+def press_all(wanted: Sequence[Press], address: tuple[str, int], *, patient: bool = False) -> None:
+    """Send all at their times and wait for the answers, for 30 s after the last at most. `patient` phones do what they are told:
+    they send the same again after Retry-After, and a moment of their own more."""
     shots = [Shot(one.due_s, one.sent) for one in wanted]
-    for press, hit in zip(wanted, fire(*address, shots, connections=_CONNECTIONS), strict=True):
-        press.status, press.took_s, press.body = hit.status, hit.took_s, hit.body
+    dice = random.Random(len(wanted))
+
+    def patience(hit: Hit) -> float | None:
+        if not patient or hit.status not in (0, 429, 503):
+            return None
+        return float(header(hit.head, b"retry-after") or _UNHEARD_S) + dice.random()
+
+    hits = fire(*address, shots, connections=_CONNECTIONS, patience=patience)
+    for press, hit in zip(wanted, hits, strict=True):
+        press.status, press.took_s, press.body, press.again = hit.status, hit.took_s, hit.body, hit.again

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 _END_OF_HEAD = b"\r\n\r\n"
 _PATIENCE_S = 30.0
@@ -27,14 +27,20 @@ class Shot:
 
 @dataclass(slots=True)
 class Hit:
-    """What came of a shot: status 0 where no answer came; seconds from its time to its answer, half a minute without one; how
-    late it was sent."""
+    """What came of a shot: status 0 where no answer came; seconds from its time to its last answer, half a minute without one;
+    how late it was sent; how often it was sent again. `head` is that of the answer."""
 
     shot: Shot
     status: int
     took_s: float
     late_s: float
     body: bytes = b""
+    head: bytes = field(default=b"", repr=False)
+    again: int = 0
+
+
+Patience = Callable[[Hit], float | None]
+"""After how many seconds to send the same again; None: what came is what comes of it."""
 
 
 def get(path: str, host: str, *headers: str) -> bytes:
@@ -54,16 +60,19 @@ def _request(method: str, path: str, host: str, headers: Iterable[str], body: by
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def fire(host: str, port: int, shots: Sequence[Shot], *, connections: int = 128) -> list[Hit]:
+def fire(
+    host: str, port: int, shots: Sequence[Shot], *, connections: int = 128, patience: Patience = lambda _hit: None
+) -> list[Hit]:
     """Send all, in the order of their times. Returns what came of each; those not answered in half a minute have status 0."""
-    return asyncio.run(_Range(host, port, connections).fire(shots))
+    return asyncio.run(_Range(host, port, connections, patience).fire(shots))
 
 
 class _Range:
     """Connections, and shots that wait for one. They take turns, so that each process of the server gets its share."""
 
-    def __init__(self, host: str, port: int, most: int) -> None:
-        self._host, self._port, self._most = host, port, most
+    def __init__(self, host: str, port: int, most: int, patience: Patience) -> None:
+        self._host, self._port, self._most, self._patience = host, port, most, patience
+        self._over = False
         self._open = 0
         self._idle: deque[_Connection] = deque()
         self._waiting: deque[Hit] = deque()
@@ -86,6 +95,7 @@ class _Range:
         if hits:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.done.wait(), _PATIENCE_S)
+        self._over = True  # what comes now comes too late
         for one in self._idle:
             one.close()
         for hit in hits:
@@ -95,6 +105,11 @@ class _Range:
 
     def _send(self, hit: Hit, began: float) -> None:
         hit.took_s = began + hit.shot.at_s  # until the answer is there: when it should have been sent
+        self._hand_out(hit)
+
+    def _hand_out(self, hit: Hit) -> None:
+        if self._over:
+            return
         if self._idle:
             self._idle.popleft().send(hit)
             return
@@ -113,7 +128,7 @@ class _Range:
         except OSError:
             self._open -= 1
             if self._waiting:
-                self.finish(self._waiting.popleft(), 0, b"")
+                self.finish(self._waiting.popleft(), 0)
             return
         self.free(made)
 
@@ -135,10 +150,17 @@ class _Range:
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    def finish(self, hit: Hit, status: int, body: bytes) -> None:
+    def finish(self, hit: Hit, status: int, head: bytes = b"", body: bytes = b"") -> None:
         """The answer to a shot, or status 0."""
-        now = time.perf_counter()
-        hit.status, hit.body, hit.took_s = status, body, now - hit.took_s
+        if self._over:
+            return
+        hit.status, hit.head, hit.body = status, head, body
+        wait_s = self._patience(hit)
+        if wait_s is not None:
+            hit.status, hit.again = 0, hit.again + 1
+            asyncio.get_running_loop().call_later(wait_s, self._hand_out, hit)
+            return
+        hit.took_s = time.perf_counter() - hit.took_s
         self._left -= 1
         if not self._left:
             self.done.set()
@@ -161,7 +183,8 @@ class _Connection(asyncio.Protocol):
     def send(self, hit: Hit) -> None:
         assert self._transport is not None
         self._hit, self._head = hit, -1
-        hit.late_s = time.perf_counter() - hit.took_s
+        if not hit.again:
+            hit.late_s = time.perf_counter() - hit.took_s
         self._transport.write(hit.shot.request)
 
     def data_received(self, data: bytes) -> None:
@@ -174,16 +197,16 @@ class _Connection(asyncio.Protocol):
         if len(self._read) < self._needed or self._hit is None:
             return
         hit, self._hit = self._hit, None
-        body = bytes(self._read[self._head + len(_END_OF_HEAD) : self._needed])
+        head, body = bytes(self._read[: self._head]), bytes(self._read[self._head + len(_END_OF_HEAD) : self._needed])
         status = int(self._read[9:12])
         self._read.clear()
-        self._range.finish(hit, status, body)
+        self._range.finish(hit, status, head, body)
         self._range.free(self)
 
     def connection_lost(self, _: Exception | None) -> None:
         if self._hit is not None:
             hit, self._hit = self._hit, None
-            self._range.finish(hit, 0, b"")
+            self._range.finish(hit, 0)
         self._range.lost(self)
 
     def close(self) -> None:
@@ -195,6 +218,12 @@ def _length(head: bytearray) -> int:
     """The length that the head of an answer tells; answers without one have no body."""
     at = head.lower().find(b"content-length:")
     return int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+
+
+def header(head: bytes, name: bytes) -> bytes:
+    """A header of an answer, by its name in small letters; blank: none."""
+    at = head.lower().find(b"\r\n" + name + b":")
+    return head[at + len(name) + 3 :].split(b"\r\n", 1)[0].strip() if at >= 0 else b""
 
 
 @dataclass(frozen=True, slots=True)

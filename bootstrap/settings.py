@@ -149,6 +149,17 @@ class Settings:
         """The port half of ``HTTP_BIND``; 0 asks the system for a free one."""
         return int(self.http_bind.rpartition(":")[2])
 
+    @property
+    def check_in_places(self) -> int:
+        """How many check-ins a server of the API works on at a time, beside its `web_threads` other requests: most of a check-in
+        is waiting with others for one answer."""
+        return 6 * self.web_threads
+
+    @property
+    def server_threads(self) -> int:
+        """Threads for all of them, and some for those who are told to come again."""
+        return self.web_threads + self.check_in_places + 4
+
     def warnings(self) -> tuple[str, ...]:
         """Promises that this set of settings switches off, one sentence each, for boot to say aloud."""
         broker, stream, cache = (addresses.server_of(url) for url in (self.broker_url, self.stream_url, self.cache_url))

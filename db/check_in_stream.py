@@ -41,6 +41,7 @@ return 1
 """
 _CHUNK: Final = 500
 _UNFINISHED_MS: Final = 60_000
+_SOON_S: Final = 0.5
 _NOBODY: Final = ""  # a member of every roster, so that an empty one is there
 
 
@@ -52,6 +53,9 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """
+
+
+_FOLLOW: Final = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
 
 
 class NotDurable(Exception):
@@ -120,6 +124,7 @@ class CheckInStream:
         self._accept = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 (the server's name for a script)
         self._put_in_place = client.register_script(_PUT_IN_PLACE)
         self._lead = client.register_script(_LEAD)
+        self._follow = client.register_script(_FOLLOW)
 
     # --- accepting ----------------------------------------------------------------------------------------------------
 
@@ -272,7 +277,19 @@ class CheckInStream:
         """Whether `me` is the one who does `what` for the next while. A hint: after a flush two may think so."""
         return bool(self._lead(keys=(f"lead:{what}",), args=(me, for_ms)))
 
+    def follow(self, what: str, me: str) -> None:
+        """`me` does not do it any more: somebody else may at once."""
+        self._follow(keys=(f"lead:{what}",), args=(me,))
+
     # --- how it stands ------------------------------------------------------------------------------------------------
+
+    def try_to_write(self) -> None:
+        """Write something that does not matter. Raises what a check-in would meet; a server that is silent is given up soon."""
+        pool = self._redis.connection_pool
+        soon = {**pool.connection_kwargs, "socket_timeout": _SOON_S, "socket_connect_timeout": _SOON_S}
+        client = redis.Redis(connection_pool=redis.ConnectionPool(connection_class=pool.connection_class, **soon))
+        with client:
+            client.set("tried", 1, px=_UNFINISHED_MS)
 
     def length(self) -> int:
         """How many records are not committed yet."""

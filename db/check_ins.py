@@ -64,6 +64,29 @@ def of_sessions(connection: Connection, session_ids: Sequence[str], *, tenant: s
     return list(connection.execute(select(table).where(*where).order_by(table.c.at_ms, table.c.code)))
 
 
+def seen_in(
+    connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str
+) -> dict[str, list[tuple[str, str, str | None]]]:
+    """Session → student, receipt and device of its check-ins, in the order in which they came."""
+    c = checkin_records.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id.in_(session_ids))
+    asked = select(c.session_id, c.code, c.receipt, c.device).where(*where).order_by(c.at_ms, c.code)
+    found: dict[str, list[tuple[str, str, str | None]]] = {one: [] for one in session_ids}
+    for session_id, code, receipt, device in connection.execute(asked):
+        found[session_id].append((code, receipt, device))
+    return found
+
+
+def of_student_or_device(
+    connection: Connection, session_id: str, code: str, device: str | None, *, tenant: str, term: str
+) -> list[AnyRow]:
+    """The check-ins of a student in a session, and of others with the same device."""
+    c = checkin_records.c
+    whose = c.code == code if device is None else or_(c.code == code, c.device == device)
+    where = (c.tenant_id == tenant, c.term == term, c.session_id == session_id, whose)
+    return list(connection.execute(select(c.code, c.receipt).where(*where)))
+
+
 _TRACED: Final = "term, session_id, code, at_ms, device, point, lat_e2, lon_e2, place, doubts"
 
 Place = tuple[int, int]

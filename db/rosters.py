@@ -75,9 +75,9 @@ def ended(connection: Connection, before_ms: int, *, tenant: str, limit: int) ->
 
 
 def marked(connection: Connection, *, tenant: str, limit: int = 200) -> list[AnyRow]:
-    """Rosters with check-ins that their keys in the stream's server do not know of."""
+    """Rosters with check-ins that their keys in the stream's server do not know of. Waits for those that are being marked."""
     where = (roster.c.tenant_id == tenant, roster.c.marks > 0)
-    return list(connection.execute(select(roster).where(*where).limit(limit)))
+    return list(connection.execute(select(roster).where(*where).limit(limit).with_for_update()))
 
 
 def mark(connection: Connection, session_id: str, *, tenant: str, term: str) -> None:
@@ -86,11 +86,13 @@ def mark(connection: Connection, session_id: str, *, tenant: str, term: str) -> 
     connection.execute(update(roster).where(*where).values(marks=roster.c.marks + 1))
 
 
-def unmark(connection: Connection, row: AnyRow) -> bool:
-    """The keys know of all that this row was marked for. False when it was marked again since."""
-    where = (roster.c.tenant_id == row.tenant_id, roster.c.term == row.term, roster.c.session_id == row.session_id)
-    hit = connection.execute(update(roster).where(*where, roster.c.marks == row.marks).values(marks=0))
-    return hit.rowcount == 1
+def unmark(connection: Connection, rows: Collection[AnyRow]) -> int:
+    """The keys know of all that these rows were marked for. Returns how many were not marked again since."""
+    hits = 0
+    for row in sorted(rows, key=lambda row: (row.tenant_id, row.term, row.session_id)):
+        where = (roster.c.tenant_id == row.tenant_id, roster.c.term == row.term, roster.c.session_id == row.session_id)
+        hits += connection.execute(update(roster).where(*where, roster.c.marks == row.marks).values(marks=0)).rowcount
+    return hits
 
 
 def change(connection: Connection, session_id: str, *, tenant: str, term: str, **values: Any) -> bool:
@@ -172,6 +174,18 @@ def students(
     found: dict[str, dict[str, AnyRow]] = {one: {} for one in session_ids}
     for row in connection.execute(select(detail).where(*where)):
         found[row.session_id][row.code] = row
+    return found
+
+
+def students_expected(
+    connection: Connection, session_ids: Sequence[str], *, tenant: str, term: str
+) -> dict[str, list[str]]:
+    """Session → who is on its roster now."""
+    c = detail.c
+    where = (c.tenant_id == tenant, c.term == term, c.session_id.in_(session_ids), c.until_ms.is_(None))
+    found: dict[str, list[str]] = {one: [] for one in session_ids}
+    for session_id, code in connection.execute(select(c.session_id, c.code).where(*where)):
+        found[session_id].append(code)
     return found
 
 

@@ -72,10 +72,13 @@ _MAY_MISS: Final = frozenset(
 _IN_STREAM: Final = tuple(field.name for field in fields(CheckIn) if field.name != "receipt")
 
 
+_text: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def encode(one: CheckIn) -> str:
     """As it stands in the stream; what is missing is left out, and so is the receipt, which has a field of its own."""
     said = {name: value for name in _IN_STREAM if (value := getattr(one, name)) is not None}
-    return json.dumps(said, separators=(",", ":"))
+    return _text(said)
 
 
 def decode(text: bytes | str, receipt: bytes | str) -> CheckIn:

@@ -2,14 +2,15 @@
 
 seen before ─▶ the receipt of then, byte for byte       stranger ─▶ refused
 keys of the session missing ─▶ made again from stream and database, asked again
-stream's server away, or full of memory ─▶ the database, with a mark for the session in the same transaction
-neither ─▶ Busy: nothing was accepted, come again
+stream's server away, or full of memory ─▶ the database, a few at a time, with a mark for the session in the same transaction
+neither, or more than the database can take beside its own work ─▶ Busy: nothing was accepted, come again
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import redis
 from sqlalchemy import Connection, Engine
@@ -33,13 +34,15 @@ from observability.log import get_logger
 from observability.metrics import CHECK_IN_REFUSALS, CHECK_INS
 from usecases import check_in_batch, check_in_keys, places
 from usecases.check_in_book import Book, Known, Unreadable
+from usecases.check_in_breaker import Slots, StreamBreaker
 from usecases.check_in_refusals import Refusals
 from usecases.switches import Switchboard
 from usecases.together import Together
 
 log = get_logger("check_in")
 
-AWAY_S = 1.0  # how long a server that failed is not asked again
+_KEYS_S = 2.0  # how long somebody waits for another one who makes keys
+_COME_AGAIN_S = (1, 4)
 _POINT_CHARS = 24
 _DEVICE_CHARS = 32
 
@@ -82,12 +85,17 @@ class Refused(Exception):
         self.window = window
 
 
+def come_again_s() -> int:
+    """After how many seconds to come again: not the same for all, or all would come at once."""
+    return random.randint(*_COME_AGAIN_S)  # noqa: S311 (jitter)
+
+
 class Busy(Exception):
     """Nothing is known to be accepted: send the same again after `retry_after_s`. `full`: too many, rather than away."""
 
-    def __init__(self, why: str, retry_after_s: int = 2, *, full: bool = False) -> None:
+    def __init__(self, why: str, retry_after_s: int | None = None, *, full: bool = False) -> None:
         super().__init__(why)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = come_again_s() if retry_after_s is None else retry_after_s
         self.full = full
 
 
@@ -99,6 +107,10 @@ def _position(asked: Asked) -> Position | None:
         return position(asked.lat, asked.lon, asked.system)
     except BadPosition:
         return None
+
+
+def _reasons(verdict: Verdict) -> str:
+    return ",".join((*verdict.reasons, *verdict.notes))
 
 
 class Desk:
@@ -117,14 +129,14 @@ class Desk:
         encryption_keys: str = "",
     ) -> None:
         self._engine, self._stream, self._tenant, self._secret, self._clock = engine, stream, tenant, secret, clock
-        self._direct = threading.Semaphore(direct)  # writes past the stream at a time: the database has its own work
+        self._direct = Slots(direct)  # writes past the stream at a time: the database has its own work
+        self.breaker = StreamBreaker(lambda: self._engine, stream, tenant=tenant, past=self._direct)
+        self._loading = threading.Lock()
         self.book = Book(engine, tenant=tenant)
         self.refusals = Refusals(engine, tenant=tenant)
         self._switches = switches or Switchboard(engine)
         self._keys = encryption_keys
         self._accepting = Together(stream.accept_all)
-        self._away_until_s = 0.0
-        self._in_doubt = False
 
     def accept(self, asked: Asked) -> Accepted:
         """The receipt of this check-in, or of the one before. Raises Refused, Busy."""
@@ -152,9 +164,10 @@ class Desk:
     def _accept(self, asked: Asked) -> Accepted:
         session = self.session(asked.session_id)
         accepted, review = self._posted_back(asked, session) if asked.receipt else self._judged(asked, session)
+        turn = self.breaker.turn
         answer = self._ask_stream(accepted, review, session)
         if answer is None:
-            return self._past_the_stream(accepted, review)
+            return self._past_the_stream(accepted, review, turn)
         if answer.what == "stranger":
             raise Refused(verdicts.NOT_ENROLLED)
         if answer.what == "new":
@@ -164,7 +177,7 @@ class Desk:
     def _committed(self, one: CheckIn, receipt: str) -> str:
         """The receipt of a repeat: the one that was committed, if any was. What the stream was given and could not answer may
         not be it, where the student pressed again and the database answered."""
-        if not self._direct.acquire(blocking=False):
+        if not self._direct.take():
             return receipt
         try:
             with reading(self._engine) as tx:
@@ -173,7 +186,7 @@ class Desk:
         except SQLAlchemyError:
             return receipt
         finally:
-            self._direct.release()
+            self._direct.give()
         row = found.get((one.session_id, one.code))
         return receipt if row is None else str(row.receipt)
 
@@ -217,11 +230,16 @@ class Desk:
         return verdict
 
     def _judged(self, asked: Asked, session: Known) -> tuple[CheckIn, CheckIn]:
-        verdict, at = self.judge(asked, session, session.window), _position(asked)
-        accepted = self._check_in(asked, session, verdict, at)
+        """The check-in that it is, and the one it is where somebody else has used the same device."""
+        verdict = self.judge(asked, session, session.window)
+        of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
+        number = receipts.number_of(self._secret, **of)
+        accepted = self._check_in(asked, session, verdict, self._signed(asked, session, verdict, number))
         if not asked.device:
             return accepted, accepted
-        return accepted, self._check_in(asked, session, verdict.doubted(verdicts.SHARED_DEVICE), at)
+        doubted = verdict.doubted(verdicts.SHARED_DEVICE)
+        receipt = self._signed(asked, session, doubted, number)
+        return accepted, replace(accepted, receipt=receipt, status=doubted.status, reasons=_reasons(doubted))
 
     def rules_now(self, session: Known) -> Rules:
         """The rules of a session, without those about the place while check-ins are simplified."""
@@ -233,34 +251,39 @@ class Desk:
         of = {"tenant": self._tenant, "session_id": asked.session_id}
         return class_codes.step_of(self._secret, asked.class_code, now_ms=now, captured_ms=asked.captured_ms, **of)
 
-    def _check_in(self, asked: Asked, session: Known, verdict: Verdict, at: Position | None) -> CheckIn:
-        of = {"tenant": self._tenant, "session_id": asked.session_id, "code": asked.code}
-        signed = receipts.sign(
-            self._secret,
-            Receipt(
-                number=receipts.number_of(self._secret, **of),
-                term=session.row.term,
-                at_ms=verdict.at_ms,
-                decision=verdict.decision,
-                timing=verdict.timing,
-                reasons=verdict.reasons,
-                outside_m=verdict.outside_m,
-                rule_version=verdict.rule_version,
-                client_id=asked.client_id[:64],
-                **of,
-            ),
+    def _signed(self, asked: Asked, session: Known, verdict: Verdict, number: str) -> str:
+        said = Receipt(
+            number=number,
+            tenant=self._tenant,
+            term=session.row.term,
+            session_id=asked.session_id,
+            code=asked.code,
+            at_ms=verdict.at_ms,
+            decision=verdict.decision,
+            timing=verdict.timing,
+            reasons=verdict.reasons,
+            outside_m=verdict.outside_m,
+            rule_version=verdict.rule_version,
+            client_id=asked.client_id[:64],
         )
+        return receipts.sign(self._secret, said)
+
+    def _check_in(self, asked: Asked, session: Known, verdict: Verdict, receipt: str) -> CheckIn:
+        at = _position(asked)
         place = None if at is None else place_of(at)
         return CheckIn(
+            tenant=self._tenant,
             term=session.row.term,
+            session_id=asked.session_id,
+            code=asked.code,
             client_id=asked.client_id[:64],
-            receipt=signed,
+            receipt=receipt,
             at_ms=verdict.at_ms,
             status=verdict.status,
             timing=verdict.timing,
             way="code" if asked.class_code else "location",
             rule_version=verdict.rule_version,
-            reasons=",".join((*verdict.reasons, *verdict.notes)),
+            reasons=_reasons(verdict),
             client_ms=asked.client_ms,
             outside_m=verdict.outside_m,
             accuracy_m=None if asked.accuracy_m is None else round(max(-1.0, min(asked.accuracy_m, 1e6))),
@@ -271,7 +294,6 @@ class Desk:
             place=self._sealed(place, session.row.term, asked),
             code_step=self._step(asked, self._clock()) if asked.class_code else None,
             origin=tracing.written(),
-            **of,
         )
 
     def _sealed(self, place: Place | None, term: str, asked: Asked) -> str | None:
@@ -332,21 +354,16 @@ class Desk:
 
     def _ask_stream(self, accepted: CheckIn, review: CheckIn, session: Known) -> Answer | None:
         """What the stream says; None where it cannot say anything. Raises Busy where it is full, or not durable enough."""
-        if time.monotonic() < self._away_until_s:
-            return None
         try:
-            if self._in_doubt:
-                check_in_keys.restore_marked(self._engine, self._stream, tenant=self._tenant)
-                self._in_doubt = False
+            if not self.breaker.close():
+                return None
             answer = self._accepting.ask((accepted, review))
             if answer.what == "unknown":
-                check_in_keys.load(self._engine, self._stream, [session.row])
-                answer = self._accepting.ask((accepted, review))
+                answer = self._ask_with_keys(accepted, review, session)
         except NotDurable as error:
             raise Busy("no replica has confirmed the check-in") from error
         except redis.RedisError as error:
-            log.warning("check_in.stream_away", reason=str(error))
-            self._away_until_s, self._in_doubt = time.monotonic() + AWAY_S, True
+            self.breaker.lost(error)
             return None
         except SQLAlchemyError as error:
             raise Busy(f"the keys of the session cannot be made: {error}") from error
@@ -354,12 +371,28 @@ class Desk:
             raise Busy("the stream is full", retry_after_s=5, full=True)
         return None if answer.what == "unknown" else answer
 
+    def _ask_with_keys(self, accepted: CheckIn, review: CheckIn, session: Known) -> Answer:
+        """The stream again, once the keys of the session are there. One thread at a time makes any: the first at a door where a
+        whole class waits makes them for all."""
+        if not self._loading.acquire(timeout=_KEYS_S):
+            raise Busy("the keys of the session are being made")
+        try:
+            answer = self._accepting.ask((accepted, review))
+            if answer.what != "unknown":
+                return answer
+            check_in_keys.load(self._engine, self._stream, [session.row])
+        finally:
+            self._loading.release()
+        return self._accepting.ask((accepted, review))
+
     # --- past the stream ----------------------------------------------------------------------------------------------
 
-    def _past_the_stream(self, accepted: CheckIn, review: CheckIn) -> Accepted:
-        if not self._direct.acquire(timeout=1.0):
-            raise Busy("too many check-ins are being written", full=True)
+    def _past_the_stream(self, accepted: CheckIn, review: CheckIn, turn: int) -> Accepted:
+        if not self._direct.take():
+            raise Busy("as many check-ins as the database can take are being written past the stream")
         try:
+            if self.breaker.mending or self.breaker.turn != turn:
+                raise Busy("the keys of the stream are being made again")
             return in_unit(self._engine, lambda tx: self._write(tx, accepted, review))
         except DBAPIError as error:
             log.error("check_in.database_away", reason=str(error.orig))
@@ -367,18 +400,19 @@ class Desk:
         except SQLAlchemyError as error:
             raise Busy("the database cannot be reached", retry_after_s=5) from error
         finally:
-            self._direct.release()
+            self._direct.give()
 
     def _write(self, tx: Connection, accepted: CheckIn, review: CheckIn) -> Accepted:
         key = {"tenant": self._tenant, "term": accepted.term}
-        here = check_ins.of_sessions(tx, [accepted.session_id], **key)
+        here = check_ins.of_student_or_device(tx, accepted.session_id, accepted.code, accepted.device, **key)
         before = next((row for row in here if row.code == accepted.code), None)
         if before is not None:
             return Accepted(before.receipt, first=False)
         if not rosters.is_expected(tx, accepted.session_id, accepted.code, **key):
             raise Refused(verdicts.NOT_ENROLLED)
-        shared = accepted.device and any(row.device == accepted.device for row in here)
-        one = review if shared else accepted
+        one = review if here else accepted
+        rosters.mark(tx, one.session_id, **key)  # first: see `is_back`
+        if self.breaker.is_back():
+            raise Busy("the stream is back, and another process may go by it")
         check_in_batch.write_in(tx, [one], tenant=self._tenant, open_place=places.opener(self._keys))
-        rosters.mark(tx, one.session_id, **key)
         return Accepted(one.receipt, first=True)

@@ -5,7 +5,6 @@ roster and details ─▶ keys        seen = what waits in the stream, then what
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -18,6 +17,7 @@ from observability.log import get_logger
 log = get_logger("check_in")
 
 _SESSIONS = 50
+_LEAD_MS = 5_000  # longer than it takes: after it somebody else goes on for one who died
 
 
 def load(engine: Engine, stream: CheckInStream, found: Sequence[AnyRow]) -> int:
@@ -39,21 +39,17 @@ def _load(engine: Engine, stream: CheckInStream, found: Sequence[AnyRow]) -> int
         ids = [row.session_id for row in rows]
         waiting = stream.waiting(tenant, ids)  # before the database: see above
         with reading(engine) as tx:
-            expected = rosters.students(tx, ids, tenant=tenant, term=term)
-            committed = check_ins.of_sessions(tx, ids, tenant=tenant, term=term)
+            expected = rosters.students_expected(tx, ids, tenant=tenant, term=term)
+            came = check_ins.seen_in(tx, ids, tenant=tenant, term=term)
         for row in rows:
-            came: list[Any] = [
-                *(one for one in committed if one.session_id == row.session_id),
-                *waiting[row.session_id],
-            ]
             seen: dict[str, str] = {}
             devices: dict[str, str] = {}
-            for one in came:
-                seen.setdefault(one.code, one.receipt)
-                if one.device:
-                    devices.setdefault(one.device, one.code)
-            students = [code for code, detail in expected[row.session_id].items() if detail.until_ms is None]
-            stream.load(tenant, SessionKeys(row.session_id, row.end_ms, students, seen, devices))
+            of_stream = ((one.code, one.receipt, one.device) for one in waiting[row.session_id])
+            for code, receipt, device in (*came[row.session_id], *of_stream):
+                seen.setdefault(code, receipt)
+                if device:
+                    devices.setdefault(device, code)
+            stream.load(tenant, SessionKeys(row.session_id, row.end_ms, expected[row.session_id], seen, devices))
     return len(wanted)
 
 
@@ -64,19 +60,24 @@ def load_ahead(engine: Engine, stream: CheckInStream, *, tenant: str, from_ms: i
     return load(engine, stream, found)
 
 
-def restore_marked(engine: Engine, stream: CheckInStream, *, tenant: str) -> int:
-    """Make the keys again of sessions with check-ins that were written past the stream. Returns how many sessions.
+def restore_marked(engine: Engine, stream: CheckInStream, *, tenant: str, me: str) -> int | None:
+    """Make the keys again of sessions with check-ins that were written past the stream. Returns how many sessions; None where
+    somebody else than `me` is at it.
 
     Between forgetting and loading such a session is *unknown*, so that nobody is accepted against keys that lack somebody. A
     mark set after the database was read stays. Raises RedisError.
     """
-    with reading(engine) as tx:
-        found = rosters.marked(tx, tenant=tenant)
+    found = in_unit(engine, lambda tx: rosters.marked(tx, tenant=tenant))
     if not found:
         return 0
-    stream.forget(tenant, [row.session_id for row in found])
-    load(engine, stream, found)
-    for row in found:
-        in_unit(engine, lambda tx, row=row: rosters.unmark(tx, row))  # type: ignore[misc]
+    what = f"marks:{tenant}"
+    if not stream.lead(what, me, for_ms=_LEAD_MS):
+        return None
+    try:
+        stream.forget(tenant, [row.session_id for row in found])
+        load(engine, stream, found)
+    finally:
+        stream.follow(what, me)
+    in_unit(engine, lambda tx: rosters.unmark(tx, found))
     log.info("check_in.restored", sessions=len(found))
     return len(found)

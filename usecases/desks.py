@@ -38,6 +38,12 @@ class Desks:
         found = self._made.get(tenant)
         return found if found is not None else self._make(tenant)
 
+    @property
+    def shut(self) -> bool:
+        """Whether no desk of this process could accept anybody now, nor has to try."""
+        made = [*self._made.values()]
+        return bool(made) and all(one.breaker.shut for one in made)
+
     def _make(self, tenant: str) -> Desk:
         with self._lock:
             if not self._made:

@@ -1,6 +1,6 @@
 """The application: hooks in their order, the features, the table of errors.
 
-begin ─▶ who asks ─▶ rate limit ─▶ which tenant, may he at all ─▶ body ─▶ shapes ─▶ the thing ─▶ view ─▶ envelope ─▶ headers
+front ─▶ begin ─▶ who asks ─▶ rate limit ─▶ tenant, may he at all ─▶ body ─▶ shapes ─▶ the thing ─▶ view ─▶ envelope ─▶ headers
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from usecases.deps import Deps
 from usecases.desks import Desks
 from usecases.lately import Lately
 from usecases.switches import Switchboard
-from web import auth, bodies, documents, gate, headers, limits, policy, standing
+from web import auth, bodies, documents, front, gate, headers, limits, policy, standing
 from web.auth import Authenticator, NotAuthenticated
 from web.envelope import failure, said
 from web.errors import OF_STATUS, RETRY_S, ApiError, Detail, of_exception
@@ -86,6 +86,9 @@ def create_app(
     documents.install(app)
     app.spec_json = documents.finish(app)
     _refuse_undeclared(app, routes)
+    app.wsgi_app = front.Front(  # type: ignore[method-assign]
+        app, places=settings.check_in_places, others=settings.web_threads, shut=lambda: desks.shut
+    )
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]

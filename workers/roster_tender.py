@@ -74,7 +74,7 @@ class RosterTender(threading.Thread):
         with reading(self._engine) as tx:
             now = now_ms(tx) if now is None else now
             newest = imports.latest_complete(tx, self._tenant)
-        check_in_keys.restore_marked(self._engine, self._stream, tenant=self._tenant)
+        check_in_keys.restore_marked(self._engine, self._stream, tenant=self._tenant, me=self._me)
         self._make(newest, now)
         if time.monotonic() - self._loaded_s > _LOAD_S:
             check_in_keys.load_ahead(
