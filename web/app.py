@@ -87,7 +87,11 @@ def create_app(
     app.spec_json = documents.finish(app)
     _refuse_undeclared(app, routes)
     app.wsgi_app = front.Front(  # type: ignore[method-assign]
-        app, places=settings.check_in_places, others=settings.web_threads, shut=lambda: desks.shut
+        app,
+        places=settings.check_in_places,
+        waiting=settings.check_ins_waiting,
+        others=settings.web_threads,
+        shut=lambda: desks.shut,
     )
     if settings.trusted_proxies:
         count = settings.trusted_proxies

@@ -2,8 +2,8 @@
 
 At the bell more may come than two processors can serve. Who is let in then makes everybody slower, and in the end nobody is
 served in time; who is told at once to come again costs a hundredth of a check-in. So check-ins have places of their own, and
-whoever finds none, or comes while nobody could be accepted, is answered before anything about the request is looked at: the
-answer says nothing about who asks. Other requests have as many threads as before, and wait for one.
+whoever finds none within a moment, or comes while nobody could be accepted, is answered before anything about the request is
+looked at: the answer says nothing about who asks. Other requests have as many threads as before, and wait for one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ log = get_logger("web.front")
 
 CHECK_IN: Final = "/api/v1/checkin"
 _SAID_S: Final = 1.0
+_PATIENCE_S: Final = 0.3  # what a student who presses a button does not notice
 _FORMS: Final = 64  # of the answer, by language and type
 _OWN: Final = ("content-length", "x-request-id", "retry-after")
 _ID: Final = b"0" * 32
@@ -45,19 +46,26 @@ _Form = tuple[str, list[tuple[str, str]], bytes]
 
 
 class Front:
-    """`shut` says whether nobody could be accepted now; `places` check-ins and `others` other requests are let in at a time."""
+    """`shut` says whether nobody could be accepted now; `places` check-ins and `others` other requests are let in at a time, and
+    `waiting` more check-ins wait for a place, for a moment each: a disk that stands still turns nobody away."""
 
     def __init__(
         self,
         app: Flask,
         *,
         places: int,
+        waiting: int,
         others: int,
         shut: Callable[[], bool],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._flask, self._app = app, app.wsgi_app
-        self._places, self._others, self._shut = Slots(places), threading.Semaphore(others), shut
+        self._places, self._waiting, self._others = (
+            threading.Semaphore(places),
+            Slots(waiting),
+            threading.Semaphore(others),
+        )
+        self._shut = shut
         self._clock_s, self._line = clock_s, Line(clock_s)
         self._turned_away, self._said_s = 0, float("-inf")
         self._form = lru_cache(maxsize=_FORMS)(self._make_form)
@@ -69,13 +77,21 @@ class Front:
                 return self._app(environ, start_response)
         if self._shut():
             return self._come_again(environ, start_response, "shut")
-        if not self._places.take():
+        if not self._places.acquire(blocking=False) and not self._waited_for_a_place():
             return self._come_again(environ, start_response, "full")
         try:
             return self._app(environ, start_response)
         finally:
-            self._places.give()
+            self._places.release()
             self._line.served()
+
+    def _waited_for_a_place(self) -> bool:
+        if not self._waiting.take():
+            return False
+        try:
+            return self._places.acquire(timeout=_PATIENCE_S)
+        finally:
+            self._waiting.give()
 
     def _come_again(self, environ: WSGIEnvironment, start_response: StartResponse, why: str) -> Iterable[bytes]:
         form = self._form(*map(environ.get, ("HTTP_ACCEPT", "HTTP_ACCEPT_LANGUAGE", "HTTP_ORIGIN")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask, Response
 from werkzeug.test import Client
 
+from web import front
 from web.front import CHECK_IN, Front
 from web.line import Line
 
@@ -26,12 +28,15 @@ class Door:
     inside: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     go_on: threading.Event = field(default_factory=threading.Event)
     line_s: float = 0.0
+    waiting: int = 0
 
     def __post_init__(self) -> None:
         flask = Flask("door")
         flask.post(CHECK_IN)(self._check_in)
         flask.get("/other")(lambda: "here")
-        self.front = Front(flask, places=2, others=1, shut=lambda: self.shut, clock_s=lambda: self.line_s)
+        self.front = Front(
+            flask, places=2, waiting=self.waiting, others=1, shut=lambda: self.shut, clock_s=lambda: self.line_s
+        )
         self.client = Client(self.front, Response)
 
     def _check_in(self) -> str:
@@ -65,6 +70,33 @@ def test_who_finds_no_place_is_told_to_come_again_before_any_work(door: Door) ->
         door.go_on.set()
         assert [one.result(_PATIENCE_S).status_code for one in first] == [200, 200]
     assert door.press().status_code == 200 and door.worked == 3
+
+
+def test_who_finds_no_place_waits_a_moment_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short standstill turns nobody away; those beyond the ones who wait are told at once."""
+    monkeypatch.setattr(front, "_PATIENCE_S", _PATIENCE_S)
+    door = Door(waiting=1)
+    with ThreadPoolExecutor(3) as pool:
+        first = [pool.submit(door.press) for _ in range(2)]
+        assert all(door.inside.acquire(timeout=_PATIENCE_S) for _ in first)
+        third = pool.submit(door.press)
+        while door.front._waiting.any_left:
+            time.sleep(0.001)
+        assert door.press().status_code == 503 and door.worked == 2
+        door.go_on.set()
+        assert [one.result(_PATIENCE_S).status_code for one in (*first, third)] == [200] * 3
+
+
+def test_who_has_waited_in_vain_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits without end, and nobody is worked for after that."""
+    monkeypatch.setattr(front, "_PATIENCE_S", 0.01)
+    door = Door(waiting=1)
+    with ThreadPoolExecutor(2) as pool:
+        first = [pool.submit(door.press) for _ in range(2)]
+        assert all(door.inside.acquire(timeout=_PATIENCE_S) for _ in first)
+        assert door.press().status_code == 503 and door.worked == 2
+        door.go_on.set()
+        assert [one.result(_PATIENCE_S).status_code for one in first] == [200, 200]
 
 
 def test_while_nobody_could_be_accepted_nobody_is_let_in(door: Door) -> None:
