@@ -194,8 +194,6 @@ def wave(bell: Bell, *, number_of_sessions: int, students: int) -> list[Phone]:
     start_ms = time.time_ns() // 1_000_000 + 300_000
     ids = [f"w{bell.waves:02d}s{number:05d}" for number in range(number_of_sessions)]
     codes = [f"w{bell.waves:02d}u{number:06d}" for number in range(students)]
-    with unit(bell.engine) as tx:
-        tx.execute(insert(sessions), [_session(one, start_ms) for one in ids])
     for at in range(0, students, _CHUNK):
         numbers = range(at, min(at + _CHUNK, students))
         with unit(bell.engine) as tx:
@@ -206,6 +204,9 @@ def wave(bell: Bell, *, number_of_sessions: int, students: int) -> list[Phone]:
             ])  # fmt: skip
             for table, rows in _people(start_ms, [codes[n] for n in numbers]).items():
                 tx.execute(insert(table), rows)
+    # Last: whoever makes rosters ahead meanwhile makes them of whole rolls.
+    with unit(bell.engine) as tx:
+        tx.execute(insert(sessions), [_session(one, start_ms) for one in ids])
     rosters.make_ahead(bell.engine, tenant=TENANT, from_ms=start_ms - 1, until_ms=start_ms + 1)
     check_in_keys.load_ahead(bell.engine, bell.stream, tenant=TENANT, from_ms=start_ms - 1, until_ms=start_ms + 1)
     return [Phone(codes[n], ids[n % len(ids)], _token(bell.deps, codes[n]), LAT, LON) for n in range(students)]
