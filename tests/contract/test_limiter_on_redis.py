@@ -69,7 +69,7 @@ def test_a_question_that_is_repeated_after_a_lost_answer_pays_twice_and_starts_o
     limiter.acquire(KEY, hold_ms=1_000)
     before = limiter.state(KEY).tokens
     asked = limiter._run
-    arguments = (KEY, "acquire", ROOMY, 1.0, 1_000, 250, "same-slot", "")
+    arguments = (KEY, "acquire", ROOMY, 1.0, 1_000, 250, "same-slot", "", "")
     asked(*arguments)
     asked(*arguments)
     state = limiter.state(KEY)
