@@ -149,6 +149,10 @@ class StreamBreaker:
                 return False
             if not mended:
                 break
+        else:
+            # More of them than that: whoever comes next goes on. Until none is left nobody is accepted.
+            self._again_s = self._clock_s()
+            return False
         self.closed, self.mending = True, False
         log.info("check_in.stream_back", away_s=round(self._clock_s() - self._lost_s, 2))
         return True

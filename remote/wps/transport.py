@@ -141,6 +141,12 @@ class Transport:
         self._latency_ms = _FIRST_LATENCY_MS
         self._throttled_epoch: int | None = None
         self._throttles = 0
+        self._blocked_until_s = 0.0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether WPS has told this process to leave it alone for a while, and it is not over. Others may know of more."""
+        return self._monotonic() < self._blocked_until_s
 
     @property
     def latency_ms(self) -> float:
@@ -353,6 +359,8 @@ class Transport:
             return int(min(_MAX_THROTTLE_MS, 1_000 << min(self._throttles - 1, 6)))
 
     def _tell_limiter(self, *, epoch: int, retry_after_ms: int) -> None:
+        with self._lock:
+            self._blocked_until_s = max(self._blocked_until_s, self._monotonic() + retry_after_ms / 1_000)
         try:
             self._limiter.throttled(self._key, epoch=epoch, retry_after_ms=retry_after_ms)
         except LimiterAway:

@@ -156,6 +156,21 @@ def test_more_than_the_database_can_take_are_told_at_once(here: School) -> None:
     assert not desk.breaker.shut and press(desk, here, "u00000") == "first" and len(here.records()) == 1
 
 
+def test_nobody_goes_by_the_stream_before_the_last_session_is_mended(
+    here: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many were marked: against keys that lack somebody he would get a second receipt."""
+    stream: Any = Counting(here.stream)
+    desk = here.desk(stream=stream)
+    lose(desk, stream)
+    assert press(desk, here, "u00000") == "first" and len(here.records()) == 1
+    left = [1, 1, 1, 1, 0]
+    monkeypatch.setattr(check_in_keys, "restore_marked", lambda *_, **__: left.pop(0))
+    ask_again(desk, stream)
+    assert not desk.breaker.close() and desk.breaker.mending and len(left) == 2
+    assert desk.breaker.close() and desk.breaker.closed and not left
+
+
 def test_keys_that_are_missing_are_made_once_for_a_whole_class(here: School) -> None:
     """Forty students at the door of a class whose keys were lost."""
     stream: Any = Counting(here.stream)

@@ -10,13 +10,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from db.engine import reading
-from db.tables import mirror
+from db.tables import lanes, mirror
 from remote.wps.client import WpsClient
 from tests.integration.drain_rig import TENANT, TIMES, KilledHere, World, calendar, event
 from usecases.deps import Deps
+from usecases.sync import calling
+from usecases.sync.work import Call
 
 pytestmark = pytest.mark.integration
 
@@ -163,3 +165,54 @@ def test_a_lane_has_one_slot_of_the_limiter_whatever_it_has_promised(lists: Worl
     lists.slice(deps=meanwhile(lists, lambda: seen.append(remote.limiter.state(remote.limiter_key).in_flight)))
     assert seen == [1, 1, 1]
     assert remote.limiter.state(remote.limiter_key).in_flight == 0
+
+
+def test_the_most_urgent_calendar_has_every_second_call_as_long_as_it_has_something(here: World) -> None:
+    """The tier decides which calendar is next; only the one in flight, and never the one before it, is passed over."""
+    here.put(*(calendar(one, name=f"{one} ·abcdefg") for one in (*COURSES, "c4")))
+    here.drain()
+    near = [replace(event(n, "c1"), tier=0) for n in range(30)]
+    far = [replace(event(n, one), tier=2) for one in ("c2", "c3", "c4") for n in range(6)]
+    here.put(*near, *far, import_no=2)
+    with here.engine.begin() as tx:
+        tx.execute(update(lanes).where(lanes.c.tenant_id == TENANT).values(event_list=2))
+    here.drain()
+    of_c1 = here.id_of("c1")
+    sent = [of_c1 in one["path"] for one in here.log("events/batch_create")]
+    assert sent[:5] == [True, False, True, False, True]
+
+
+def test_what_is_promised_does_not_go_into_a_block_that_another_lane_was_told_of(lists: World) -> None:
+    """WPS has said when it will be asked again, and that is for all lanes."""
+    transport = lists.deps.remote.transport
+
+    def told() -> None:
+        transport._tell_limiter(epoch=-1, retry_after_ms=300)
+
+    lists.slice(deps=meanwhile(lists, told))
+    assert (lists_sent(lists), in_doubt(lists), parked(lists)) == (1, set(), set())
+    lists.drain()
+    assert all_is_there(lists) and lists_sent(lists) == 3
+
+
+def test_a_list_of_which_one_is_left_gets_its_attempt_back_when_it_is_taken_back(lists: World) -> None:
+    """It counts as a single write from the promise on, and was never sent."""
+    ahead: list[Call] = []
+
+    def put_again(call: Call) -> Call:
+        ahead.append(call)
+        if len(ahead) == 2:  # chosen beside the first: two of its three are asked for anew before it is promised
+            course = call.ref.group_id.removeprefix("cal:")
+            lists.put(*(event(n, course, room="202") for n in (1, 2)), import_no=3)
+        return call
+
+    client = meanwhile(lists, lists.deps.stopping.set)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calling, "packed", lambda client, call: put_again(call))
+        lists.slice(deps=client)
+    course = ahead[1].ref.group_id.removeprefix("cal:")
+    assert [lists.job(f"evt:{course}-{n:03d}").attempts for n in range(3)] == [0, 0, 0]
+    assert (lists_sent(lists), in_doubt(lists)) == (1, set())
+    lists.deps.stopping.clear()
+    lists.drain()
+    assert lists.say(course) == [("线性代数 0", "101"), ("线性代数 1", "202"), ("线性代数 2", "202")]

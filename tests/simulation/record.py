@@ -62,6 +62,7 @@ def take_back(world: World, call: Call) -> None:
     for each in call.wanted:
         each.row.clear()
     world.mirror[call.group].parked_until = 0
+    give_back(call)
 
 
 def blame(world: World, call: Call) -> None:

@@ -211,6 +211,9 @@ class Calls:
 
     def _look_ahead(self, flying: Promised) -> Promised | Work | None:
         """While a call is in flight: promise the next one where that may be, else choose it."""
+        if any(call.leaves_some for call, _ in self._finished):
+            # That calendar may be the most urgent still, and is left out while nothing of it is written.
+            self.flush()
         work = self.choose(flying.call)
         if work is None and self._finished:
             # There may be more to do in the calendar that was left out because nothing of it was written.
@@ -234,9 +237,9 @@ class Calls:
         )
 
     def _is_kept(self, promised: Promised) -> bool:
-        """Whether it goes out, now that the one before it is over."""
+        """Whether it goes out, now that the one before it is over. Paid for as it is, it is not to go into a block."""
         return not self._turn.must_stop and keeps_promise(
-            done=isinstance(self._finished[-1][1], Done),
+            done=isinstance(self._finished[-1][1], Done) and not self._deps.remote.transport.is_blocked,
             since_commit_ms=(time.monotonic() - promised.since) * 1000,
             lease_left_ms=self._holding.lease_left_ms(),
             times=self._deps.times,

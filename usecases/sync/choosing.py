@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
@@ -42,7 +43,12 @@ def choose(
         return Burying(ref, worn_out)
     if wanted[0].kind in ("users", "walk"):
         return _look_up(ref, wanted[0])
-    return _of_calendar(connection, ref, calendar, wanted, tenant=tenant, sizes=sizes)
+    work = _of_calendar(connection, ref, calendar, wanted, tenant=tenant, sizes=sizes)
+    return replace(work, leaves_some=_leaves_some(work, wanted)) if isinstance(work, Call) else work
+
+
+def _leaves_some(call: Call, due: Sequence[Wanted]) -> bool:
+    return len(call.wanted) < len(due) or (call.members is not None and call.members.left_after)
 
 
 def _look_up(ref: GroupRef, one: Wanted) -> Call:

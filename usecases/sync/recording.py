@@ -64,8 +64,12 @@ def commit_intents(connection: Connection, scope: Scope, call: Call) -> Call | N
 
 
 def take_back(connection: Connection, scope: Scope, call: Call) -> None:
-    """The call was promised and is not made: as if nobody had promised it. No attempt was counted for it."""
+    """The call was promised and is not made: as if nobody had promised it.
+
+    A list may have come down to one that was still wanted, whose attempt was counted.
+    """
     _forget_intents(connection, scope, call)
+    _give_back(connection, scope, call)
 
 
 def _only(call: Call, job_ids: set[str]) -> Call:

@@ -26,6 +26,7 @@ class Call:
     codes: tuple[str, ...] = ()
     walk: Walk | None = None
     packed: bytes | None = None  # the bodies as they are sent, where that was made ahead
+    leaves_some: bool = False  # whether more was due in its calendar than it carries
 
     @property
     def writes(self) -> bool:
