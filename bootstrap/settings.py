@@ -157,13 +157,13 @@ class Settings:
 
     @property
     def check_ins_waiting(self) -> int:
-        """How many more wait a moment for one of these places before they are told to come again."""
+        """How many more wait a moment for one of these places before they are told to come again, and how many others wait."""
         return 10 * self.web_threads
 
     @property
     def server_threads(self) -> int:
         """Threads for all of them, and some for those who are told to come again."""
-        return self.web_threads + self.check_in_places + self.check_ins_waiting + 4
+        return self.web_threads + self.check_in_places + 2 * self.check_ins_waiting + 4
 
     def warnings(self) -> tuple[str, ...]:
         """Promises that this set of settings switches off, one sentence each, for boot to say aloud."""

@@ -33,7 +33,9 @@ class Door:
     def __post_init__(self) -> None:
         flask = Flask("door")
         flask.post(CHECK_IN)(self._check_in)
-        flask.get("/other")(lambda: "here")
+        flask.get("/other", endpoint="other")(lambda: "here")
+        flask.get("/slow", endpoint="slow")(self._check_in)
+        flask.get("/healthz", endpoint="healthz")(lambda: "alive")
         self.front = Front(
             flask, places=2, waiting=self.waiting, others=1, shut=lambda: self.shut, clock_s=lambda: self.line_s
         )
@@ -97,6 +99,24 @@ def test_who_has_waited_in_vain_is_told_to_come_again(monkeypatch: pytest.Monkey
         assert door.press().status_code == 503 and door.worked == 2
         door.go_on.set()
         assert [one.result(_PATIENCE_S).status_code for one in first] == [200, 200]
+
+
+def test_other_requests_that_wait_leave_threads_to_check_ins_and_to_health() -> None:
+    """Behind a slow database everything waits but what needs none."""
+    door = Door(waiting=1)
+    with ThreadPoolExecutor(3) as pool:
+        slow = [pool.submit(door.client.get, "/slow")]
+        assert door.inside.acquire(timeout=_PATIENCE_S)
+        slow.append(pool.submit(door.client.get, "/slow"))
+        while door.front._others_waiting.any_left:
+            time.sleep(0.001)
+        away = door.client.get("/other")
+        assert away.status_code == 503 and int(away.headers["Retry-After"]) >= 1
+        assert door.client.get("/healthz").status_code == 200
+        pressed = pool.submit(door.press)
+        assert door.inside.acquire(timeout=_PATIENCE_S), "a check-in is let in"
+        door.go_on.set()
+        assert [one.result(_PATIENCE_S).status_code for one in (*slow, pressed)] == [200] * 3
 
 
 def test_while_nobody_could_be_accepted_nobody_is_let_in(door: Door) -> None:
